@@ -1,0 +1,1 @@
+"""Counting pretokens and tokens; stage `analyze`."""

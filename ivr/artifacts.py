@@ -1,0 +1,271 @@
+"""Where every artifact lies, and the only code that writes one.
+
+A file is written beside its target, synced and renamed; a directory is staged whole and exchanged. `kill -9` at
+any moment leaves the old artifact or the new one, never a part. Temporary names start with `.` and hold `.tmp-`.
+"""
+
+import contextlib
+import ctypes
+import errno
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+AT_FDCWD = -100
+RENAME_EXCHANGE = 2
+HASH_CHUNK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class ArtifactPaths:
+    """The contract of names below one artifacts directory."""
+
+    root: Path
+
+    def manifest(self, stage: str) -> Path:
+        return self.root / "manifests" / f"{stage}.json"
+
+    @property
+    def lock(self) -> Path:
+        return self.root / ".lock"
+
+    # corpora ------------------------------------------------------------------------------------------------
+    @property
+    def raw_corpora(self) -> Path:
+        return self.root / "corpora" / "raw"
+
+    @property
+    def cleaned_corpora(self) -> Path:
+        """One .txt per source: UTF-8, LF, documents separated by a line `<|endoftext|>`."""
+        return self.root / "corpora" / "cleaned"
+
+    @property
+    def heldout_corpora(self) -> Path:
+        """The documents of the same sources that no stage learns from; same format."""
+        return self.root / "corpora" / "heldout"
+
+    @property
+    def general_cleaned(self) -> Path:
+        """General text to protect (may be absent); same format."""
+        return self.root / "corpora" / "general" / "cleaned"
+
+    @property
+    def general_heldout(self) -> Path:
+        return self.root / "corpora" / "general" / "heldout"
+
+    @property
+    def rejects(self) -> Path:
+        """JSONL: every document or line left out, with file, line and reason."""
+        return self.root / "corpora" / "rejects.jsonl"
+
+    # model --------------------------------------------------------------------------------------------------
+    @property
+    def base_model(self) -> Path:
+        """The pinned base model: config, weights and tokenizer, as `from_pretrained` takes it."""
+        return self.root / "models" / "base"
+
+    @property
+    def aligned_model(self) -> Path:
+        return self.root / "models" / "aligned"
+
+    # analysis -----------------------------------------------------------------------------------------------
+    @property
+    def reports(self) -> Path:
+        return self.root / "analysis" / "reports"
+
+    @property
+    def token_frequency(self) -> Path:
+        return self.reports / "token_frequency.parquet"
+
+    @property
+    def pretoken_frequency(self) -> Path:
+        return self.reports / "pretoken_frequency.parquet"
+
+    @property
+    def token_id_sequences(self) -> Path:
+        return self.reports / "bpe_token_id_sequences.txt"
+
+    @property
+    def replacement_candidates(self) -> Path:
+        return self.reports / "replacement_candidates.csv"
+
+    @property
+    def selection_log(self) -> Path:
+        return self.reports / "selection_log.md"
+
+    # tokenizers ---------------------------------------------------------------------------------------------
+    @property
+    def original_tokenizer(self) -> Path:
+        return self.root / "tokenizers" / "original"
+
+    @property
+    def distilled_tokenizer(self) -> Path:
+        return self.root / "tokenizers" / "distilled_unigram"
+
+    @property
+    def certificate(self) -> Path:
+        return self.distilled_tokenizer / "certificate.json"
+
+    @property
+    def remapped_tokenizer(self) -> Path:
+        return self.root / "tokenizers" / "remapped"
+
+    @property
+    def remap_rules(self) -> Path:
+        return self.remapped_tokenizer / "remap_rules.yaml"
+
+    # weights ------------------------------------------------------------------------------------------------
+    @property
+    def embeddings(self) -> Path:
+        return self.root / "embeddings"
+
+    @property
+    def training(self) -> Path:
+        return self.root / "training"
+
+    @property
+    def final_model(self) -> Path:
+        return self.training / "final"
+
+    @property
+    def evaluation(self) -> Path:
+        return self.root / "evaluation" / "evaluation.json"
+
+    @property
+    def report(self) -> Path:
+        return self.root / "report"
+
+
+def sha256_file(path: Path) -> str:
+    """Hex sha256 of a file's bytes."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while chunk := stream.read(HASH_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def sha256_json(value: Any) -> str:
+    """Hex sha256 of a JSON value, independent of key order."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def files_below(path: Path) -> list[Path]:
+    """The regular files at or below `path`, sorted, names that start with a dot left out."""
+    if path.is_file():
+        return [path]
+    found = []
+    for folder, folders, names in os.walk(path):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        found += [Path(folder, name) for name in names if not name.startswith(".")]
+    return sorted(found)
+
+
+def _temporary(target: Path) -> Path:
+    return target.with_name(f".{target.name}.tmp-{os.getpid()}")
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def atomic_file(target: Path, mode: str = "w") -> Iterator[IO[Any]]:
+    """Open a new file that takes `target`'s place when the block ends without an exception.
+
+    Text is UTF-8 with LF line ends on every platform.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = _temporary(target)
+    text: dict[str, Any] = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
+    try:
+        with temporary.open(mode, **text) as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(target)
+        _sync_directory(target.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(target: Path, text: str) -> None:
+    """Replace `target` by `text`, whole or not at all."""
+    with atomic_file(target) as stream:
+        stream.write(text)
+
+
+def write_json(target: Path, value: Any) -> None:
+    """Replace `target` by readable JSON, whole or not at all."""
+    write_text(target, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+@contextlib.contextmanager
+def atomic_directory(target: Path) -> Iterator[Path]:
+    """Yield an empty directory that takes `target`'s place, whole, when the block ends without an exception."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    staging = _temporary(target)
+    shutil.rmtree(staging, ignore_errors=True)
+    staging.mkdir()
+    try:
+        yield staging
+        for path in files_below(staging):
+            with path.open("rb") as stream:
+                os.fsync(stream.fileno())
+        _put_in_place(staging, target)
+        _sync_directory(target.parent)
+    finally:
+        # after the exchange the staging name holds what stood at the target before
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _put_in_place(staging: Path, target: Path) -> None:
+    if not target.exists():
+        staging.rename(target)
+        return
+    try:
+        _exchange(staging, target)
+    except OSError as error:
+        if error.errno not in (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP):
+            raise
+        # a file system without an exchange (some NFS): two renames, each whole
+        aside = target.with_name(f".{target.name}.tmp-old-{os.getpid()}")
+        target.rename(aside)
+        staging.rename(target)
+        shutil.rmtree(aside)
+
+
+def _exchange(first: Path, second: Path) -> None:
+    """Swap two names in one step (Linux renameat2 with RENAME_EXCHANGE)."""
+    renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if renameat2 is None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+    if renameat2(AT_FDCWD, os.fsencode(first), AT_FDCWD, os.fsencode(second), RENAME_EXCHANGE) != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code), str(second))
+
+
+def remove_leftovers(root: Path) -> None:
+    """Delete what killed runs left half-written below `root`. Call it under the lock."""
+    for folder, folders, names in os.walk(root):
+        for name in [*folders, *names]:
+            if name.startswith(".") and ".tmp-" in name:
+                path = Path(folder, name)
+                whole = path.with_name(name[1:].split(".tmp-")[0])
+                if ".tmp-old-" in name and not whole.exists():
+                    path.rename(whole)  # killed between two renames: the old artifact is the whole one
+                elif path.is_dir():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    path.unlink(missing_ok=True)
+        folders[:] = [name for name in folders if not (name.startswith(".") and ".tmp-" in name)]

@@ -1,0 +1,1 @@
+"""Extracting, reordering and initialising embedding rows; stage `align`."""

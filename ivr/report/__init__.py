@@ -1,0 +1,1 @@
+"""The summary and report of a run; stages `report`, `status`."""

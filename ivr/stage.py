@@ -1,0 +1,318 @@
+"""What every stage does before and after its own work: lock, input hashes, is it current, manifest.
+
+    def run(config: Config) -> Manifest:
+        paths = ArtifactPaths(config.artifacts_dir)
+        with open_stage("analyze", config, inputs=[Input(paths.cleaned_corpora, made_by="init")]) as stage:
+            if stage.current:
+                return stage.manifest
+            ...                                     # the work; files through ivr.artifacts only
+            stage.results["tokens"] = 12            # figures for `ivr report` and `ivr status`
+            return stage.finish([paths.token_frequency])
+
+A config is a frozen dataclass with the fields `artifacts_dir` and `force`. A field that cannot change the result
+(a number of processes) carries `field(metadata={"identity": False})` and does not make the stage stale.
+"""
+
+import contextlib
+import dataclasses
+import fcntl
+import importlib.metadata
+import json
+import os
+import platform
+import resource
+import shlex
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import ivr
+from ivr.artifacts import ArtifactPaths, files_below, remove_leftovers, sha256_file, sha256_json, write_json
+from ivr.console import LOG
+from ivr.errors import ConfigError, CorruptInputError, StaleInputError, TryAgainError
+
+RECORDED_PACKAGES = (
+    "accelerate",
+    "deepspeed",
+    "numpy",
+    "pyarrow",
+    "regex",
+    "tokenizers",
+    "torch",
+    "transformers",
+)
+NOT_IDENTITY = frozenset({"artifacts_dir", "force"})
+
+
+@dataclass(frozen=True)
+class Input:
+    """A file or directory a stage reads. `made_by` names the command that makes it.
+
+    `editable`: a person may change it, so its hash need not be the recorded one. `optional`: may be absent.
+    """
+
+    path: Path
+    made_by: str = ""
+    editable: bool = False
+    optional: bool = False
+
+
+@dataclass
+class Manifest:
+    """The record of one finished stage; `manifests/<stage>.json`."""
+
+    stage: str
+    argv: str
+    config: dict[str, Any]
+    identity: str  # sha256 of the part of the config that can change the result
+    inputs: list[dict[str, Any]]  # {path, sha256, bytes}
+    outputs: list[dict[str, Any]]
+    results: dict[str, Any] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    git_commit: str = ""
+    host: str = ""
+    slurm: dict[str, str] = field(default_factory=dict)
+    started_at: str = ""
+    wall_seconds: float = 0.0
+    peak_memory_bytes: int = 0
+
+    @classmethod
+    def read(cls, path: Path) -> "Manifest | None":
+        """The manifest at `path`, or None where there is none."""
+        try:
+            return cls(**json.loads(path.read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            return None
+        except (ValueError, TypeError) as error:
+            raise CorruptInputError(
+                f"{path} is not a manifest ({error}); delete it to run the stage again"
+            ) from None
+
+
+class Stage:
+    """One run of one stage; made by `open_stage`."""
+
+    def __init__(self, name: str, config: Any, manifest_path: Path, root: Path) -> None:
+        self.name, self.config, self.root = name, config, root
+        self.manifest_path = manifest_path
+        self.results: dict[str, Any] = {}
+        self.inputs: list[dict[str, Any]] = []
+        self._previous = Manifest.read(manifest_path)
+        self._started = time.monotonic()
+        self._started_at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+    @property
+    def identity(self) -> str:
+        return sha256_json(_identity(self.config))
+
+    @property
+    def manifest(self) -> Manifest:
+        assert self._previous is not None
+        return self._previous
+
+    @property
+    def current(self) -> bool:
+        """True when a finished run had the same config and inputs and its outputs are still what it wrote.
+
+        Says so, and touches the manifest so that make, which sees only times, agrees.
+        """
+        previous = self._previous
+        if previous is None or self.config.force:
+            return False
+        if previous.identity != self.identity:
+            LOG.info("%s: options changed, running again", self.name)
+            return False
+        if previous.inputs != self.inputs:
+            LOG.info("%s: inputs changed, running again", self.name)
+            return False
+        for output in previous.outputs:
+            path = _absolute(output["path"], self.root)
+            if not path.is_file():
+                LOG.info("%s: %s is gone, running again", self.name, path)
+                return False
+            if not output.get("editable") and (
+                path.stat().st_size != output["bytes"] or sha256_file(path) != output["sha256"]
+            ):
+                LOG.info("%s: %s was altered, running again", self.name, path)
+                return False
+        LOG.info("%s: current, nothing to do (--force runs it again)", self.name)
+        os.utime(self.manifest_path)
+        return True
+
+    def protect_edits(self, path: Path) -> None:
+        """Before an editable output is replaced: refuse when a person changed it, or keep it with --force."""
+        recorded = {row["path"]: row for row in self._previous.outputs} if self._previous else {}
+        row = recorded.get(_relative(path, self.root))
+        if row is None or not path.is_file() or sha256_file(path) == row["sha256"]:
+            return
+        if not self.config.force:
+            raise StaleInputError(
+                f"{path} was edited since `ivr {self.name}` wrote it, and would be replaced; "
+                f"`ivr {self.name} --force` replaces it and keeps the edited one as {path.name}.edited"
+            )
+        path.replace(path.with_name(path.name + ".edited"))
+
+    def finish(self, outputs: Sequence[Path], editable: Sequence[Path] = ()) -> Manifest:
+        """Write the manifest, last of all. Directories among `outputs` are recorded file by file."""
+        manifest = Manifest(
+            stage=self.name,
+            argv=shlex.join(["ivr", *sys.argv[1:]]),
+            config={key: _plain(value) for key, value in dataclasses.asdict(self.config).items()},
+            identity=self.identity,
+            inputs=self.inputs,
+            outputs=_describe(outputs, self.root)
+            + [{**row, "editable": True} for row in _describe(editable, self.root)],
+            results=self.results,
+            versions=_versions(),
+            git_commit=_git_commit(),
+            host=socket.gethostname(),
+            slurm={key: value for key, value in sorted(os.environ.items()) if key.startswith("SLURM_JOB")},
+            started_at=self._started_at,
+            wall_seconds=round(time.monotonic() - self._started, 3),
+            peak_memory_bytes=peak_memory_bytes(),
+        )
+        write_json(self.manifest_path, dataclasses.asdict(manifest))
+        LOG.info(
+            "%s: done in %.1f s, peak memory %.2f GiB",
+            self.name,
+            manifest.wall_seconds,
+            manifest.peak_memory_bytes / 2**30,
+        )
+        return manifest
+
+
+@contextlib.contextmanager
+def open_stage(name: str, config: Any, inputs: Sequence[Input]) -> Iterator[Stage]:
+    """Lock the artifacts directory, check and hash the inputs, yield the stage.
+
+    Raises StaleInputError for an input that is missing or not what its stage recorded, TryAgainError when another
+    process holds the lock.
+    """
+    root = Path(config.artifacts_dir)
+    paths = ArtifactPaths(root)
+    with artifacts_lock(paths.lock, name):
+        remove_leftovers(root)
+        stage = Stage(name, config, paths.manifest(name), root)
+        present = [item for item in inputs if _check_present(name, item)]
+        stage.inputs = [row for item in present for row in _describe([item.path], root)]
+        _check_recorded(paths, present, stage.inputs)
+        yield stage
+
+
+def _check_present(name: str, item: Input) -> bool:
+    if item.path.exists():
+        return True
+    if item.optional:
+        return False
+    if item.made_by:
+        raise StaleInputError(
+            f"`ivr {name}` needs {item.path}, which is not there; run `ivr {item.made_by}` first"
+        )
+    raise ConfigError(f"{item.path}: no such file or directory")
+
+
+def _check_recorded(paths: ArtifactPaths, inputs: Sequence[Input], rows: Sequence[dict[str, Any]]) -> None:
+    """Refuse an input that differs from what the stage that made it recorded."""
+    for made_by in sorted({item.made_by for item in inputs if item.made_by and not item.editable}):
+        manifest = Manifest.read(paths.manifest(made_by))
+        if manifest is None:
+            raise StaleInputError(
+                f"`ivr {made_by}` did not finish (no {paths.manifest(made_by)}); run it again"
+            )
+        recorded = {row["path"]: row["sha256"] for row in manifest.outputs if not row.get("editable")}
+        for row in rows:
+            expected = recorded.get(row["path"])
+            if expected is not None and expected != row["sha256"]:
+                raise StaleInputError(
+                    f"{_absolute(row['path'], paths.root)} is not what `ivr {made_by}` wrote: sha256 "
+                    f"{row['sha256'][:16]}, recorded {expected[:16]}; run `ivr {made_by}` again"
+                )
+
+
+@contextlib.contextmanager
+def artifacts_lock(path: Path, name: str) -> Iterator[None]:
+    """Hold the one lock of an artifacts directory. Raises TryAgainError, naming the holder, when it is taken.
+
+    The lock goes with the process, however that ends.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+", encoding="utf-8") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            stream.seek(0)
+            holder = stream.read().strip() or "another process"
+            raise TryAgainError(f"{path.parent} is in use by {holder}; try again when it has ended") from None
+        stream.seek(0)
+        stream.truncate()
+        since = time.strftime("%Y-%m-%d %H:%M:%S")
+        stream.write(f"`ivr {name}`, process {os.getpid()} on {socket.gethostname()}, since {since}")
+        stream.flush()
+        yield
+
+
+def peak_memory_bytes() -> int:
+    """Largest resident set of this process or of any child that has ended, in bytes (Linux counts in KiB)."""
+    unit = 1 if platform.system() == "Darwin" else 1024
+    return unit * max(
+        resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    )
+
+
+def _identity(config: Any) -> dict[str, Any]:
+    return {
+        item.name: _plain(getattr(config, item.name))
+        for item in dataclasses.fields(config)
+        if item.name not in NOT_IDENTITY and item.metadata.get("identity", True)
+    }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _relative(path: Path, root: Path) -> str:
+    """Relative inside the artifacts directory, so that it can be moved; absolute outside."""
+    absolute = path.absolute()
+    try:
+        return str(absolute.relative_to(root.absolute()))
+    except ValueError:
+        return str(absolute)
+
+
+def _absolute(path: str, root: Path) -> Path:
+    return root / path  # an absolute path replaces root
+
+
+def _describe(targets: Sequence[Path], root: Path) -> list[dict[str, Any]]:
+    return [
+        {"path": _relative(path, root), "sha256": sha256_file(path), "bytes": path.stat().st_size}
+        for target in targets
+        for path in files_below(target)
+    ]
+
+
+def _versions() -> dict[str, str]:
+    versions = {"python": platform.python_version(), "gpt2-ivr": ivr.__version__}
+    for package in RECORDED_PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[package] = importlib.metadata.version(package)
+    return versions
+
+
+def _git_commit() -> str:
+    """The commit of the checkout this package runs from; empty when installed elsewhere."""
+    command = ["git", "-C", str(Path(ivr.__file__).parent), "rev-parse", "HEAD"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return os.environ.get("IVR_GIT_COMMIT", "")

@@ -1,0 +1,1 @@
+"""Packing, fine-tuning and bits per byte; stages `train`, `evaluate`."""
