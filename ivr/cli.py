@@ -31,9 +31,7 @@ STAGES: dict[str, tuple[str, str]] = {
     "status": ("ivr.report.status", "which stages are done, current or missing"),
 }
 
-DESCRIPTION = (
-    "Move GPT-2's tokenizer from BPE to Unigram without changing an id, then make its rare ids say more."
-)
+DESCRIPTION = "Move GPT-2's tokenizer from BPE to Unigram without changing an id, then make its rare ids say more."
 EPILOG = """\
 stages run in this order:
   init, analyze, distill-tokenizer, select, remap, align, train, evaluate, report
@@ -113,9 +111,7 @@ def _add_shared_arguments(parser: argparse.ArgumentParser) -> None:
         help="where a run's artifacts lie (default: %(default)s)",
     )
     shared.add_argument("--force", action="store_true", help="run again even when nothing changed")
-    shared.add_argument(
-        "-v", "--verbose", dest="verbosity", action="store_const", const=1, default=0, help="say more"
-    )
+    shared.add_argument("-v", "--verbose", dest="verbosity", action="store_const", const=1, default=0, help="say more")
     shared.add_argument(
         "-q", "--quiet", dest="verbosity", action="store_const", const=-1, help="warnings and errors only"
     )

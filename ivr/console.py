@@ -40,9 +40,7 @@ class Progress:
         if sys.stderr.isatty() and LOG.isEnabledFor(logging.INFO):
             from tqdm import tqdm
 
-            self._bar = tqdm(
-                total=total, desc=what, unit=unit, unit_scale=unit == "B", leave=False, dynamic_ncols=True
-            )
+            self._bar = tqdm(total=total, desc=what, unit=unit, unit_scale=unit == "B", leave=False, dynamic_ncols=True)
 
     def __enter__(self) -> "Progress":
         return self

@@ -89,9 +89,7 @@ class Manifest:
         except FileNotFoundError:
             return None
         except (ValueError, TypeError) as error:
-            raise CorruptInputError(
-                f"{path} is not a manifest ({error}); delete it to run the stage again"
-            ) from None
+            raise CorruptInputError(f"{path} is not a manifest ({error}); delete it to run the stage again") from None
 
 
 class Stage:
@@ -210,9 +208,7 @@ def _check_present(name: str, item: Input) -> bool:
     if item.optional:
         return False
     if item.made_by:
-        raise StaleInputError(
-            f"`ivr {name}` needs {item.path}, which is not there; run `ivr {item.made_by}` first"
-        )
+        raise StaleInputError(f"`ivr {name}` needs {item.path}, which is not there; run `ivr {item.made_by}` first")
     raise ConfigError(f"{item.path}: no such file or directory")
 
 
@@ -221,9 +217,7 @@ def _check_recorded(paths: ArtifactPaths, inputs: Sequence[Input], rows: Sequenc
     for made_by in sorted({item.made_by for item in inputs if item.made_by and not item.editable}):
         manifest = Manifest.read(paths.manifest(made_by))
         if manifest is None:
-            raise StaleInputError(
-                f"`ivr {made_by}` did not finish (no {paths.manifest(made_by)}); run it again"
-            )
+            raise StaleInputError(f"`ivr {made_by}` did not finish (no {paths.manifest(made_by)}); run it again")
         recorded = {row["path"]: row["sha256"] for row in manifest.outputs if not row.get("editable")}
         for row in rows:
             expected = recorded.get(row["path"])
@@ -259,9 +253,7 @@ def artifacts_lock(path: Path, name: str) -> Iterator[None]:
 def peak_memory_bytes() -> int:
     """Largest resident set of this process or of any child that has ended, in bytes (Linux counts in KiB)."""
     unit = 1 if platform.system() == "Darwin" else 1024
-    return unit * max(
-        resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    )
+    return unit * max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
 
 
 def _identity(config: Any) -> dict[str, Any]:

@@ -1,0 +1,40 @@
+"""Fixtures for real data: the GPT-2 tokenizer files and the corpora, where this machine has them."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def _real_data(variable: str, name: str) -> Path:
+    return Path(os.environ.get(variable) or ROOT.parent / "shared" / name)
+
+
+GPT2_DIR = _real_data("GPT2_DIR", "gpt2")
+CORPORA_DIR = _real_data("CORPORA_DIR", "corpora")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for mark, path, variable in (
+        ("needs_gpt2", GPT2_DIR, "GPT2_DIR"),
+        ("needs_corpora", CORPORA_DIR, "CORPORA_DIR"),
+    ):
+        if not path.is_dir():
+            reason = f"{variable} is not set and {path} is not there"
+            for item in items:
+                if item.get_closest_marker(mark):
+                    item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture(scope="session")
+def gpt2_dir() -> Path:
+    """A directory with GPT-2's vocab.json and merges.txt; the test must be marked needs_gpt2."""
+    return GPT2_DIR
+
+
+@pytest.fixture(scope="session")
+def corpora_dir() -> Path:
+    """A directory with *.txt.xz corpora; the test must be marked needs_corpora."""
+    return CORPORA_DIR
