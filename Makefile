@@ -1,0 +1,262 @@
+# gpt2-ivr: `make pipeline` runs everything, `make test` checks everything, `make help` lists everything.
+#
+# Make sees one real file per stage, its manifest, and times only; hashes lie in the manifests, where each stage
+# checks them itself. The options of a stage are a prerequisite too: a stamp named by their checksum.
+
+ifeq ($(filter oneshell,$(.FEATURES)),)
+$(error this Makefile needs GNU make 3.82 or later; here is $(MAKE_VERSION))
+endif
+
+MAKEFLAGS += -rR
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.ONESHELL:
+.DEFAULT_GOAL := help
+
+## Variables (`make pipeline MODEL=... CORPUS=...`); empty: the option is not given and the stage's own default holds
+MODEL = sample#             base model: sample (made here, offline), a Hub name, or a model directory
+REVISION =#                 commit, tag or branch of a Hub model
+CORPUS =#                   directory or file with raw text of the domain (stage default: ARTIFACTS/corpora/raw)
+GENERAL =#                  directory or file with general text to protect
+TEXT_KEY =#                 key of the text in JSON documents, dotted for nested ones (stage default: text)
+DOCUMENT_SEPARATOR =#       what parts the documents of a .txt file
+HELDOUT_FRACTION =#         share of the documents no stage learns from (stage default: 0.1)
+SWAPS =#                    how many ids are reassigned
+INIT_STRATEGY =#            how new embedding rows begin: mean, random, zeros, pieces (stage default: mean)
+MAX_STEPS =#                training steps
+BLOCK_SIZE =#               tokens per training block
+BATCH_SIZE =#               training blocks per step and device
+LR =#                       peak learning rate
+SEED =#                     seed of every random choice
+DEEPSPEED =#                DeepSpeed configuration of the training, e.g. slurm/deepspeed/zero2.json
+ARTIFACTS = artifacts#      where a run's outputs lie (no blanks in this one)
+INIT_ARGS =#                more options for `ivr init`, as a shell would read them; so for the following
+ANALYZE_ARGS =#             ... `ivr analyze`
+DISTILL_ARGS =#             ... `ivr distill-tokenizer`
+SELECT_ARGS =#              ... `ivr select`
+REMAP_ARGS =#               ... `ivr remap`
+ALIGN_ARGS =#               ... `ivr align`
+TRAIN_ARGS =#               ... `ivr train`
+EVALUATE_ARGS =#            ... `ivr evaluate`
+REPORT_ARGS =#              ... `ivr report`
+PYTEST_ARGS =#              more options for pytest in `make test`
+LOCK_ARGS =#                more options for `uv lock` in `make lock`, e.g. --upgrade
+PYTHON =#                   the Python 3.11-3.14 to use (default: the first one that runs)
+CONFIRM =#                  yes: `make clean` removes a run's outputs too
+
+ifneq ($(words $(ARTIFACTS)),1)
+$(error ARTIFACTS='$(ARTIFACTS)': make cannot keep track of names with blanks; use a name without, or `ivr <stage> --artifacts-dir`)
+endif
+
+VENV = .venv
+SETUP = $(VENV)/.ivr-stamp
+IVR = $(VENV)/bin/ivr
+UV_MINIMUM = 0.9
+M = $(ARTIFACTS)/manifests
+
+# one shell word; `--option='value'` when the variable is not empty
+quote = '$(subst ','\'',$(1))'
+option = $(if $(strip $($(1))),$(2)=$(call quote,$($(1))) )
+
+# the options of each stage ---------------------------------------------------------------------------------------
+init_OPTIONS = $(strip $(call option,MODEL,--model-name)$(call option,REVISION,--revision)\
+	$(call option,CORPUS,--raw-corpora-dir)$(call option,GENERAL,--general-corpora-dir)\
+	$(call option,TEXT_KEY,--text-key)$(call option,DOCUMENT_SEPARATOR,--document-separator)\
+	$(call option,HELDOUT_FRACTION,--heldout-fraction)$(call option,SEED,--seed)$(INIT_ARGS))
+analyze_OPTIONS = $(strip $(ANALYZE_ARGS))
+distill-tokenizer_OPTIONS = $(strip $(DISTILL_ARGS))
+select_OPTIONS = $(strip $(call option,SWAPS,--swaps)$(SELECT_ARGS))
+remap_OPTIONS = $(strip $(REMAP_ARGS))
+align_OPTIONS = $(strip $(call option,INIT_STRATEGY,--init-strategy)$(call option,SEED,--seed)$(ALIGN_ARGS))
+train_OPTIONS = $(strip $(call option,MAX_STEPS,--max-steps)$(call option,BLOCK_SIZE,--block-size)\
+	$(call option,BATCH_SIZE,--batch-size)$(call option,LR,--lr)$(call option,SEED,--seed)\
+	$(call option,DEEPSPEED,--deepspeed)$(TRAIN_ARGS))
+evaluate_OPTIONS = $(strip $(EVALUATE_ARGS))
+report_OPTIONS = $(strip $(REPORT_ARGS))
+
+# names, sizes and times of the files a person brings: adding, removing or changing one runs `init` again
+brought = $(or $(CORPUS),$(ARTIFACTS)/corpora/raw)
+listing = find -L $(call quote,$(brought)) $(if $(GENERAL),$(call quote,$(GENERAL))) $(call quote,$(MODEL)) \
+	-type f -printf '%p %s %T@\n' 2>/dev/null
+init_FINGERPRINT = { $(listing) || true; } | LC_ALL=C sort;
+
+# $(call stamp,STAGE): ARTIFACTS/.make/STAGE-<checksum of its options>.args
+stamp = $(ARTIFACTS)/.make/$(1)-$(firstword $(shell { $($(1)_FINGERPRINT) \
+	printf '%s' $(call quote,$($(1)_OPTIONS)); } | cksum)).args
+run = $(IVR) $(1) $($(1)_OPTIONS)$(if $(filter-out artifacts,$(ARTIFACTS)), --artifacts-dir=$(call quote,$(ARTIFACTS)))
+
+## The two commands
+pipeline: $(M)/report.json #         every stage that is not current, then the summary
+	@cat '$(ARTIFACTS)/report/summary.txt'
+test: check #                        lint, types, lock and every test
+	@$(VENV)/bin/python -m pytest $(PYTEST_ARGS)
+
+## Stages, in order; each brings the ones before it up to date
+init: $(M)/init.json #               fetch and pin the base model, clean the corpora
+analyze: $(M)/analyze.json #         count pretokens and tokens
+distill-tokenizer: $(M)/distill-tokenizer.json # turn the BPE tokenizer into a Unigram tokenizer
+select: $(M)/select.json #           choose which ids leave and which strings enter
+remap: $(M)/remap.json #             apply the swaps to the tokenizer
+align: $(M)/align.json #             give every reassigned id a new embedding row
+train: $(M)/train.json #             fine-tune the aligned model
+evaluate: $(M)/evaluate.json #       bits per byte of every model
+report: $(M)/report.json #           summary and HTML report
+	@cat '$(ARTIFACTS)/report/summary.txt'
+status: | $(SETUP) #                 which stages are done, missing or stale
+	@$(call run,status)
+
+# what a person may edit counts as an input when it is there
+candidates = $(wildcard $(ARTIFACTS)/analysis/reports/replacement_candidates.csv)
+rules = $(wildcard $(ARTIFACTS)/tokenizers/remapped/remap_rules.yaml)
+
+# one chain, because one lock guards an artifacts directory: -j gains nothing and harms nothing
+$(M)/init.json: $(call stamp,init) | $(SETUP)
+	$(call run,init)
+$(M)/analyze.json: $(M)/init.json $(call stamp,analyze) | $(SETUP)
+	$(call run,analyze)
+$(M)/distill-tokenizer.json: $(M)/analyze.json $(call stamp,distill-tokenizer) | $(SETUP)
+	$(call run,distill-tokenizer)
+$(M)/select.json: $(M)/distill-tokenizer.json $(call stamp,select) | $(SETUP)
+	$(call run,select)
+$(M)/remap.json: $(M)/select.json $(candidates) $(call stamp,remap) | $(SETUP)
+	$(call run,remap)
+$(M)/align.json: $(M)/remap.json $(rules) $(call stamp,align) | $(SETUP)
+	$(call run,align)
+$(M)/train.json: $(M)/align.json $(call stamp,train) | $(SETUP)
+	$(call run,train)
+$(M)/evaluate.json: $(M)/train.json $(call stamp,evaluate) | $(SETUP)
+	$(call run,evaluate)
+$(M)/report.json: $(M)/evaluate.json $(call stamp,report) | $(SETUP)
+	$(call run,report) > /dev/null
+
+# the stamp of the options now; the stage's older stamps go, so that going back to old options runs it again, too
+$(ARTIFACTS)/.make/%.args:
+	@mkdir -p '$(@D)'
+	stage='$*'
+	rm -f '$(@D)'/"$${stage%-*}"-[0-9]*.args
+	touch '$@'
+
+## Set-up (every target above does it when needed)
+setup: $(SETUP) #                    uv where missing, .venv, the locked packages with hashes verified
+wheelhouse: uv.lock pyproject.toml # fill wheelhouse/ here, for `make setup` on a machine without a network
+	@$(find_python)
+	$(find_uv)
+	scratch="$$(mktemp -d)"; trap 'rm -rf "$$scratch"' EXIT
+	"$$python" -m venv "$$scratch/venv"
+	"$$uv" export $(EXPORT) --output-file "$$scratch/requirements.txt" > /dev/null
+	mkdir -p wheelhouse
+	"$$scratch/venv/bin/python" -m pip download --require-hashes -r "$$scratch/requirements.txt" -d wheelhouse
+	"$$scratch/venv/bin/python" -m pip download 'uv>=$(UV_MINIMUM)' -d wheelhouse
+	echo "wheelhouse/ holds what Python $$("$$python" -c 'import platform; print(platform.python_version())') needs;" \
+	  "copy it beside the Makefile of the other machine and run make setup there"
+lock: #                              resolve again and write a uv.lock that names no index
+	@$(find_python)
+	$(find_uv)
+	scratch="$$(mktemp -d)"; trap 'rm -rf "$$scratch"' EXIT
+	cp pyproject.toml README.md LICENSE uv.lock "$$scratch"
+	"$$uv" lock --project "$$scratch" --python "$$python" $(LOCK_ARGS)
+	sed -E -i 's|registry = "https?://[^"]*"|registry = "wheelhouse"|; s|url = "https?://[^"]*/([^"/]*)"|path = "\1"|' \
+	  "$$scratch/uv.lock"
+	cp "$$scratch/uv.lock" uv.lock
+lock-check: #                        fail when uv.lock names a host
+	@if grep -nE '[a-z]+://' uv.lock; then
+	  echo "uv.lock names an index (above); 'make lock' writes one that does not" >&2; exit 1
+	fi
+
+EXPORT = --frozen --no-emit-project --no-header --no-annotate
+
+$(SETUP): uv.lock pyproject.toml
+	@$(find_python)
+	$(find_uv)
+	echo "setup: $$("$$python" --version), $$("$$uv" --version)" >&2
+	if [ "$$("$(VENV)/bin/python" -c $(version_check) 2>/dev/null)" != "$$("$$python" -c $(version_check))" ]; then
+	  "$$uv" venv --clear --quiet --python "$$python" "$(VENV)"
+	fi
+	export VIRTUAL_ENV="$(CURDIR)/$(VENV)" UV_PROJECT_ENVIRONMENT="$(CURDIR)/$(VENV)"
+	"$$uv" export $(EXPORT) --output-file "$(VENV)/requirements.txt" > /dev/null
+	if [ -d wheelhouse ]; then
+	  "$$uv" pip sync --require-hashes --offline --no-index --find-links wheelhouse "$(VENV)/requirements.txt"
+	  "$$uv" sync --frozen --offline --quiet
+	else
+	  "$$uv" pip sync --require-hashes "$(VENV)/requirements.txt"
+	  "$$uv" sync --frozen --quiet
+	fi
+	touch '$@'
+
+# prints the minor version when the interpreter is one we support; a pyenv shim may exist and still not run
+version_check = 'import sys; v = sys.version_info; print(v[0], v[1]); sys.exit(not (3, 11) <= v[:2] < (3, 15))'
+
+# sets $python
+define find_python
+export UV_PYTHON_DOWNLOADS=never
+	python=""
+	for candidate in $(if $(PYTHON),$(call quote,$(PYTHON)),"$(VENV)/bin/python" python3.13 python3.14 python3.12 python3.11 python3); do
+	  if "$$candidate" -c $(version_check) > /dev/null 2>&1; then
+	    python="$$("$$candidate" -c 'import sys; print(getattr(sys, "_base_executable", sys.executable))')"; break
+	  fi
+	done
+	if [ -z "$$python" ] && [ -z $(call quote,$(PYTHON)) ] && command -v uv > /dev/null; then
+	  python="$$(uv python find --no-project '>=3.11,<3.15' 2>/dev/null || true)"
+	fi
+	if [ -z "$$python" ]; then
+	  echo "setup: no Python 3.11 to 3.14 that runs$(if $(PYTHON), (PYTHON=$(PYTHON) is none)); install one," \
+	    "or name it: make setup PYTHON=/path/to/python3.13" >&2; exit 1
+	fi
+endef
+
+# sets $uv: the machine's, when recent enough, or one in .uv/ only for here; pip's index and certificates serve uv too
+define find_uv
+uv="$$(command -v uv || true)"
+	if [ -z "$$uv" ] || ! "$$uv" --version 2>/dev/null | awk -v least='$(UV_MINIMUM)' \
+	  '{split($$2, a, "."); split(least, b, "."); exit !(a[1] > b[1] || (a[1] == b[1] && a[2] >= b[2]))}'; then
+	  uv="$(CURDIR)/.uv/bin/uv"
+	  if ! "$$uv" --version > /dev/null 2>&1; then
+	    echo "setup: bringing uv into .uv/" >&2
+	    rm -rf .uv
+	    source=(); if [ -d wheelhouse ]; then source=(--no-index --find-links wheelhouse); fi
+	    if "$$python" -m venv .uv > /dev/null 2>&1; then
+	      .uv/bin/python -m pip install --quiet --disable-pip-version-check "$${source[@]}" 'uv>=$(UV_MINIMUM)'
+	    elif ! { rm -rf .uv; "$$python" -m pip install --quiet --target .uv "$${source[@]}" 'uv>=$(UV_MINIMUM)'; }; then
+	      echo "setup: $$python has neither venv nor pip; install uv, or python3-venv" >&2; exit 1
+	    fi
+	  fi
+	fi
+	if [ -z "$${UV_DEFAULT_INDEX:-}$${UV_INDEX_URL:-}$${UV_INDEX:-}$${UV_CONFIG_FILE:-}" ] &&
+	  [ ! -e "$${XDG_CONFIG_HOME:-$$HOME/.config}/uv/uv.toml" ] && [ ! -e /etc/uv/uv.toml ]; then
+	  index="$${PIP_INDEX_URL:-$$("$$python" -m pip config get global.index-url 2>/dev/null || true)}"
+	  if [ -n "$$index" ]; then export UV_DEFAULT_INDEX="$$index"; fi
+	fi
+	if [ -z "$${SSL_CERT_FILE:-}" ] && [ -n "$${PIP_CERT:-}" ]; then export SSL_CERT_FILE="$$PIP_CERT"; fi
+endef
+
+## For those who change the code
+check: lock-check | $(SETUP) #       ruff (lint and format), mypy, lock-check
+	@$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+fmt: | $(SETUP) #                    let ruff mend what it can
+	@$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+clean: #                             remove caches; with CONFIRM=yes a run's outputs too (never corpora/raw)
+	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find ivr tests -name __pycache__ -prune -exec rm -rf {} +
+	if [ '$(CONFIRM)' = yes ]; then
+	  cd '$(ARTIFACTS)'
+	  rm -rf .make .lock manifests models analysis tokenizers embeddings training evaluation report \
+	    corpora/cleaned corpora/heldout corpora/general/cleaned corpora/general/heldout corpora/rejects.jsonl
+	else
+	  echo "a run's outputs in $(ARTIFACTS)/ stay; make clean CONFIRM=yes removes them"
+	fi
+help: #                              this list
+	@awk '
+	  /^## / { printf "\n%s\n", substr($$0, 4); next }
+	  /^[A-Z_]+ =.*#/ {
+	    split($$0, part, /#+ */); name = $$1; value = part[1]; sub(/^[A-Z_]+ = ?/, "", value)
+	    printf "  %-20s %-10s %s\n", name, value == "" ? "(empty)" : value, part[2]; next
+	  }
+	  /^[a-z][a-z-]*:.* # / { name = $$1; sub(/:$$/, "", name); sub(/^.* # */, ""); printf "  %-31s %s\n", name, $$0 }
+	' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: pipeline test init analyze distill-tokenizer select remap align train evaluate report status setup wheelhouse \
+  lock lock-check check fmt clean help
