@@ -1,7 +1,7 @@
 """Where every artifact lies, and the only code that writes one.
 
 A file is written beside its target, synced and renamed; a directory is staged whole and exchanged. `kill -9` at
-any moment leaves the old artifact or the new one, never a part. Temporary names start with `.` and hold `.tmp-`.
+any moment leaves the old artifact or the new one, never a part. Temporary names are `.NAME.tmp-PID`.
 """
 
 import contextlib
@@ -10,6 +10,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from typing import IO, Any
 AT_FDCWD = -100
 RENAME_EXCHANGE = 2
 HASH_CHUNK_BYTES = 1 << 20
+LEFTOVER = re.compile(r"\.(?P<target>.+)\.tmp-(?P<old>old-)?\d+")
 
 
 @dataclass(frozen=True)
@@ -256,16 +258,18 @@ def _exchange(first: Path, second: Path) -> None:
 
 
 def remove_leftovers(root: Path) -> None:
-    """Delete what killed runs left half-written below `root`. Call it under the lock."""
+    """Delete what killed runs left half-written below `root`, not what a person brought. Call it under the lock."""
+    brought = str(ArtifactPaths(root).raw_corpora)
     for folder, folders, names in os.walk(root):
+        folders[:] = [name for name in folders if os.path.join(folder, name) != brought]
         for name in [*folders, *names]:
-            if name.startswith(".") and ".tmp-" in name:
+            if leftover := LEFTOVER.fullmatch(name):
                 path = Path(folder, name)
-                whole = path.with_name(name[1:].split(".tmp-")[0])
-                if ".tmp-old-" in name and not whole.exists():
+                whole = path.with_name(leftover["target"])
+                if leftover["old"] and not whole.exists():
                     path.rename(whole)  # killed between two renames: the old artifact is the whole one
                 elif path.is_dir():
                     shutil.rmtree(path, ignore_errors=True)
                 else:
                     path.unlink(missing_ok=True)
-        folders[:] = [name for name in folders if not (name.startswith(".") and ".tmp-" in name)]
+        folders[:] = [name for name in folders if not LEFTOVER.fullmatch(name)]

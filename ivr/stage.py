@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import Any
 
 import ivr
-from ivr.artifacts import ArtifactPaths, files_below, remove_leftovers, sha256_file, sha256_json, write_json
+from ivr.artifacts import ArtifactPaths, files_below, remove_leftovers, sha256_file, sha256_json, write_json, write_text
 from ivr.console import LOG
 from ivr.errors import ConfigError, CorruptInputError, StaleInputError, TryAgainError
 
@@ -98,6 +98,8 @@ class Stage:
     def __init__(self, name: str, config: Any, manifest_path: Path, root: Path) -> None:
         self.name, self.config, self.root = name, config, root
         self.manifest_path = manifest_path
+        self._unfinished = manifest_path.with_name(f".{name}.unfinished")
+        self._was_unfinished = self._unfinished.exists()
         self.results: dict[str, Any] = {}
         self.inputs: list[dict[str, Any]] = []
         self._previous = Manifest.read(manifest_path)
@@ -143,16 +145,22 @@ class Stage:
         return True
 
     def protect_edits(self, path: Path) -> None:
-        """Before an editable output is replaced: refuse when a person changed it, or keep it with --force."""
+        """Before an editable output is replaced: refuse when a person changed it, or keep it with --force.
+
+        Where a run was killed between this and `finish`, the file may be its own: it is kept aside, not refused.
+        """
+        write_text(self._unfinished, "")
         recorded = {row["path"]: row for row in self._previous.outputs} if self._previous else {}
         row = recorded.get(_relative(path, self.root))
         if row is None or not path.is_file() or sha256_file(path) == row["sha256"]:
             return
-        if not self.config.force:
+        if not self.config.force and not self._was_unfinished:
+            self._unfinished.unlink()
             raise StaleInputError(
                 f"{path} was edited since `ivr {self.name}` wrote it, and would be replaced; "
                 f"`ivr {self.name} --force` replaces it and keeps the edited one as {path.name}.edited"
             )
+        LOG.warning("%s: %s is not what was recorded; kept as %s.edited", self.name, path, path.name)
         path.replace(path.with_name(path.name + ".edited"))
 
     def finish(self, outputs: Sequence[Path], editable: Sequence[Path] = ()) -> Manifest:
@@ -175,6 +183,7 @@ class Stage:
             peak_memory_bytes=peak_memory_bytes(),
         )
         write_json(self.manifest_path, dataclasses.asdict(manifest))
+        self._unfinished.unlink(missing_ok=True)
         LOG.info(
             "%s: done in %.1f s, peak memory %.2f GiB",
             self.name,
@@ -226,6 +235,12 @@ def _check_recorded(paths: ArtifactPaths, inputs: Sequence[Input], rows: Sequenc
                     f"{_absolute(row['path'], paths.root)} is not what `ivr {made_by}` wrote: sha256 "
                     f"{row['sha256'][:16]}, recorded {expected[:16]}; run `ivr {made_by}` again"
                 )
+        read = {row["path"] for row in rows}
+        for item in inputs:
+            below = _relative(item.path, paths.root) + "/"
+            gone = next((path for path in recorded if path.startswith(below) and path not in read), None)
+            if gone is not None and item.made_by == made_by:
+                raise StaleInputError(f"{_absolute(gone, paths.root)} is gone; run `ivr {made_by}` again")
 
 
 @contextlib.contextmanager

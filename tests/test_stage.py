@@ -1,0 +1,223 @@
+"""What every stage promises: it locks, it checks its inputs, it knows when it is current."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from ivr.artifacts import ArtifactPaths, sha256_file, write_text
+from ivr.errors import ConfigError, CorruptInputError, StaleInputError, TryAgainError
+from ivr.stage import Input, Manifest, artifacts_lock, open_stage
+
+
+@dataclass(frozen=True)
+class Config:
+    artifacts_dir: Path
+    force: bool = False
+    size: int = 1
+    processes: int = field(default=1, metadata={"identity": False})
+
+
+def run_stage(
+    name: str, config: Config, inputs: Sequence[Input], output: str, editable: bool = False
+) -> Manifest | None:
+    """A stage that writes `size` into one file; None when it was current."""
+    target = config.artifacts_dir / output
+    with open_stage(name, config, inputs) as stage:
+        if stage.current:
+            return None
+        if editable:
+            stage.protect_edits(target)
+        write_text(target, f"{config.size}\n")
+        stage.results["size"] = config.size
+        return stage.finish([], editable=[target]) if editable else stage.finish([target])
+
+
+@pytest.fixture
+def raw(tmp_path: Path) -> Path:
+    path = tmp_path / "raw.txt"
+    path.write_text("raw")
+    return path
+
+
+def first(tmp_path: Path, raw: Path, **options: object) -> Manifest | None:
+    return run_stage("first", Config(tmp_path, **options), [Input(raw)], "first/a.txt")  # type: ignore[arg-type]
+
+
+def second(tmp_path: Path, **options: object) -> Manifest | None:
+    config = Config(tmp_path, **options)  # type: ignore[arg-type]
+    return run_stage("second", config, [Input(tmp_path / "first", made_by="first")], "second.txt")
+
+
+def test_the_manifest_says_what_was_read_and_written(tmp_path: Path, raw: Path) -> None:
+    manifest = first(tmp_path, raw)
+    assert manifest is not None
+    assert manifest.inputs == [{"path": "raw.txt", "sha256": sha256_file(raw), "bytes": 3}]
+    assert [row["path"] for row in manifest.outputs] == ["first/a.txt"]
+    assert manifest.results == {"size": 1} and manifest.config["size"] == 1
+    assert manifest.wall_seconds >= 0 and manifest.peak_memory_bytes > 0
+    assert Manifest.read(ArtifactPaths(tmp_path).manifest("first")) == manifest
+
+
+def test_current_until_something_that_counts_changes(tmp_path: Path, raw: Path) -> None:
+    assert first(tmp_path, raw)
+    assert first(tmp_path, raw) is None
+    assert first(tmp_path, raw, processes=8) is None, "a field that is not identity"
+    assert first(tmp_path, raw, size=2), "an option changed"
+    assert first(tmp_path, raw), "an option changed back"
+    raw.write_text("other")
+    assert first(tmp_path, raw), "an input changed"
+    (tmp_path / "first" / "a.txt").write_text("altered")
+    assert first(tmp_path, raw), "an output was altered"
+    (tmp_path / "first" / "a.txt").unlink()
+    assert first(tmp_path, raw), "an output is gone"
+    assert first(tmp_path, raw) is None
+    assert first(tmp_path, raw, force=True)
+
+
+def test_a_current_stage_touches_its_manifest_for_make(tmp_path: Path, raw: Path) -> None:
+    first(tmp_path, raw)
+    manifest = ArtifactPaths(tmp_path).manifest("first")
+    os.utime(manifest, (0, 0))
+    assert first(tmp_path, raw) is None
+    assert manifest.stat().st_mtime > 0
+
+
+def test_artifacts_may_be_moved(tmp_path: Path) -> None:
+    (tmp_path / "here").mkdir()
+    raw = tmp_path / "raw.txt"
+    raw.write_text("raw")
+    assert first(tmp_path / "here", raw)
+    assert second(tmp_path / "here")
+    (tmp_path / "here").rename(tmp_path / "there")
+    assert first(tmp_path / "there", raw) is None
+    assert second(tmp_path / "there") is None
+
+
+def test_a_missing_input_names_the_command_that_makes_it(tmp_path: Path) -> None:
+    with pytest.raises(StaleInputError, match=r"run `ivr first` first") as caught:
+        second(tmp_path)
+    assert caught.value.exit_code == 3
+    with pytest.raises(ConfigError, match="no such file"):
+        first(tmp_path, tmp_path / "none.txt")
+
+
+def test_an_altered_input_names_both_hashes_and_the_command(tmp_path: Path, raw: Path) -> None:
+    first(tmp_path, raw)
+    recorded = sha256_file(tmp_path / "first" / "a.txt")
+    (tmp_path / "first" / "a.txt").write_text("altered")
+    altered = sha256_file(tmp_path / "first" / "a.txt")
+    with pytest.raises(StaleInputError) as caught:
+        second(tmp_path)
+    assert recorded[:16] in str(caught.value) and altered[:16] in str(caught.value)
+    assert "run `ivr first` again" in str(caught.value)
+
+
+def test_a_file_gone_from_an_input_directory_is_noticed(tmp_path: Path, raw: Path) -> None:
+    first(tmp_path, raw)
+    (tmp_path / "first" / "a.txt").rename(tmp_path / "first" / "b.txt")
+    with pytest.raises(StaleInputError, match=r"a\.txt is gone; run `ivr first` again"):
+        second(tmp_path)
+
+
+def test_an_input_without_its_manifest_is_not_trusted(tmp_path: Path, raw: Path) -> None:
+    first(tmp_path, raw)
+    ArtifactPaths(tmp_path).manifest("first").unlink()
+    with pytest.raises(StaleInputError, match=r"`ivr first` did not finish"):
+        second(tmp_path)
+
+
+def test_an_optional_input_may_be_absent(tmp_path: Path) -> None:
+    absent = Input(tmp_path / "none", made_by="first", optional=True)
+    assert run_stage("second", Config(tmp_path), [absent], "second.txt")
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"stage": "first"}', "{"])
+def test_a_damaged_manifest_is_named(tmp_path: Path, raw: Path, text: str) -> None:
+    write_text(ArtifactPaths(tmp_path).manifest("first"), text)
+    with pytest.raises(CorruptInputError, match=r"first\.json is not a manifest"):
+        first(tmp_path, raw)
+
+
+class TestEditableOutput:
+    def write(self, tmp_path: Path, **options: object) -> Manifest | None:
+        return run_stage("edit", Config(tmp_path, **options), [], "rules.txt", editable=True)  # type: ignore[arg-type]
+
+    def test_an_edit_does_not_make_the_stage_stale_nor_its_reader_refuse(self, tmp_path: Path) -> None:
+        self.write(tmp_path)
+        (tmp_path / "rules.txt").write_text("mine")
+        assert self.write(tmp_path) is None
+        rules = Input(tmp_path / "rules.txt", made_by="edit", editable=True)
+        assert run_stage("reader", Config(tmp_path), [rules], "read.txt")
+
+    def test_an_edit_is_not_overwritten(self, tmp_path: Path) -> None:
+        self.write(tmp_path)
+        (tmp_path / "rules.txt").write_text("mine")
+        for _ in range(2):
+            with pytest.raises(StaleInputError, match=r"was edited.*--force"):
+                self.write(tmp_path, size=2)
+        assert (tmp_path / "rules.txt").read_text() == "mine"
+
+    def test_force_keeps_the_edited_one_beside(self, tmp_path: Path) -> None:
+        self.write(tmp_path)
+        (tmp_path / "rules.txt").write_text("mine")
+        assert self.write(tmp_path, size=2, force=True)
+        assert (tmp_path / "rules.txt").read_text() == "2\n"
+        assert (tmp_path / "rules.txt.edited").read_text() == "mine"
+
+    def test_a_run_killed_before_its_manifest_does_not_block_the_next(self, tmp_path: Path) -> None:
+        self.write(tmp_path)
+        with pytest.raises(KeyboardInterrupt), open_stage("edit", Config(tmp_path, size=2), []) as stage:
+            stage.protect_edits(tmp_path / "rules.txt")
+            write_text(tmp_path / "rules.txt", "2\n")
+            raise KeyboardInterrupt
+        assert self.write(tmp_path, size=2)
+        assert (tmp_path / "rules.txt").read_text() == "2\n"
+
+
+HOLD = """
+import sys
+from pathlib import Path
+from ivr.stage import artifacts_lock
+with artifacts_lock(Path(sys.argv[1]), "train"):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_the_lock_names_its_holder_and_goes_with_it(tmp_path: Path, raw: Path) -> None:
+    lock = ArtifactPaths(tmp_path).lock
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(lock)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        with pytest.raises(TryAgainError, match=rf"in use by `ivr train`, process {process.pid} on ") as caught:
+            first(tmp_path, raw)
+        assert caught.value.exit_code == 75
+        process.kill()
+    assert first(tmp_path, raw), "the lock went with the process"
+
+
+def test_the_lock_is_free_after_an_exception(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), artifacts_lock(tmp_path / ".lock", "a"):
+        1 / 0
+    with artifacts_lock(tmp_path / ".lock", "b"):
+        pass
+
+
+def test_leftovers_of_killed_runs_go_when_a_stage_opens(tmp_path: Path, raw: Path) -> None:
+    (tmp_path / ".a.txt.tmp-77").write_text("half")
+    first(tmp_path, raw)
+    assert not (tmp_path / ".a.txt.tmp-77").exists()
+
+
+def test_the_manifest_is_plain_json(tmp_path: Path, raw: Path) -> None:
+    first(tmp_path, raw)
+    record = json.loads(ArtifactPaths(tmp_path).manifest("first").read_text())
+    assert record["stage"] == "first" and record["versions"]["python"]
