@@ -89,6 +89,11 @@ class ArtifactPaths:
         return self.reports / "pretoken_frequency.parquet"
 
     @property
+    def general_pretoken_frequency(self) -> Path:
+        """The same table for the general text; absent when there is none."""
+        return self.reports / "general_pretoken_frequency.parquet"
+
+    @property
     def token_id_sequences(self) -> Path:
         return self.reports / "bpe_token_id_sequences.txt"
 

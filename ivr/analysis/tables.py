@@ -1,0 +1,63 @@
+"""The frequency tables as Parquet files, and reading them back."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from tokenizers import Tokenizer
+
+from ivr.analysis.counting import CorpusCounts
+from ivr.artifacts import atomic_file
+
+
+@dataclass(frozen=True)
+class PretokenTable:
+    """Distinct pretokens of a corpus, most frequent first. P rows."""
+
+    pretokens: list[str]
+    counts_P: np.ndarray  # occurrences, int64
+    documents_P: np.ndarray  # documents that hold the pretoken, int64
+
+    def __len__(self) -> int:
+        return len(self.pretokens)
+
+
+def write_token_frequency(path: Path, tokenizer: Tokenizer, counts: CorpusCounts) -> None:
+    """One row an id, in id order: token_id, token, count, document_count, share of all tokens."""
+    total = max(int(counts.token_counts_V.sum()), 1)
+    _write(
+        path,
+        {
+            "token_id": pa.array(range(counts.num_ids), pa.int32()),
+            "token": pa.array([tokenizer.id_to_token(token_id) for token_id in range(counts.num_ids)], pa.string()),
+            "count": pa.array(counts.token_counts_V, pa.int64()),
+            "document_count": pa.array(counts.token_documents_V, pa.int64()),
+            "share": pa.array(counts.token_counts_V / total, pa.float64()),
+        },
+    )
+
+
+def write_pretoken_frequency(path: Path, counts: CorpusCounts) -> None:
+    """One row a distinct pretoken, most frequent first: pretoken (as text), count, document_count."""
+    pretokens, occurrences, documents = counts.sorted_pretokens()
+    _write(
+        path,
+        {
+            "pretoken": pa.array(pretokens, pa.large_string()),
+            "count": pa.array(occurrences, pa.int64()),
+            "document_count": pa.array(documents, pa.int64()),
+        },
+    )
+
+
+def read_pretoken_frequency(path: Path) -> PretokenTable:
+    """The table that `write_pretoken_frequency` wrote."""
+    table = pq.read_table(path)
+    return PretokenTable(table["pretoken"].to_pylist(), table["count"].to_numpy(), table["document_count"].to_numpy())
+
+
+def _write(path: Path, columns: dict[str, pa.Array]) -> None:
+    with atomic_file(path, "wb") as stream:
+        pq.write_table(pa.table(columns), stream, compression="zstd")
