@@ -264,9 +264,9 @@ def _exchange(first: Path, second: Path) -> None:
 
 def remove_leftovers(root: Path) -> None:
     """Delete what killed runs left half-written below `root`, not what a person brought. Call it under the lock."""
-    brought = str(ArtifactPaths(root).raw_corpora)
+    brought = ArtifactPaths(root).raw_corpora
     for folder, folders, names in os.walk(root):
-        folders[:] = [name for name in folders if os.path.join(folder, name) != brought]
+        folders[:] = [name for name in folders if Path(folder, name) != brought]
         for name in [*folders, *names]:
             if leftover := LEFTOVER.fullmatch(name):
                 path = Path(folder, name)

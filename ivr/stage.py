@@ -16,36 +16,23 @@ A config is a frozen dataclass with the fields `artifacts_dir` and `force`. A fi
 import contextlib
 import dataclasses
 import fcntl
-import importlib.metadata
-import json
 import os
-import platform
-import resource
 import shlex
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import ivr
 from ivr.artifacts import ArtifactPaths, files_below, remove_leftovers, sha256_file, sha256_json, write_json, write_text
 from ivr.console import LOG
-from ivr.errors import ConfigError, CorruptInputError, StaleInputError, TryAgainError
+from ivr.errors import ConfigError, StaleInputError, TryAgainError
+from ivr.manifest import Manifest as Manifest  # part of this module's interface
+from ivr.manifest import git_commit, package_versions
+from ivr.manifest import peak_memory_bytes as peak_memory_bytes
 
-RECORDED_PACKAGES = (
-    "accelerate",
-    "deepspeed",
-    "numpy",
-    "pyarrow",
-    "regex",
-    "tokenizers",
-    "torch",
-    "transformers",
-)
 NOT_IDENTITY = frozenset({"artifacts_dir", "force"})
 
 
@@ -60,36 +47,6 @@ class Input:
     made_by: str = ""
     editable: bool = False
     optional: bool = False
-
-
-@dataclass
-class Manifest:
-    """The record of one finished stage; `manifests/<stage>.json`."""
-
-    stage: str
-    argv: str
-    config: dict[str, Any]
-    identity: str  # sha256 of the part of the config that can change the result
-    inputs: list[dict[str, Any]]  # {path, sha256, bytes}
-    outputs: list[dict[str, Any]]
-    results: dict[str, Any] = field(default_factory=dict)
-    versions: dict[str, str] = field(default_factory=dict)
-    git_commit: str = ""
-    host: str = ""
-    slurm: dict[str, str] = field(default_factory=dict)
-    started_at: str = ""
-    wall_seconds: float = 0.0
-    peak_memory_bytes: int = 0
-
-    @classmethod
-    def read(cls, path: Path) -> "Manifest | None":
-        """The manifest at `path`, or None where there is none."""
-        try:
-            return cls(**json.loads(path.read_text(encoding="utf-8")))
-        except FileNotFoundError:
-            return None
-        except (ValueError, TypeError) as error:
-            raise CorruptInputError(f"{path} is not a manifest ({error}); delete it to run the stage again") from None
 
 
 class Stage:
@@ -174,8 +131,8 @@ class Stage:
             outputs=_describe(outputs, self.root)
             + [{**row, "editable": True} for row in _describe(editable, self.root)],
             results=self.results,
-            versions=_versions(),
-            git_commit=_git_commit(),
+            versions=package_versions(),
+            git_commit=git_commit(),
             host=socket.gethostname(),
             slurm={key: value for key, value in sorted(os.environ.items()) if key.startswith("SLURM_JOB")},
             started_at=self._started_at,
@@ -265,12 +222,6 @@ def artifacts_lock(path: Path, name: str) -> Iterator[None]:
         yield
 
 
-def peak_memory_bytes() -> int:
-    """Largest resident set of this process or of any child that has ended, in bytes (Linux counts in KiB)."""
-    unit = 1 if platform.system() == "Darwin" else 1024
-    return unit * max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-
-
 def _identity(config: Any) -> dict[str, Any]:
     return {
         item.name: _plain(getattr(config, item.name))
@@ -306,20 +257,3 @@ def _describe(targets: Sequence[Path], root: Path) -> list[dict[str, Any]]:
         for target in targets
         for path in files_below(target)
     ]
-
-
-def _versions() -> dict[str, str]:
-    versions = {"python": platform.python_version(), "gpt2-ivr": ivr.__version__}
-    for package in RECORDED_PACKAGES:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            versions[package] = importlib.metadata.version(package)
-    return versions
-
-
-def _git_commit() -> str:
-    """The commit of the checkout this package runs from; empty when installed elsewhere."""
-    command = ["git", "-C", str(Path(ivr.__file__).parent), "rev-parse", "HEAD"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return os.environ.get("IVR_GIT_COMMIT", "")

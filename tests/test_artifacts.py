@@ -1,6 +1,5 @@
 """Artifacts are whole or absent, whatever happens to the process that writes them."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -51,6 +50,10 @@ with artifacts.atomic_directory(Path(sys.argv[1])) as staging:
 """
 
 
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
 def kill_midway(program: str, target: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", program, str(target)], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -65,9 +68,9 @@ def test_killed_while_writing_a_file(tmp_path: Path, old: str | None) -> None:
         target.write_text(old)
     kill_midway(WRITE_FILE, target)
     assert (target.read_text() if target.exists() else None) == old
-    assert len(os.listdir(tmp_path)) == 1 + bool(old), "the kill left a temporary file, else this proves nothing"
+    assert len(names(tmp_path)) == 1 + bool(old), "the kill left a temporary file, else this proves nothing"
     remove_leftovers(tmp_path)
-    assert os.listdir(tmp_path) == (["target.txt"] if old else [])
+    assert names(tmp_path) == (["target.txt"] if old else [])
 
 
 @pytest.mark.parametrize("old", [None, "old"])
@@ -80,7 +83,7 @@ def test_killed_while_writing_a_directory(tmp_path: Path, old: str | None) -> No
     kill_midway(WRITE_DIRECTORY, target)
     assert [path.name for path in files_below(target)] == (["a.txt", "b.txt"] if old else [])
     remove_leftovers(tmp_path)
-    assert os.listdir(tmp_path) == (["target"] if old else [])
+    assert names(tmp_path) == (["target"] if old else [])
 
 
 def test_killed_just_after_the_exchange_of_directories(tmp_path: Path) -> None:
@@ -91,7 +94,7 @@ def test_killed_just_after_the_exchange_of_directories(tmp_path: Path) -> None:
     assert done.returncode == -signal.SIGKILL
     assert [path.name for path in files_below(target)] == ["a.txt"]
     remove_leftovers(tmp_path)
-    assert os.listdir(tmp_path) == ["target"]
+    assert names(tmp_path) == ["target"]
 
 
 def test_an_exception_leaves_the_old_artifact_and_nothing_else(tmp_path: Path) -> None:
@@ -104,7 +107,7 @@ def test_an_exception_leaves_the_old_artifact_and_nothing_else(tmp_path: Path) -
     with pytest.raises(ZeroDivisionError), atomic_directory(tmp_path / "folder") as staging:
         (staging / "a.txt").write_text("new")
         1 / 0
-    assert sorted(os.listdir(tmp_path)) == ["file.txt", "folder"]
+    assert names(tmp_path) == ["file.txt", "folder"]
     assert (tmp_path / "file.txt").read_text() == (tmp_path / "folder" / "a.txt").read_text() == "old"
 
 
@@ -119,7 +122,7 @@ def test_a_directory_is_replaced_without_an_exchange_too(tmp_path: Path, monkeyp
         with atomic_directory(tmp_path / "folder") as staging:
             (staging / f"{text}.txt").write_text(text)
     assert [path.name for path in files_below(tmp_path)] == ["new.txt"]
-    assert os.listdir(tmp_path) == ["folder"]
+    assert names(tmp_path) == ["folder"]
 
 
 def test_killed_between_two_renames_the_old_directory_comes_back(tmp_path: Path) -> None:
