@@ -1,0 +1,263 @@
+"""The Makefile: what runs, what does not, and whether `make -n` says so. A fake `ivr` writes the manifests."""
+
+import os
+import re
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from ivr.cli import STAGES
+
+MAKEFILE = Path(__file__).parent.parent / "Makefile"
+RUN_STAGES = [stage for stage in STAGES if stage != "status"]
+# records its arguments, one a line; writes the manifest and what a person may edit; takes a lock like the real one
+FAKE_IVR = r"""#!/usr/bin/env bash
+set -euo pipefail
+stage="$1"; artifacts=artifacts
+for word in "$@"; do case "$word" in --artifacts-dir=*) artifacts="${word#*=}";; esac; done
+printf '%s\n' "$*" >> ran.log
+[ "$stage" != "${FAIL_AT:-}" ] || exit 3
+mkdir "$artifacts.lock" || { echo "two stages at once" >> ran.log; exit 75; }
+trap 'rmdir "$artifacts.lock"' EXIT
+mkdir -p "$artifacts/manifests" "$artifacts/report" "$artifacts/analysis/reports" "$artifacts/tokenizers/remapped"
+case "$stage" in
+  select) echo csv > "$artifacts/analysis/reports/replacement_candidates.csv";;
+  remap) echo yaml > "$artifacts/tokenizers/remapped/remap_rules.yaml";;
+  report) echo "the summary" > "$artifacts/report/summary.txt";;
+esac
+echo "{}" > "$artifacts/manifests/$stage.json"
+"""
+
+
+class Checkout:
+    """A directory with the Makefile and the fake `ivr`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        shutil.copy(MAKEFILE, folder / "Makefile")
+        fake = folder / "fake ivr"
+        fake.write_text(FAKE_IVR)
+        fake.chmod(0o755)
+
+    def make(self, *arguments: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
+        clean = {key: value for key, value in os.environ.items() if key not in {"MAKEFLAGS", "MAKELEVEL", "MFLAGS"}}
+        return subprocess.run(
+            ["make", "--no-print-directory", "IVR='./fake ivr'", "SETUP=", *arguments],
+            cwd=self.folder,
+            env=clean | environment,
+            capture_output=True,
+            text=True,
+            check=check,
+        )
+
+    def ran(self) -> list[str]:
+        """The command lines since the last call."""
+        log = self.folder / "ran.log"
+        lines = log.read_text().splitlines() if log.exists() else []
+        log.unlink(missing_ok=True)
+        return lines
+
+    def stages_of(self, *arguments: str) -> list[str]:
+        """The stages one call of make runs, after checking that `make -n` announced just these."""
+        announced = self.make("-n", *arguments).stdout
+        assert self.ran() == [], "make -n ran something"
+        self.make(*arguments)
+        stages = [line.split()[0] for line in self.ran()]
+        assert re.findall(r"^'\./fake ivr' ([a-z-]+)", announced, re.MULTILINE) == stages
+        return stages
+
+    def touch(self, path: str) -> None:
+        later = time.time() + 2
+        os.utime(self.folder / path, (later, later))
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Checkout:
+    return Checkout(tmp_path)
+
+
+def from_stage(name: str) -> list[str]:
+    return RUN_STAGES[RUN_STAGES.index(name) :]
+
+
+def test_pipeline_runs_every_stage_once_and_then_nothing(checkout: Checkout) -> None:
+    assert checkout.stages_of("pipeline") == RUN_STAGES
+    assert checkout.stages_of("pipeline") == []
+    assert checkout.make("pipeline").stdout == "the summary\n"
+
+
+def test_in_parallel_too(checkout: Checkout) -> None:
+    checkout.make("-j2", *RUN_STAGES, "pipeline")
+    assert [line.split()[0] for line in checkout.ran()] == RUN_STAGES
+    checkout.make("-j2", "pipeline", "report", "train")
+    assert checkout.ran() == []
+
+
+def test_a_stage_brings_the_ones_before_it(checkout: Checkout) -> None:
+    assert checkout.stages_of("select") == RUN_STAGES[:4]
+    assert checkout.stages_of("train") == ["remap", "align", "train"]
+
+
+@pytest.mark.parametrize(
+    ("setting", "first", "option"),
+    [
+        ("MODEL=openai-community/gpt2", "init", "--model-name=openai-community/gpt2"),
+        ("INIT_ARGS=--normalize-force", "init", "--normalize-force"),
+        ("ANALYZE_ARGS=--processes 2", "analyze", "--processes 2"),
+        ("DISTILL_ARGS=--exponent 2.5", "distill-tokenizer", "--exponent 2.5"),
+        ("SWAPS=12", "select", "--swaps=12"),
+        ("REMAP_ARGS=--x", "remap", "--x"),
+        ("INIT_STRATEGY=zeros", "align", "--init-strategy=zeros"),
+        ("LR=3e-4", "train", "--lr=3e-4"),
+        ("EVALUATE_ARGS=--x", "evaluate", "--x"),
+        ("REPORT_ARGS=--x", "report", "--x"),
+    ],
+)
+def test_a_changed_option_runs_its_stage_and_the_later_ones_there_and_back(
+    checkout: Checkout, setting: str, first: str, option: str
+) -> None:
+    checkout.make("pipeline")
+    checkout.ran()
+    checkout.make("pipeline", setting)
+    ran = checkout.ran()
+    assert [line.split()[0] for line in ran] == from_stage(first)
+    assert option in ran[0]
+    assert checkout.stages_of("pipeline", setting) == []
+    assert checkout.stages_of("pipeline") == from_stage(first), "going back to the old options"
+    assert checkout.stages_of("pipeline") == []
+
+
+def test_an_unset_variable_passes_no_option(checkout: Checkout) -> None:
+    checkout.make("pipeline")
+    assert checkout.ran() == ["init --model-name=sample", *RUN_STAGES[1:]]
+
+
+def test_values_reach_the_stage_as_they_are(checkout: Checkout) -> None:
+    key = 'it\'s "a" $HOME `b` \\n #c *'
+    checkout.make("init", "TEXT_KEY=" + key.replace("$", "$$"), "DOCUMENT_SEPARATOR=---")
+    assert checkout.ran() == [f"init --model-name=sample --text-key={key} --document-separator=---"]
+
+
+def test_the_environment_does_not_set_options(checkout: Checkout) -> None:
+    checkout.make("init", SEED="7", MODEL="other", INIT_ARGS="--nonsense")
+    assert checkout.ran() == ["init --model-name=sample"]
+
+
+@pytest.mark.parametrize("folder", ["my corpus", "it's mine"])
+def test_a_corpus_added_changed_or_removed_runs_init_again(checkout: Checkout, folder: str) -> None:
+    corpus = checkout.folder / folder
+    (corpus / "deep er").mkdir(parents=True)
+    (corpus / "a.txt").write_text("a")
+    setting = f"CORPUS={folder}"
+    assert checkout.stages_of("init", setting) == ["init"]
+    assert checkout.stages_of("init", setting) == []
+    (corpus / "deep er" / "b c.txt").write_text("b")
+    assert checkout.stages_of("init", setting) == ["init"], "added"
+    (corpus / "deep er" / "b c.txt").write_text("bb")
+    assert checkout.stages_of("init", setting) == ["init"], "changed"
+    (corpus / "a.txt").unlink()
+    assert checkout.stages_of("init", setting) == ["init"], "removed"
+    (corpus / "loop").symlink_to(corpus)
+    assert checkout.stages_of("init", setting) == [], "a loop of links adds no file"
+
+
+def test_raw_corpora_of_the_artifacts_directory_count_without_corpus(checkout: Checkout) -> None:
+    assert checkout.stages_of("init") == ["init"]
+    raw = checkout.folder / "artifacts" / "corpora" / "raw"
+    raw.mkdir(parents=True)
+    assert checkout.stages_of("init") == []
+    (raw / "a b.jsonl").write_text("{}")
+    assert checkout.stages_of("init") == ["init"]
+
+
+@pytest.mark.parametrize(
+    ("path", "first"),
+    [
+        ("artifacts/analysis/reports/replacement_candidates.csv", "remap"),
+        ("artifacts/tokenizers/remapped/remap_rules.yaml", "align"),
+    ],
+)
+def test_an_edit_by_hand_runs_the_stage_that_reads_it(checkout: Checkout, path: str, first: str) -> None:
+    checkout.make("pipeline")
+    checkout.ran()
+    checkout.touch(path)
+    announced = checkout.make("-n", "pipeline").stdout
+    assert re.findall(r"^'\./fake ivr' ([a-z-]+)", announced, re.MULTILINE) == from_stage(first)
+
+
+def test_a_failed_stage_stops_the_pipeline_which_goes_on_from_there(checkout: Checkout) -> None:
+    done = checkout.make("pipeline", check=False, FAIL_AT="remap")
+    assert done.returncode != 0
+    assert [line.split()[0] for line in checkout.ran()] == RUN_STAGES[:5]
+    assert checkout.stages_of("pipeline") == from_stage("remap")
+
+
+def test_artifacts_elsewhere(checkout: Checkout) -> None:
+    assert checkout.stages_of("pipeline", "ARTIFACTS=runs/a") == RUN_STAGES
+    assert not (checkout.folder / "artifacts").exists()
+    assert checkout.stages_of("pipeline") == RUN_STAGES, "each directory for itself"
+    assert checkout.stages_of("pipeline", "ARTIFACTS=runs/a") == []
+
+
+def test_artifacts_with_blanks_are_refused_with_a_reason(checkout: Checkout) -> None:
+    done = checkout.make("init", "ARTIFACTS=my runs", check=False)
+    assert done.returncode == 2 and "--artifacts-dir" in done.stderr
+
+
+def test_help_lists_every_target_and_variable_with_its_default(checkout: Checkout) -> None:
+    text = MAKEFILE.read_text()
+    said = checkout.make("help").stdout
+    phony = text.split(".PHONY:")[1].replace("\\\n", " ").split("\n")[0].split()
+    for target in phony:
+        assert re.search(rf"^  {target} +\S", said, re.MULTILINE), target
+    settings = text.split("ifneq ($(words")[0]
+    variables = re.findall(r"^([A-Z_]+) =[ ]?(.*?)#", settings, re.MULTILINE)
+    assert len(variables) > 20
+    for name, default in variables:
+        assert re.search(rf"^  {name} +{re.escape(default) or re.escape('(empty)')} +\S", said, re.MULTILINE), name
+    assert checkout.make().stdout == said, "make alone"
+
+
+def test_clean_keeps_what_a_run_made_until_told(checkout: Checkout) -> None:
+    for folder in ("ivr", "tests"):
+        (checkout.folder / folder / "__pycache__").mkdir(parents=True)
+    raw = checkout.folder / "artifacts" / "corpora" / "raw" / "mine.txt"
+    raw.parent.mkdir(parents=True)
+    raw.write_text("mine")
+    checkout.make("pipeline")
+    checkout.ran()
+    assert "CONFIRM=yes" in checkout.make("clean").stdout
+    assert not (checkout.folder / "ivr" / "__pycache__").exists()
+    assert checkout.stages_of("pipeline") == []
+    checkout.make("clean", "CONFIRM=yes")
+    assert [str(path.relative_to(checkout.folder / "artifacts")) for path in raw.parent.parent.parent.rglob("*.*")] == [
+        "corpora/raw/mine.txt"
+    ]
+
+
+def test_a_lock_with_an_index_is_refused(checkout: Checkout) -> None:
+    lock = checkout.folder / "uv.lock"
+    lock.write_text('source = { registry = "wheelhouse" }\n')
+    checkout.make("lock-check")
+    lock.write_text('source = { registry = "https://index.invalid/simple" }\n')
+    done = checkout.make("lock-check", check=False)
+    assert done.returncode == 2 and "names an index" in done.stderr and "index.invalid" in done.stdout
+
+
+def test_the_lock_of_this_project_names_no_host() -> None:
+    assert "://" not in (MAKEFILE.parent / "uv.lock").read_text(encoding="utf-8")
+
+
+def test_setup_without_a_python_that_runs_says_so(checkout: Checkout) -> None:
+    for name in ("pyproject.toml", "uv.lock"):
+        (checkout.folder / name).touch()
+    shim = checkout.folder / "python3.13"  # like a version manager's: there, and yet it does not run
+    shim.write_text("#!/bin/sh\necho 'command not found' >&2; exit 127\n")
+    shim.chmod(0o755)
+    done = checkout.make("setup", "SETUP=.venv/.ivr-stamp", f"PYTHON={shim}", check=False)
+    assert done.returncode == 2
+    assert "no Python 3.11 to 3.14 that runs" in done.stderr and "PYTHON=/path" in done.stderr
+    assert not (checkout.folder / ".venv").exists()
