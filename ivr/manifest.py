@@ -14,6 +14,17 @@ from typing import Any
 import ivr
 from ivr.errors import CorruptInputError
 
+PIPELINE = (  # the stages that leave a manifest, in order
+    "init",
+    "analyze",
+    "distill-tokenizer",
+    "select",
+    "remap",
+    "align",
+    "train",
+    "evaluate",
+    "report",
+)
 RECORDED_PACKAGES = (
     "accelerate",
     "deepspeed",

@@ -1,0 +1,114 @@
+"""What a run came to, read back from its manifests, and the short summary of it. What is missing stays missing."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ivr.artifacts import ArtifactPaths
+from ivr.manifest import Manifest
+from ivr.report.status import read_manifests
+
+MODELS = {"base": "before (base model)", "aligned": "after alignment", "trained": "after training"}
+TEXTS = {"domain": "domain", "general": "general"}
+
+
+@dataclass(frozen=True)
+class Run:
+    """The manifests of one artifacts directory."""
+
+    paths: ArtifactPaths
+    manifests: Mapping[str, Manifest]
+
+    def result(self, stage: str, key: str) -> Any:
+        """A figure that `stage` reported, or None."""
+        manifest = self.manifests.get(stage)
+        return None if manifest is None else manifest.results.get(key)
+
+    def option(self, stage: str, key: str) -> Any:
+        """The value an option of `stage` had, or None."""
+        manifest = self.manifests.get(stage)
+        return None if manifest is None else manifest.config.get(key)
+
+    @property
+    def base_model(self) -> str:
+        return str(self.option("init", "model_name") or "base model unknown")
+
+    def bits_per_byte(self, text: str, model: str) -> float | None:
+        """Held-out bits per byte of `model` (base, aligned, trained) on `text` (domain, general)."""
+        value = ((self.result("evaluate", "bits_per_byte") or {}).get(text) or {}).get(model)
+        return None if value is None else float(value)
+
+    @property
+    def texts(self) -> list[str]:
+        """The held-out texts that were measured."""
+        return [text for text in TEXTS if any(self.bits_per_byte(text, model) is not None for model in MODELS)]
+
+
+def read_run(paths: ArtifactPaths) -> Run:
+    """Everything the manifests say."""
+    return Run(paths, read_manifests(paths))
+
+
+def agreement(run: Run) -> tuple[float, int, int, int] | None:
+    """Agreement of the distilled tokenizer: percent of occurrences, occurrences, mismatched types, all types."""
+    keys = ("agreement_percent", "occurrences", "mismatched_types", "types")
+    found = [run.result("distill-tokenizer", key) for key in keys]
+    return None if None in found else (float(found[0]), int(found[1]), int(found[2]), int(found[3]))
+
+
+def tokens_saved(run: Run) -> tuple[int, int, float] | None:
+    """Tokens of the held-out domain text: before, after, percent saved."""
+    before, after = (run.result("evaluate", f"heldout_tokens_{when}") for when in ("before", "after"))
+    if not before or after is None:
+        return None
+    return int(before), int(after), 100 * (before - after) / before
+
+
+def percent(value: float, digits: int = 3) -> str:
+    """A percentage that says 100 only when nothing is missing: 99.9999 is not rounded up."""
+    text = f"{value:.{digits}f}"
+    if float(text) == 100 and value < 100:
+        text = f"{100 - 10**-digits:.{digits}f}"
+        return f"> {text} %"
+    return f"{text} %"
+
+
+def summary_text(run: Run) -> str:
+    """The summary that ends `make pipeline`; ends with a line end."""
+    swaps = run.result("select", "swaps")
+    title = f"{run.base_model}, {'no' if swaps is None else f'{swaps:,}'} swaps"
+    lines = [title, "=" * len(title), "", "Agreement of the distilled tokenizer"]
+    if (found := agreement(run)) is None:
+        lines.append(_missing("distill-tokenizer"))
+    else:
+        share, occurrences, mismatched, types = found
+        lines.append(
+            f"  {percent(share)} of {occurrences:,} pretokens; {mismatched:,} of {types:,} distinct ones differ"
+        )
+    lines += ["", "Tokens on held-out domain text"]
+    if (saved := tokens_saved(run)) is None:
+        lines.append(_missing("evaluate"))
+    else:
+        lines.append(f"  {saved[0]:,} before, {saved[1]:,} after: {saved[2]:.1f} % saved")
+    lines += ["", "Bits per byte on held-out text (lower is better)"]
+    if not run.texts:
+        lines.append(_missing("evaluate"))
+    else:
+        lines.append(f"  {'':<22}" + "".join(f"{TEXTS[text]:>10}" for text in run.texts))
+        for model, name in MODELS.items():
+            cells = [run.bits_per_byte(text, model) for text in run.texts]
+            lines.append(f"  {name:<22}" + "".join(f"{'-' if cell is None else f'{cell:.4f}':>10}" for cell in cells))
+    lines += ["", "Where to look"]
+    for what, path in (
+        ("report", run.paths.report / "index.html"),
+        ("model and tokenizer", run.paths.final_model),
+        ("remapped tokenizer", run.paths.remapped_tokenizer),
+        ("certificate", run.paths.certificate),
+        ("why these swaps", run.paths.selection_log),
+    ):
+        lines.append(f"  {what:<22}{path}")
+    return "\n".join(lines) + "\n"
+
+
+def _missing(stage: str) -> str:
+    return f"  missing: run `ivr {stage}`"
