@@ -21,6 +21,8 @@ examples:
   ivr status --json --artifacts-dir runs/korean
 """
 
+UNITS = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+
 
 @dataclass(frozen=True)
 class Config:
@@ -151,9 +153,5 @@ def size(num_bytes: int) -> str:
     """`512 B`, `1.5 KiB`, `2.0 GiB`."""
     if num_bytes < 1024:
         return f"{num_bytes} B"
-    amount = float(num_bytes)
-    for unit in ("KiB", "MiB", "GiB"):
-        amount /= 1024
-        if amount < 1000:
-            break
-    return f"{amount:.1f} {unit}"
+    unit = next((unit for unit in ("KiB", "MiB") if num_bytes < 1000 * UNITS[unit]), "GiB")
+    return f"{num_bytes / UNITS[unit]:.1f} {unit}"

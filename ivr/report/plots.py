@@ -1,0 +1,154 @@
+"""The report's pictures as SVG text: the same bytes for the same data, in the page's own colours.
+
+matplotlib draws with stand-in colours, which are then replaced by CSS names, so that one picture serves a light and
+a dark page.
+"""
+
+import io
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+WIDTH_INCHES, HEIGHT_INCHES = 5.4, 3.3
+INK, GRID, FIRST, SECOND = "#010203", "#010204", "#010205", "#010206"
+CSS = {INK: "var(--ink-soft)", GRID: "var(--line)", FIRST: "var(--accent)", SECOND: "var(--second)"}
+STYLE = {
+    "svg.hashsalt": "gpt2-ivr",  # else ids are random
+    "svg.fonttype": "none",
+    "font.family": "sans-serif",
+    "font.size": 10,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": GRID,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.6,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "xtick.minor.size": 0,
+    "ytick.minor.size": 0,
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+    "legend.frameon": False,
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+    "savefig.facecolor": "none",
+}
+
+
+class Picture:
+    """One figure with one set of axes; `svg` holds its text after the `with` block."""
+
+    def __init__(self, label: str) -> None:
+        self.label = label
+        self.svg = ""
+
+    def __enter__(self) -> "Axes":
+        import matplotlib
+        from matplotlib.backends.backend_svg import FigureCanvasSVG
+        from matplotlib.figure import Figure
+
+        self._context = matplotlib.rc_context(STYLE)
+        self._context.__enter__()
+        self._figure = Figure(figsize=(WIDTH_INCHES, HEIGHT_INCHES), layout="constrained")
+        FigureCanvasSVG(self._figure)
+        return self._figure.add_subplot()
+
+    def __exit__(self, *exc: object) -> None:
+        stream = io.StringIO()
+        if exc[0] is None:
+            nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
+            self._figure.savefig(stream, format="svg", metadata=nothing)
+            self.svg = _inline(stream.getvalue(), self.label)
+        self._context.__exit__(None, None, None)
+
+
+def loss_curve(steps: Sequence[int], losses: Sequence[float]) -> str:
+    """Training loss over steps: every step faint, a running mean on top."""
+    picture = Picture("Training loss over steps")
+    with picture as axes:
+        axes.plot(steps, losses, color=FIRST, linewidth=0.8, alpha=0.35)
+        axes.plot(steps, running_mean(losses, max(1, len(losses) // 25)), color=FIRST, linewidth=1.8)
+        axes.set_xlabel("step")
+        axes.set_ylabel("loss (nats per token)")
+        axes.margins(x=0.01)
+    return picture.svg
+
+
+def heldout_curve(curves: Mapping[str, tuple[Sequence[int], Sequence[float]]]) -> str:
+    """Held-out bits per byte during training, one line a text."""
+    picture = Picture("Held-out bits per byte during training")
+    with picture as axes:
+        for color, (name, (steps, values)) in zip((FIRST, SECOND), curves.items(), strict=False):
+            axes.plot(steps, values, color=color, linewidth=1.8, marker="o", markersize=3.5, label=name)
+        axes.set_xlabel("step")
+        axes.set_ylabel("bits per byte, held out")
+        if len(curves) > 1:
+            axes.legend()
+    return picture.svg
+
+
+def zipf(counts: Sequence[int], swapped_ranks: Sequence[int]) -> str:
+    """Token count over rank, both logarithmic; the ids that were reassigned are marked.
+
+    `counts` is sorted, largest first, zeros left out; `swapped_ranks` are 1-based ranks in it.
+    """
+    picture = Picture("Token frequency over rank")
+    with picture as axes:
+        ranks = thinned(len(counts))
+        axes.loglog(ranks, [counts[rank - 1] for rank in ranks], color=FIRST, linewidth=1.8, label="base token")
+        if swapped_ranks:
+            heights = [counts[rank - 1] for rank in swapped_ranks]
+            axes.loglog(swapped_ranks, heights, "|", color=SECOND, markersize=7, alpha=0.6, label="reassigned id")
+            axes.legend(loc="lower left")
+        axes.set_xlabel("rank of the token in the corpus")
+        axes.set_ylabel("occurrences")
+    return picture.svg
+
+
+def running_mean(values: Sequence[float], width: int) -> list[float]:
+    """Mean of each value and up to `width - 1` before it.
+
+    >>> running_mean([1.0, 3.0, 5.0], 2)
+    [1.0, 2.0, 4.0]
+    """
+    means, total = [], 0.0
+    for index, value in enumerate(values):
+        total += value - (values[index - width] if index >= width else 0.0)
+        means.append(total / min(index + 1, width))
+    return means
+
+
+def thinned(length: int, points: int = 400) -> list[int]:
+    """At most about `points` of the ranks 1..length, evenly spaced on a logarithmic axis, both ends kept.
+
+    >>> thinned(4)
+    [1, 2, 3, 4]
+    """
+    if length < 1:
+        return []
+    return sorted({round(length ** (index / (points - 1))) for index in range(points)})
+
+
+def _inline(svg: str, label: str) -> str:
+    """matplotlib's file as an element of a page: no prolog, no fixed size, CSS colours."""
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
+    view_box = re.search(r'viewBox="[^"]*"', svg)
+    assert view_box is not None
+    svg = re.sub(r"<svg[^>]*>", f'<svg {view_box.group()} role="img" aria-label="{label}">', svg, count=1)
+    svg = svg.replace("xlink:href", "href")
+    svg = re.sub(r"font: ([\d.]+px) [^;\"]*", r"font-size: \1", svg)
+    for color, name in CSS.items():
+        svg = svg.replace(color, name)
+    # ids must be unique in the page that holds several pictures
+    prefix = re.sub(r"\W+", "-", label.lower())
+    svg = re.sub(r'id="([^"]+)"', rf'id="{prefix}-\1"', svg)
+    svg = re.sub(r'(href="|url\()#', rf"\1#{prefix}-", svg)
+    # a style block would reach the rest of the page
+    return re.sub(r"<defs>\s*<style.*?</style>\s*</defs>\s*", "", svg, flags=re.DOTALL)

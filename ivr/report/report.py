@@ -1,0 +1,56 @@
+"""Stage `report`: the short summary of a run, and its HTML page."""
+
+import argparse
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from ivr.artifacts import ArtifactPaths, write_text
+from ivr.stage import Input, Manifest, open_stage
+
+DESCRIPTION = """\
+Print the summary of a run and write it as a page, report/index.html, that needs no network.
+
+Figures come from the manifests and tables of the other stages. A stage that has not run is shown as missing.
+"""
+EPILOG = """\
+examples:
+  ivr report
+  ivr report --artifacts-dir runs/korean --force
+"""
+
+
+@dataclass(frozen=True)
+class Config:
+    artifacts_dir: Path = Path("artifacts")
+    force: bool = False
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Only what every stage has."""
+
+
+def run(config: Config) -> Manifest:
+    """Write summary.txt and index.html, print the summary on standard output."""
+    from ivr.manifest import PIPELINE
+
+    paths = ArtifactPaths(config.artifacts_dir)
+    read = [paths.manifest(stage) for stage in PIPELINE if stage != "report"]
+    read += [paths.replacement_candidates, paths.training / "metrics.jsonl", paths.token_frequency]
+    summary, index = paths.report / "summary.txt", paths.report / "index.html"
+    with open_stage("report", config, [Input(path, optional=True) for path in read]) as stage:
+        if stage.current:
+            sys.stdout.write(summary.read_text(encoding="utf-8"))
+            return stage.manifest
+        from ivr.report.page import page
+        from ivr.report.status import stage_statuses
+        from ivr.report.summary import read_run, summary_text
+
+        run_ = read_run(paths)
+        statuses = [row for row in stage_statuses(paths.root, run_.manifests) if row.stage != "report"]
+        text = summary_text(run_)
+        write_text(index, page(run_, statuses))
+        write_text(summary, text)
+        manifest = stage.finish([index, summary])
+    sys.stdout.write(text)
+    return manifest

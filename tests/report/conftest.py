@@ -1,0 +1,79 @@
+"""An artifacts directory as the stages leave it, with invented figures."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from ivr.artifacts import ArtifactPaths, sha256_file, write_json, write_text
+from ivr.manifest import PIPELINE, Manifest
+
+RESULTS: dict[str, dict[str, Any]] = {
+    "distill-tokenizer": {
+        "types": 41_234,
+        "occurrences": 1_234_567,
+        "mismatched_types": 3,
+        "mismatched_occurrences": 7,
+        "agreement_percent": 99.99943,
+        "constraints": 812,
+        "rounds": 6,
+        "largest_score": 1.3e14,
+    },
+    "select": {"swaps": 60},
+    "evaluate": {
+        "bits_per_byte": {
+            "domain": {"base": 1.9123, "aligned": 2.2211, "trained": 1.6402},
+            "general": {"base": 1.7001, "aligned": 1.7013, "trained": 1.7122},
+        },
+        "heldout_tokens_before": 45_120,
+        "heldout_tokens_after": 42_003,
+    },
+}
+
+
+def write_run(root: Path, stages: tuple[str, ...] = PIPELINE) -> ArtifactPaths:
+    """Manifests of `stages`, each reading what the one before wrote, and the tables the report shows."""
+    paths = ArtifactPaths(root)
+    previous: list[dict[str, Any]] = []
+    for seconds, stage in enumerate(stages):
+        output = root / stage / "out.txt"
+        write_text(output, stage)
+        written = [{"path": f"{stage}/out.txt", "sha256": sha256_file(output), "bytes": output.stat().st_size}]
+        manifest = Manifest(
+            stage=stage,
+            argv=f"ivr {stage}",
+            config={"model_name": "my/model <b>"} if stage == "init" else {},
+            identity="0",
+            inputs=previous,
+            outputs=written,
+            results=RESULTS.get(stage, {}),
+            versions={"python": "3.13.0", "torch": "2.11.0"},
+            started_at=f"2026-01-01T00:00:{seconds:02d}Z",
+            wall_seconds=7.5 * seconds,
+            peak_memory_bytes=(seconds + 1) << 28,
+        )
+        write_json(paths.manifest(stage), dataclasses.asdict(manifest))
+        previous = written
+    if "select" in stages:
+        lines = ["id,old_token,old_count,new_token,new_count,tokens_saved,reason"]
+        lines += [f'{300 + n},Ġold{n},{n % 3},"Ġnew ""<{n}>""",{9000 // (n + 1)},{18000 // (n + 1)},rare' for n in range(60)]
+        write_text(paths.replacement_candidates, "\n".join(lines) + "\n")
+    if "train" in stages:
+        rows: list[dict[str, Any]] = [{"step": n, "loss": 5 - n**0.3 + 0.2 * (n % 7), "lr": 1e-4} for n in range(1, 101)]
+        rows[50:50] = [{"step": 50, "heldout_bits_per_byte": 1.9}]
+        rows += [{"step": 100, "heldout_bits_per_byte": 1.7}]
+        write_text(paths.training / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    if "analyze" in stages:
+        paths.reports.mkdir(parents=True, exist_ok=True)
+        table = {"token_id": list(range(2000)), "count": [200_000 // (n + 1) if n < 1900 else 0 for n in range(2000)]}
+        pq.write_table(pa.table(table), paths.token_frequency)
+    return paths
+
+
+@pytest.fixture
+def whole_run(tmp_path: Path) -> ArtifactPaths:
+    return write_run(tmp_path)
