@@ -84,8 +84,8 @@ def run(config: Config) -> Manifest:
             return stage.manifest
         from tokenizers import Tokenizer
 
-        from ivr.analysis.counting import default_processes
         from ivr.analysis.tables import write_pretoken_frequency, write_token_frequency
+        from ivr.encoding.batch import default_processes
 
         tokenizer = Tokenizer.from_file(str(tokenizer_dir / "tokenizer.json"))
         processes = config.processes or default_processes()

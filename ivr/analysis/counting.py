@@ -9,13 +9,16 @@ import multiprocessing
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import accumulate, chain
+from itertools import accumulate, chain, pairwise
 from typing import Any
 
 import numpy as np
 from tokenizers import Tokenizer
 
-from ivr.analysis.pretokens import PretokenSplitter, pretoken_encoder
+from ivr.analysis.pretokens import PretokenSplitter
+from ivr.encoding.batch import Batch
+from ivr.encoding.bpe import read_bpe
+from ivr.encoding.bpe_encoder import BpeEncoder
 
 CHUNK_CHARACTERS = 1 << 20
 
@@ -78,7 +81,7 @@ class ChunkCounter:
     def __init__(self, tokenizer: Tokenizer, write_lines: bool) -> None:
         self.num_ids = tokenizer.get_vocab_size(with_added_tokens=True)
         self._splitter = PretokenSplitter(tokenizer)
-        self._encoder = pretoken_encoder(tokenizer)
+        self._encoder = BpeEncoder(read_bpe(tokenizer))
         self._write_lines = write_lines
         self._index: dict[str, int] = {}  # pretoken -> its row
         self._rows: list[str] = []
@@ -120,11 +123,13 @@ class ChunkCounter:
 
     def _learn(self, pretokens: set[str]) -> None:
         new = sorted(pretokens.difference(self._index))
-        ids = [encoding.ids for encoding in self._encoder.encode_batch_fast(new, add_special_tokens=False)]
+        encoded = self._encoder.encode(Batch.of([pretoken.encode() for pretoken in new]), threads=1)
+        ids, bounds = encoded.ids.tolist(), encoded.starts.tolist()
         self._index.update(zip(new, range(len(self._rows), len(self._rows) + len(new)), strict=True))
         self._rows += new
-        self._texts += [" ".join(map(str, row)) for row in ids]
-        self._ids.append(ids)
+        texts = list(map(str, ids))
+        self._texts += [" ".join(texts[begin:end]) for begin, end in pairwise(bounds)]
+        self._ids.append(encoded.ids, encoded.lengths())
 
     def _lines(self, rows_N: np.ndarray, lengths: list[int]) -> str:
         texts = list(map(self._texts.__getitem__, rows_N.tolist()))
@@ -145,9 +150,7 @@ class _Ragged:
         self._flat = np.zeros(0, np.int64)
         self._starts = np.zeros(1, np.int64)
 
-    def append(self, rows: list[list[int]]) -> None:
-        lengths = np.array([len(row) for row in rows], np.int64)
-        flat = np.fromiter(chain.from_iterable(rows), np.int64, int(lengths.sum()))
+    def append(self, flat: np.ndarray, lengths: np.ndarray) -> None:
         self._flat = np.concatenate([self._flat, flat])
         self._starts = np.concatenate([self._starts, self._starts[-1] + np.cumsum(lengths)])
 
@@ -209,8 +212,3 @@ def _in_order(pool: Any, chunks: Iterable[list[str]], ahead: int) -> Iterator[Ch
             yield waiting.pop(0).get()
     for result in waiting:
         yield result.get()
-
-
-def default_processes() -> int:
-    """The cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

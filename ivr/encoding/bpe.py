@@ -1,0 +1,112 @@
+"""A byte-level BPE tokenizer as arrays, read from a `tokenizers.Tokenizer` and checked.
+
+What the distillation rests on: every id has one string; every token is a byte or the product of a merge; both parts
+of a merge exist before it (so a merge's product has a higher rank than anything inside it).
+"""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from ivr.encoding.byte_alphabet import BYTE_TO_CHARACTER, CHARACTER_TO_BYTE, from_alphabet
+from ivr.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class ByteLevelBpe:
+    """V ids, R merges in rank order."""
+
+    tokens: list[str]  # id -> string in the byte alphabet, V
+    merges_R3: np.ndarray  # (R, 3) int32: id of the left part, of the right part, of the product
+    special_ids: frozenset[int]  # added tokens: never produced from text
+
+    @property
+    def num_ids(self) -> int:
+        return len(self.tokens)
+
+    def byte_ids(self) -> np.ndarray:
+        """The id of each of the 256 bytes, int64 (256,)."""
+        places = {token: token_id for token_id, token in enumerate(self.tokens)}
+        return np.array([places[BYTE_TO_CHARACTER[byte]] for byte in range(256)], np.int64)
+
+    def token_bytes(self) -> list[bytes]:
+        """The bytes of every id; empty for an added token, which no text produces."""
+        return [b"" if token_id in self.special_ids else from_alphabet(t) for token_id, t in enumerate(self.tokens)]
+
+    def derivations(self) -> tuple[np.ndarray, np.ndarray]:
+        """(starts (V + 1), ranks): `ranks[starts[t]:starts[t + 1]]` is the multiset T(t) of merge ranks in t's tree."""
+        trees: list[list[int]] = [[] for _ in self.tokens]
+        known = {token_id for token_id, token in enumerate(self.tokens) if token in CHARACTER_TO_BYTE}
+        for rank, (left, right, product) in enumerate(self.merges_R3.tolist()):
+            if product not in known:  # a product reached twice keeps its first, better-ranked tree
+                trees[product] = sorted([*trees[left], *trees[right], rank])
+                known.add(product)
+        starts = np.zeros(len(trees) + 1, np.int64)
+        np.cumsum([len(tree) for tree in trees], out=starts[1:])
+        return starts, np.array([rank for tree in trees for rank in tree], np.int64)
+
+
+def read_bpe(tokenizer: Tokenizer) -> ByteLevelBpe:
+    """Read and check. Raises ConfigError, naming the first offender, for a tokenizer that cannot be distilled."""
+    spec = json.loads(tokenizer.to_str())
+    model = spec["model"]
+    _check_kind(spec, model)
+    vocabulary: dict[str, int] = model["vocab"]
+    added = {entry["content"]: entry["id"] for entry in spec["added_tokens"]}
+    strings: dict[int, str] = {}
+    for token, token_id in [*vocabulary.items(), *added.items()]:
+        if strings.setdefault(token_id, token) != token:
+            raise ConfigError(f"id {token_id} belongs to two tokens, {strings[token_id]!r} and {token!r}")
+    holes = set(range(len(strings))) - set(strings)
+    if holes:
+        raise ConfigError(f"the ids have holes: id {min(holes)} belongs to no token")
+    missing = [character for character in CHARACTER_TO_BYTE if character not in vocabulary]
+    if missing:
+        raise ConfigError(f"the byte symbol {missing[0]!r} has no id; every byte needs one")
+    special_ids = frozenset(added.values())
+    tokens = [strings[token_id] for token_id in range(len(strings))]
+    merges = _check_merges(model["merges"], vocabulary)
+    products = {product for _, _, product in merges}
+    for token_id, token in enumerate(tokens):
+        if token_id not in special_ids and token_id not in products and token not in CHARACTER_TO_BYTE:
+            raise ConfigError(f"token {token!r} (id {token_id}) is neither a byte nor the product of a merge")
+    return ByteLevelBpe(tokens, np.array(merges, np.int32).reshape(-1, 3), special_ids)
+
+
+def _check_kind(spec: dict[str, Any], model: dict[str, Any]) -> None:
+    if model["type"] != "BPE":
+        raise ConfigError(f"the tokenizer's model is {model['type']}, not BPE")
+    for key in (
+        "byte_fallback",
+        "ignore_merges",
+        "dropout",
+        "unk_token",
+        "continuing_subword_prefix",
+        "end_of_word_suffix",
+    ):
+        if model.get(key):
+            raise ConfigError(f"the BPE model sets {key} = {model[key]!r}; a byte-level BPE without it is needed")
+    if spec["normalizer"] is not None:
+        raise ConfigError(f"the tokenizer has a normalizer ({spec['normalizer']['type']}); none is supported")
+
+
+def _check_merges(merges: list[Any], vocabulary: dict[str, int]) -> list[tuple[int, int, int]]:
+    """Merges as ids. Refuses one whose part is made later than itself, or whose part or product has no id."""
+    made = {token for token in vocabulary if token in CHARACTER_TO_BYTE}
+    checked = []
+    for rank, merge in enumerate(merges):
+        left, right = merge.split(" ") if isinstance(merge, str) else merge
+        for part in (left, right):
+            if part not in made:
+                raise ConfigError(
+                    f"merge {rank} ({left!r}, {right!r}) is out of order: its part {part!r} is not made before it"
+                )
+        product = left + right
+        if product not in vocabulary:
+            raise ConfigError(f"merge {rank} ({left!r}, {right!r}): its product {product!r} is not in the vocabulary")
+        made.add(product)
+        checked.append((vocabulary[left], vocabulary[right], vocabulary[product]))
+    return checked

@@ -1,0 +1,123 @@
+"""Unigram (Viterbi) over many short byte strings, compiled, with integer scores.
+
+Ties fall as in `tokenizers`: for each end the candidate that starts earliest is kept, a later one must be strictly
+better. The library itself checks the results (tests, and the certificate of every distillation).
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ivr.encoding.batch import Batch, Segmentations, in_threads
+from ivr.encoding.compiler import compiled
+from ivr.encoding.hash_table import empty_table, find, insert
+
+
+@compiled
+def _grow(data, starts, ids, keys, values, terminal):  # type: ignore[no-untyped-def]
+    """Insert every token into the trie; node 0 is the root. Returns the number of nodes."""
+    nodes = 1
+    for row in range(len(starts) - 1):
+        if starts[row] == starts[row + 1]:
+            continue
+        node = np.int64(0)
+        for i in range(starts[row], starts[row + 1]):
+            key = (node << 8) | data[i]
+            child = find(keys, values, key)
+            if child < 0:
+                child = nodes
+                nodes += 1
+                insert(keys, values, key, child)
+            node = np.int64(child)
+        terminal[node] = ids[row]
+    return nodes
+
+
+@compiled
+def _viterbi(data, starts, keys, values, terminal, scores, banned, out, out_starts, totals):  # type: ignore[no-untyped-def]
+    """Best-scoring segmentation of every string. `banned` >= 0 is an id that may not be used."""
+    written = 0
+    for row in range(len(starts) - 1):
+        offset = starts[row]
+        n = starts[row + 1] - offset
+        best = np.empty(n + 1, np.int64)
+        begin = np.full(n + 1, -1, np.int64)
+        token = np.empty(n + 1, np.int32)
+        best[0] = 0
+        begin[0] = 0
+        for i in range(n):
+            if begin[i] < 0:
+                continue
+            node = np.int64(0)
+            here = best[i]
+            for j in range(i, n):
+                node = np.int64(find(keys, values, (node << 8) | data[offset + j]))
+                if node < 0:
+                    break
+                t = terminal[node]
+                if t >= 0 and t != banned:
+                    candidate = here + scores[t]
+                    if begin[j + 1] < 0 or candidate > best[j + 1]:
+                        best[j + 1] = candidate
+                        begin[j + 1] = i
+                        token[j + 1] = t
+        count = 0
+        at = n
+        while at > 0:
+            count += 1
+            at = begin[at]
+        place = written + count
+        at = n
+        while at > 0:
+            place -= 1
+            out[place] = token[at]
+            at = begin[at]
+        written += count
+        out_starts[row + 1] = written
+        totals[row] = best[n]
+
+
+class UnigramEncoder:
+    """Unigram over byte strings with integer scores (their path sums must stay below 2^53; see `bonuses`)."""
+
+    def __init__(self, tokens: Sequence[bytes], scores_V: np.ndarray) -> None:
+        self.scores_V = scores_V.astype(np.int64)
+        batch = Batch.of(tokens)
+        self._keys, self._values = empty_table(len(batch.data) + 1)
+        self._terminal = np.full(len(batch.data) + 1, -1, np.int32)
+        _grow(
+            batch.data, batch.starts, np.arange(len(tokens), dtype=np.int32), self._keys, self._values, self._terminal
+        )
+
+    def with_scores(self, scores_V: np.ndarray) -> "UnigramEncoder":
+        """The same trie under other scores."""
+        other = object.__new__(UnigramEncoder)
+        other.__dict__.update(self.__dict__)
+        other.scores_V = scores_V.astype(np.int64)
+        return other
+
+    def encode(self, batch: Batch, banned: int = -1, threads: int | None = None) -> Segmentations:
+        """The ids of every string, without the id `banned`."""
+        return in_threads(batch, lambda part: self._encode(part, banned)[0], threads)
+
+    def best_totals(self, batch: Batch, banned: int = -1) -> np.ndarray:
+        """The score of the best segmentation of every string, int64 (N,)."""
+        return self._encode(batch, banned)[1]
+
+    def _encode(self, batch: Batch, banned: int) -> tuple[Segmentations, np.ndarray]:
+        out = np.empty(len(batch.data), np.int32)
+        starts = np.zeros(len(batch) + 1, np.int64)
+        totals = np.empty(len(batch), np.int64)
+        _viterbi(
+            batch.data,
+            batch.starts,
+            self._keys,
+            self._values,
+            self._terminal,
+            self.scores_V,
+            banned,
+            out,
+            starts,
+            totals,
+        )
+        return Segmentations(out[: starts[-1]].copy(), starts), totals
