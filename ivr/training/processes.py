@@ -1,0 +1,166 @@
+"""The processes of one run: how many, on what, and whether ZeRO is really what runs.
+
+One process when `ivr train` is started by hand; as many as the launcher started under `accelerate launch -m ivr
+train ...` or torchrun. Rank 0 alone holds the lock of the artifacts directory and writes.
+"""
+
+import contextlib
+import datetime
+import json
+import os
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ivr.errors import ConfigError
+
+# the longest time one rank may work alone (tokenising, hashing) while the others wait
+PATIENCE = datetime.timedelta(hours=2)
+
+
+@dataclass(frozen=True)
+class Team:
+    """The running processes; `accelerator` is accelerate's."""
+
+    accelerator: Any
+    rank: int
+    size: int
+    kind: str  # accelerate's name of what runs: NO, MULTI_CPU, MULTI_GPU, DEEPSPEED
+    zero_stage: int  # 0 without DeepSpeed
+
+    @property
+    def is_main(self) -> bool:
+        return self.rank == 0
+
+    def share(self, value: Any = None) -> Any:
+        """What rank 0 passed, on every rank."""
+        if self.size == 1:
+            return value
+        from accelerate.utils import broadcast_object_list
+
+        return broadcast_object_list([value])[0]
+
+    def total(self, values: list[float]) -> list[float]:
+        """The sums over the ranks."""
+        if self.size == 1:
+            return values
+        import torch
+
+        tensor = torch.tensor(values, dtype=torch.float64, device=self.accelerator.device)
+        return [float(value) for value in self.accelerator.reduce(tensor, reduction="sum").tolist()]
+
+    def wait(self) -> None:
+        self.accelerator.wait_for_everyone()
+
+    def close(self) -> None:
+        """Leave the process group, so that the interpreter ends quietly."""
+        import torch
+
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
+
+
+def world_size() -> int:
+    """How many processes the launcher started; 1 without one."""
+    return int(os.environ.get("WORLD_SIZE", "1")) if "LOCAL_RANK" in os.environ else 1
+
+
+def assemble(deepspeed: Path | None, batch_size: int, accumulation: int, max_grad_norm: float, threads: int) -> Team:
+    """Start accelerate, with DeepSpeed where asked. Raises ConfigError when something else would run."""
+    import torch
+    from accelerate import Accelerator, InitProcessGroupKwargs
+
+    cuda = torch.cuda.is_available()
+    expected = world_size()
+    common: dict[str, Any] = {
+        "gradient_accumulation_steps": accumulation,
+        "mixed_precision": "bf16" if cuda else "no",
+    }
+    if expected > 1 or deepspeed is not None:
+        backend = "nccl" if cuda else "gloo"
+        common["kwargs_handlers"] = [InitProcessGroupKwargs(backend=backend, timeout=PATIENCE)]
+    zero_stage = 0
+    if deepspeed is None:
+        # without cpu=True accelerate starts no process group on a machine without accelerator: every rank alone
+        accelerator = Accelerator(cpu=not cuda, **common)
+    else:
+        settings = read_deepspeed_config(deepspeed, batch_size, accumulation, max_grad_norm, bf16=cuda)
+        zero_stage = int(settings["zero_optimization"]["stage"])
+        accelerator = _with_deepspeed(settings, cuda, common)
+    _steady_arithmetic(cuda, threads)
+    kind = accelerator.distributed_type.value
+    if (kind == "DEEPSPEED") != (deepspeed is not None):
+        wanted = f"--deepspeed {deepspeed}" if deepspeed else "no --deepspeed"
+        raise ConfigError(
+            f"{wanted} was asked for, but what accelerate would run is {kind}; "
+            "unset ACCELERATE_USE_CPU and ACCELERATE_USE_DEEPSPEED, or run `accelerate launch` without a config file"
+        )
+    if accelerator.num_processes != expected:
+        raise ConfigError(f"the launcher started {expected} processes, accelerate joined {accelerator.num_processes}")
+    return Team(accelerator, accelerator.process_index, accelerator.num_processes, kind, zero_stage)
+
+
+def read_deepspeed_config(
+    path: Path, batch_size: int, accumulation: int, max_grad_norm: float, bf16: bool
+) -> dict[str, Any]:
+    """The JSON with every "auto" of this project's files filled in. Raises ConfigError."""
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+        stage = settings["zero_optimization"]["stage"]
+    except FileNotFoundError:
+        raise ConfigError(
+            f"--deepspeed {path}: no such file; slurm/deepspeed/ holds zero1, zero2 and zero3.json"
+        ) from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigError(
+            f"--deepspeed {path} is not a DeepSpeed configuration with a ZeRO stage ({error!r})"
+        ) from None
+    if stage not in (1, 2, 3):
+        raise ConfigError(f"--deepspeed {path}: zero_optimization.stage is {stage!r}; 1, 2 and 3 are possible")
+    for section in ("optimizer", "scheduler"):
+        if section in settings:
+            raise ConfigError(f"--deepspeed {path}: take the section {section!r} out; `ivr train` brings its own")
+    ours: dict[str, Any] = {
+        "train_micro_batch_size_per_gpu": batch_size,
+        "gradient_accumulation_steps": accumulation,
+        "gradient_clipping": max_grad_norm,
+    }
+    for key, value in ours.items():
+        if settings.setdefault(key, "auto") not in ("auto", value):
+            raise ConfigError(f'--deepspeed {path}: {key} is {settings[key]}, the option says {value}; write "auto"')
+        settings[key] = value
+    settings["bf16"] = {"enabled": bf16}
+    # our optimizer is torch's AdamW everywhere: no C++ extension is compiled on the user's machine
+    settings |= {"zero_allow_untested_optimizer": True, "zero_force_ds_cpu_optimizer": False}
+    if stage == 3:
+        settings["zero_optimization"]["stage3_gather_16bit_weights_on_model_save"] = True
+    return dict(settings)
+
+
+def _with_deepspeed(settings: dict[str, Any], cuda: bool, common: dict[str, Any]) -> Any:
+    if not cuda:
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")
+    if "LOCAL_RANK" not in os.environ:
+        # started by hand: a process group of one, at a port nobody else has
+        with contextlib.closing(socket.socket()) as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        alone = {"RANK": 0, "LOCAL_RANK": 0, "WORLD_SIZE": 1, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+        os.environ.update({key: str(value) for key, value in alone.items()})
+    import deepspeed.ops
+    from accelerate import Accelerator, DeepSpeedPlugin
+
+    if not cuda:
+        # else DeepSpeed compiles a shared-memory collective for minutes; plain gloo gives the same sums
+        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    return Accelerator(deepspeed_plugin=DeepSpeedPlugin(hf_ds_config=settings), **common)
+
+
+def _steady_arithmetic(cuda: bool, threads: int) -> None:
+    """On the CPU: the same sums in the same order every time."""
+    import torch
+
+    if not cuda:
+        torch.set_num_threads(threads)
+        torch.use_deterministic_algorithms(True)

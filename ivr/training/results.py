@@ -1,0 +1,46 @@
+"""The figures of a finished run, from its own logs."""
+
+from typing import Any
+
+from ivr.training.loop import Run
+
+LAST_STEPS = 10  # the loss of one step is noisy
+
+
+def summarise(run: Run) -> dict[str, Any]:
+    """Figures for the manifest."""
+    rows = run.metrics.rows()
+    steps = [row for row in rows if "loss" in row]
+    heldout = [row["heldout_bits_per_byte"] for row in rows if "heldout_bits_per_byte" in row]
+    speeds = sorted(row["tokens_per_second"] for row in run.timing.rows())
+    last = [row["loss"] for row in steps[-LAST_STEPS:]]
+    return {
+        "steps": len(steps),
+        "tokens": sum(row["tokens"] for row in steps),
+        "bytes": sum(row["bytes"] for row in steps),
+        "passes_over_text": round(
+            len(steps) * run.plan.blocks_per_step / run.stream.num_blocks(run.plan.block_size), 4
+        ),
+        "loss_first": steps[0]["loss"],
+        "loss_last": sum(last) / len(last),
+        "heldout_bits_per_byte_first": heldout[0] if heldout else None,
+        "heldout_bits_per_byte_last": heldout[-1] if heldout else None,
+        "tokens_per_second_median": speeds[len(speeds) // 2],
+        "processes": run.team.size,
+        "device": run.team.accelerator.device.type,
+        "distributed_type": run.team.kind,
+        "zero_stage": run.team.zero_stage,
+    }
+
+
+def card_rows(results: dict[str, Any]) -> dict[str, Any]:
+    """What the model card shows: nothing that differs between two identical runs."""
+    return {
+        "optimizer steps": results["steps"],
+        "tokens seen": results["tokens"],
+        "bytes of text seen": results["bytes"],
+        "loss, first step (nats a token)": results["loss_first"],
+        f"loss, mean of the last {LAST_STEPS} steps": results["loss_last"],
+        "held-out bits per byte before": results["heldout_bits_per_byte_first"],
+        "held-out bits per byte after": results["heldout_bits_per_byte_last"],
+    }
