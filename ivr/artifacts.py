@@ -42,6 +42,11 @@ class ArtifactPaths:
         return self.root / "corpora" / "raw"
 
     @property
+    def sample_corpora(self) -> Path:
+        """Text of the built-in sample: general/ and domain/, .jsonl."""
+        return self.root / "corpora" / "sample"
+
+    @property
     def cleaned_corpora(self) -> Path:
         """One .txt per source: UTF-8, LF, documents separated by a line `<|endoftext|>`."""
         return self.root / "corpora" / "cleaned"

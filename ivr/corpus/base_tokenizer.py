@@ -1,0 +1,164 @@
+"""The base tokenizer: GPT-2's byte-level BPE as a tokenizer.json, checked before anything is built on it."""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ivr.artifacts import write_json, write_text
+from ivr.corpus.documents import SEPARATOR
+from ivr.errors import ConfigError, CorruptInputError
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+END_OF_TEXT = SEPARATOR
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt", "special_tokens_map.json")
+MERGES_HEADER = "#version: 0.2"
+PROBE = "Hello world, it's 2024!\n\n  naïve café, 한국어 テスト 🙂\t\r\n\u2028x\u0000 <|end|> don't   "
+
+
+def build_tokenizer(vocab: Mapping[str, int], merges: Iterable[tuple[str, str]]) -> "Tokenizer":
+    """GPT-2's tokenizer around a vocabulary and its merges, with `<|endoftext|>` special where it is in `vocab`."""
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
+
+    tokenizer = Tokenizer(models.BPE(vocab=dict(vocab), merges=list(merges)))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.post_processor = processors.ByteLevel(trim_offsets=False)
+    if END_OF_TEXT in vocab:
+        tokenizer.add_special_tokens([AddedToken(END_OF_TEXT, normalized=False, special=True)])
+    return tokenizer
+
+
+def write_tokenizer(
+    folder: Path, vocab: Mapping[str, int], merges: list[tuple[str, str]], max_length: int | None
+) -> None:
+    """Write tokenizer.json, tokenizer_config.json, vocab.json and merges.txt as GPT-2 has them."""
+    write_text(folder / "tokenizer.json", build_tokenizer(vocab, merges).to_str(pretty=True) + "\n")
+    write_tokenizer_config(folder, max_length, END_OF_TEXT in vocab)
+    by_id = dict(sorted(vocab.items(), key=lambda item: item[1]))
+    write_text(folder / "vocab.json", json.dumps(by_id, ensure_ascii=False))
+    write_text(folder / "merges.txt", "\n".join([MERGES_HEADER, *(" ".join(pair) for pair in merges)]) + "\n")
+
+
+def write_tokenizer_config(folder: Path, max_length: int | None, end_of_text: bool = True) -> None:
+    """The tokenizer_config.json that makes AutoTokenizer load tokenizer.json as GPT-2's."""
+    special = {name: END_OF_TEXT for name in ("bos_token", "eos_token", "unk_token") if end_of_text}
+    config: dict[str, Any] = {"add_prefix_space": False, **special, "tokenizer_class": "GPT2Tokenizer"}
+    if max_length:
+        config["model_max_length"] = max_length
+    write_json(folder / "tokenizer_config.json", config)
+
+
+def complete_tokenizer(folder: Path, origin: str, max_length: int | None) -> None:
+    """Add to `folder` the tokenizer files that can be made from those it has; check what it has.
+
+    Raises ConfigError for a tokenizer that is none of GPT-2's kind, CorruptInputError for a damaged one; both name
+    `origin`, where the files came from.
+    """
+    if not (folder / "tokenizer.json").is_file():
+        vocab, merges = read_vocab_and_merges(folder, origin)
+        write_text(folder / "tokenizer.json", build_tokenizer(vocab, merges).to_str(pretty=True) + "\n")
+    check_tokenizer_json(folder / "tokenizer.json", f"{origin}/tokenizer.json")
+    if not (folder / "tokenizer_config.json").is_file():
+        write_tokenizer_config(folder, max_length)
+
+
+def read_vocab_and_merges(folder: Path, origin: str) -> tuple[dict[str, int], list[tuple[str, str]]]:
+    """GPT-2's two files, checked: ids without holes, every merge's parts and product in the vocabulary."""
+    vocab_path, merges_path = folder / "vocab.json", folder / "merges.txt"
+    if not (vocab_path.is_file() and merges_path.is_file()):
+        raise ConfigError(
+            f"{origin} has no tokenizer: neither tokenizer.json nor vocab.json with merges.txt; "
+            "give --model-name a directory that has one, or a Hub id such as openai-community/gpt2"
+        )
+    vocab = read_json(vocab_path, f"{origin}/vocab.json")
+    if not isinstance(vocab, dict) or sorted(vocab.values(), key=str) != sorted(range(len(vocab)), key=str):
+        raise CorruptInputError(f"{origin}/vocab.json does not map tokens to the ids 0..n-1; fetch it again")
+    try:
+        lines = merges_path.read_text(encoding="utf-8").split("\n")
+    except UnicodeDecodeError:
+        raise CorruptInputError(f"{origin}/merges.txt is not UTF-8; fetch it again") from None
+    merges = []
+    for number, line in enumerate(lines, start=1):
+        if (number == 1 and line.startswith("#version")) or not line.strip("\r"):
+            continue
+        left, blank, right = line.rstrip("\r").partition(" ")
+        if not blank or any(part not in vocab for part in (left, right, left + right)):
+            raise CorruptInputError(f"{origin}/merges.txt line {number} ({line!r}) does not fit vocab.json")
+        merges.append((left, right))
+    return vocab, merges
+
+
+def check_tokenizer_json(path: Path, origin: str) -> None:
+    """Raises ConfigError unless the file holds a byte-level BPE tokenizer as GPT-2's, naming what it holds instead."""
+    content = read_json(path, origin)
+    model = content.get("model") if isinstance(content, dict) else None
+    if not isinstance(model, dict):
+        raise CorruptInputError(f"{origin} is no tokenizer (it has no model); fetch it again")
+    kind = model.get("type", "BPE" if "merges" in model else None)
+    if kind != "BPE":
+        raise ConfigError(f"{origin}: the tokenizer is {kind}, not byte-level BPE as GPT-2's is; choose another model")
+    if not _has_byte_level(content.get("pre_tokenizer")) or model.get("byte_fallback"):
+        found = (content.get("pre_tokenizer") or {}).get("type")
+        raise ConfigError(f"{origin}: its pre-tokenizer is {found}, not ByteLevel as GPT-2's is; choose another model")
+    if content.get("normalizer"):
+        found = content["normalizer"].get("type")
+        raise ConfigError(f"{origin}: it normalises text ({found}), GPT-2's does not; choose another model")
+    missing = sorted(set(byte_alphabet()) - set(model.get("vocab", ())))
+    if missing:
+        raise ConfigError(f"{origin}: {len(missing)} of the 256 bytes are not in its vocabulary; choose another model")
+    load_tokenizer(path, origin)
+
+
+def load_tokenizer(path: Path, origin: str = "") -> "Tokenizer":
+    """Tokenizer.from_file; raises CorruptInputError for whatever goes wrong in it."""
+    from tokenizers import Tokenizer
+
+    try:
+        return Tokenizer.from_file(str(path))
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # a merge without its product is a PanicException, which is no Exception
+        raise CorruptInputError(f"{origin or path} cannot be loaded ({error}); fetch it again") from None
+
+
+def check_auto_tokenizer(folder: Path, origin: str) -> None:
+    """AutoTokenizer must give the ids of tokenizer.json. Raises ConfigError where it does not.
+
+    transformers rebuilds some tokenizers from their class instead of reading tokenizer.json as it stands.
+    """
+    from transformers import AutoTokenizer
+
+    plain = load_tokenizer(folder / "tokenizer.json")
+    expected = plain.encode(PROBE, add_special_tokens=False).ids
+    found = AutoTokenizer.from_pretrained(folder).encode(PROBE, add_special_tokens=False)
+    if found != expected:
+        raise ConfigError(
+            f"{origin}: AutoTokenizer does not give the ids of its tokenizer.json "
+            f"(its tokenizer_config.json asks for another class); remove tokenizer_config.json from a copy and use that"
+        )
+
+
+def byte_alphabet() -> list[str]:
+    """The 256 characters that stand for bytes, in GPT-2's order of ids."""
+    from tokenizers import pre_tokenizers
+
+    return sorted(pre_tokenizers.ByteLevel.alphabet())
+
+
+def read_json(path: Path, origin: str) -> Any:
+    """The file's value; raises CorruptInputError naming `origin`."""
+    try:
+        return json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise CorruptInputError(f"{origin} is not JSON, perhaps cut short ({error}); fetch it again") from None
+
+
+def _has_byte_level(pre_tokenizer: Any) -> bool:
+    if not isinstance(pre_tokenizer, dict):
+        return False
+    if pre_tokenizer.get("type") == "Sequence":
+        return any(_has_byte_level(item) for item in pre_tokenizer.get("pretokenizers", ()))
+    return pre_tokenizer.get("type") == "ByteLevel"
