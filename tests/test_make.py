@@ -1,5 +1,7 @@
 """The Makefile: what runs, what does not, and whether `make -n` says so. A fake `ivr` writes the manifests."""
 
+import argparse
+import importlib.util
 import os
 import re
 import shutil
@@ -9,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ivr.cli import STAGES
+from ivr.cli import STAGES, build_parser
 
 MAKEFILE = Path(__file__).parent.parent / "Makefile"
 RUN_STAGES = [stage for stage in STAGES if stage != "status"]
@@ -261,3 +263,25 @@ def test_setup_without_a_python_that_runs_says_so(checkout: Checkout) -> None:
     assert done.returncode == 2
     assert "no Python 3.11 to 3.14 that runs" in done.stderr and "PYTHON=/path" in done.stderr
     assert not (checkout.folder / ".venv").exists()
+
+
+def make_options() -> list[tuple[str, str, str]]:
+    """(stage, variable, option) for every option the Makefile passes."""
+    found = []
+    for stage, text in re.findall(r"^([a-z-]+)_OPTIONS = ((?:.*\\\n)*.*)", MAKEFILE.read_text(), re.MULTILINE):
+        found += [(stage, *pair) for pair in re.findall(r"\$\(call option,([A-Z_]+),(--[a-z-]+)\)", text)]
+    return found
+
+
+@pytest.mark.parametrize(("stage", "variable", "option"), make_options())
+def test_every_option_passed_exists_and_its_default_is_told_truly(stage: str, variable: str, option: str) -> None:
+    module = STAGES[stage][0]
+    if importlib.util.find_spec(module) is None:
+        pytest.skip(f"{module} does not exist yet")
+    parser, _ = build_parser(stage)
+    child = next(a for a in parser._actions if isinstance(a, argparse._SubParsersAction)).choices[stage]
+    action = child._option_string_actions[option]
+    told = re.search(rf"^{variable} =.*\(stage default: ([^,)]*)", MAKEFILE.read_text(), re.MULTILINE)
+    if action.default is not None and variable != "MODEL":
+        assert told is not None, f"make help does not say that {variable} is {action.default}"
+        assert told.group(1) == str(action.default)

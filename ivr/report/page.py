@@ -133,7 +133,7 @@ def _swaps(swaps: Sequence[Mapping[str, str]]) -> str:
         return _missing("select")
     columns = {name: about for name, about in SWAP_COLUMNS.items() if name in swaps[0]}
     rows = [[_swap_cell(name, row.get(name) or "") for name in columns] for row in swaps[:SHOWN_SWAPS]]
-    table = _table([about[0] for about in columns.values()], rows, [about[1] for about in columns.values()])
+    table = _table([about[0] for about in columns.values()], rows, [about[1] for about in columns.values()], "tall")
     more = len(swaps) - SHOWN_SWAPS
     return table + (f'<p class="note">{more:,} more in replacement_candidates.csv.</p>' if more > 0 else "")
 
@@ -150,8 +150,9 @@ def _zipf(run: Run, swaps: Sequence[Mapping[str, str]]) -> str:
     counts, ranks = token_counts(run.paths, swapped_ids(swaps))
     if not counts:
         return _missing("analyze")
-    unused = f"{len(swaps) - len(ranks):,} of the {len(swaps):,} reassigned ids do not occur in the corpus at all."
-    note = f'<p class="note">{unused}</p>' if swaps else ""
+    unused = len(swaps) - len(ranks)
+    note = f"{unused:,} of the {len(swaps):,} reassigned ids did not occur in the corpus at all." if unused else ""
+    note = f'<p class="note">{note}</p>' if note else ""
     return f'{note}<div class="pictures"><figure>{zipf(counts, ranks)}</figure></div>'
 
 
@@ -173,7 +174,7 @@ def _certificate(run: Run) -> str:
         value = run.result("distill-tokenizer", key)
         if value is not None:
             rows.append([label, f"{value:,}" if abs(value) < 1e9 else f"{value:.3g}"])
-    return _table(["", ""], rows, [False, True], "plain") + (
+    return _table(["", ""], rows, [False, True], "slim") + (
         '<p class="note">Every mismatch, with its cause, stands in <code>certificate.json</code>.</p>'
     )
 
@@ -205,7 +206,7 @@ def _table(headings: Sequence[str], rows: Sequence[Sequence[str]], figures: Sequ
         for row in rows
     )
     head = f"<thead><tr>{head}</tr></thead>\n" if any(headings) else ""
-    return f'<div class="scroll"><table class="{kind}">{head}<tbody>\n{lines}\n</tbody></table></div>'
+    return f'<div class="scroll {kind}"><table>{head}<tbody>\n{lines}\n</tbody></table></div>'
 
 
 def _stylesheet() -> str:

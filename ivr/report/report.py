@@ -46,10 +46,10 @@ def run(config: Config) -> Manifest:
         from ivr.report.status import stage_statuses
         from ivr.report.summary import read_run, summary_text
 
-        run_ = read_run(paths)
-        statuses = [row for row in stage_statuses(paths.root, run_.manifests) if row.stage != "report"]
-        text = summary_text(run_)
-        write_text(index, page(run_, statuses))
+        found = read_run(paths)
+        statuses = [row for row in stage_statuses(paths.root, found.manifests) if row.stage != "report"]
+        text = summary_text(found)
+        write_text(index, page(found, statuses))
         write_text(summary, text)
         manifest = stage.finish([index, summary])
     sys.stdout.write(text)

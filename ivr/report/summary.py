@@ -45,8 +45,10 @@ class Run:
 
 
 def read_run(paths: ArtifactPaths) -> Run:
-    """Everything the manifests say."""
-    return Run(paths, read_manifests(paths))
+    """Everything the manifests say, but for the report's own: it must not change the next report."""
+    manifests = read_manifests(paths)
+    manifests.pop("report", None)
+    return Run(paths, manifests)
 
 
 def agreement(run: Run) -> tuple[float, int, int, int] | None:
@@ -85,6 +87,8 @@ def summary_text(run: Run) -> str:
         lines.append(
             f"  {percent(share)} of {occurrences:,} pretokens; {mismatched:,} of {types:,} distinct ones differ"
         )
+    if (heldout := run.result("evaluate", "agreement_percent")) is not None:
+        lines.append(f"  {percent(heldout)} of the pretokens of held-out domain text")
     lines += ["", "Tokens on held-out domain text"]
     if (saved := tokens_saved(run)) is None:
         lines.append(_missing("evaluate"))

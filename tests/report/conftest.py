@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ RESULTS: dict[str, dict[str, Any]] = {
 }
 
 
-def write_run(root: Path, stages: tuple[str, ...] = PIPELINE) -> ArtifactPaths:
+def _write_run(root: Path, stages: tuple[str, ...] = PIPELINE) -> ArtifactPaths:
     """Manifests of `stages`, each reading what the one before wrote, and the tables the report shows."""
     paths = ArtifactPaths(root)
     previous: list[dict[str, Any]] = []
@@ -60,10 +61,14 @@ def write_run(root: Path, stages: tuple[str, ...] = PIPELINE) -> ArtifactPaths:
         previous = written
     if "select" in stages:
         lines = ["id,old_token,old_count,new_token,new_count,tokens_saved,reason"]
-        lines += [f'{300 + n},Ġold{n},{n % 3},"Ġnew ""<{n}>""",{9000 // (n + 1)},{18000 // (n + 1)},rare' for n in range(60)]
+        lines += [
+            f'{300 + n},Ġold{n},{n % 3},"Ġnew ""<{n}>""",{9000 // (n + 1)},{18000 // (n + 1)},rare' for n in range(60)
+        ]
         write_text(paths.replacement_candidates, "\n".join(lines) + "\n")
     if "train" in stages:
-        rows: list[dict[str, Any]] = [{"step": n, "loss": 5 - n**0.3 + 0.2 * (n % 7), "lr": 1e-4} for n in range(1, 101)]
+        rows: list[dict[str, Any]] = [
+            {"step": n, "loss": 5 - n**0.3 + 0.2 * (n % 7), "lr": 1e-4} for n in range(1, 101)
+        ]
         rows[50:50] = [{"step": 50, "heldout_bits_per_byte": 1.9}]
         rows += [{"step": 100, "heldout_bits_per_byte": 1.7}]
         write_text(paths.training / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
@@ -76,4 +81,10 @@ def write_run(root: Path, stages: tuple[str, ...] = PIPELINE) -> ArtifactPaths:
 
 @pytest.fixture
 def whole_run(tmp_path: Path) -> ArtifactPaths:
-    return write_run(tmp_path)
+    return _write_run(tmp_path)
+
+
+@pytest.fixture
+def write_run() -> Callable[..., ArtifactPaths]:
+    """`write_run(root, stages)` writes the run of some stages only."""
+    return _write_run

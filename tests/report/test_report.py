@@ -1,0 +1,150 @@
+"""`ivr report`: the summary and the page say what the manifests say, and invent nothing."""
+
+import html.parser
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ivr.artifacts import ArtifactPaths
+from ivr.cli import main
+from ivr.manifest import PIPELINE
+from ivr.report.figures import heldout_points, loss_points, read_metrics, read_swaps, token_counts
+from ivr.report.page import escape
+from ivr.report.plots import running_mean, thinned
+from ivr.report.summary import percent, read_run, summary_text
+
+WriteRun = Callable[..., ArtifactPaths]
+BEFORE_REPORT = tuple(stage for stage in PIPELINE if stage != "report")
+
+
+def report(paths: ArtifactPaths, *options: str) -> str:
+    assert main(["report", "-q", "--artifacts-dir", str(paths.root), *options]) == 0
+    return (paths.report / "index.html").read_text(encoding="utf-8")
+
+
+def test_the_summary_names_the_figures(whole_run: ArtifactPaths) -> None:
+    text = summary_text(read_run(whole_run))
+    assert "60 swaps" in text
+    assert "99.999 % of 1,234,567 pretokens; 3 of 41,234 distinct ones differ" in text
+    assert "45,120 before, 42,003 after: 6.9 % saved" in text
+    rows = [line.split()[-2:] for line in text.splitlines() if line.startswith(("  before (", "  after "))]
+    assert rows == [["1.9123", "1.7001"], ["2.2211", "1.7013"], ["1.6402", "1.7122"]]
+    assert str(whole_run.report / "index.html") in text
+
+
+@pytest.mark.parametrize("num_stages", range(9))
+def test_a_run_cut_short_is_reported_as_that(tmp_path: Path, num_stages: int, write_run: WriteRun) -> None:
+    paths = write_run(tmp_path, BEFORE_REPORT[:num_stages])
+    page, summary = report(paths), (paths.report / "summary.txt").read_text()
+    for stage in ("distill-tokenizer", "evaluate"):
+        assert (f"missing: run `ivr {stage}`" in summary) == (stage not in BEFORE_REPORT[:num_stages])
+    for stage in ("analyze", "distill-tokenizer", "select", "train", "evaluate"):
+        assert (f"<code>ivr {stage}</code> has not run" in page) == (stage not in BEFORE_REPORT[:num_stages])
+    assert page.count('<span class="state missing">') == 8 - num_stages
+
+
+def test_the_same_bytes_for_the_same_run(tmp_path: Path, write_run: WriteRun) -> None:
+    paths = write_run(tmp_path, BEFORE_REPORT)
+    assert report(paths) == report(paths, "--force")
+
+
+def test_a_current_report_prints_its_summary_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], write_run: WriteRun
+) -> None:
+    paths = write_run(tmp_path, BEFORE_REPORT)
+    report(paths)
+    first = capsys.readouterr().out
+    stamp = (paths.report / "index.html").stat().st_mtime_ns
+    report(paths)
+    assert capsys.readouterr().out == first != ""
+    assert (paths.report / "index.html").stat().st_mtime_ns == stamp
+
+
+class Checker(html.parser.HTMLParser):
+    """Every element is closed, every id is there once, every reference stays inside the page."""
+
+    VOID = {"meta", "br"}
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.ids: list[str] = []
+        self.references: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in self.VOID:
+            self.open.append(tag)
+        for name, value in attrs:
+            assert name not in {"src", "onload", "onclick"}
+            if name == "id":
+                self.ids.append(str(value))
+            elif name == "href":
+                assert str(value).startswith("#")
+                self.references.add(str(value)[1:])
+            self.references |= set(re.findall(r"url\(#([^)]+)\)", value or ""))
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in self.VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_the_page_is_well_formed_and_needs_nothing_else(tmp_path: Path, write_run: WriteRun) -> None:
+    page = report(write_run(tmp_path, BEFORE_REPORT))
+    checker = Checker()
+    checker.feed(page)
+    assert checker.open == []
+    assert len(checker.ids) == len(set(checker.ids)) and checker.references <= set(checker.ids)
+    assert not re.search(r"<script|@import|https?://(?!www\.w3\.org/)", page)
+    assert page.count("<svg") == 3
+    assert "#0102" not in page, "a stand-in colour was left"
+    assert not re.search(r"20\d\d-\d\d-\d\d", page), "a date"
+
+
+def test_text_of_the_run_is_escaped_and_what_no_screen_shows_is_visible(tmp_path: Path, write_run: WriteRun) -> None:
+    page = report(write_run(tmp_path, BEFORE_REPORT))
+    assert "my/model &lt;b&gt;" in page and "my/model <b>" not in page
+    assert "Ġnew &quot;&lt;0&gt;&quot;" in page
+    assert escape("a\x00\n\u202e<") == "a\\x00\\x0a\ufffd&lt;"
+
+
+def test_only_the_first_swaps_are_shown_the_most_useful_first(tmp_path: Path, write_run: WriteRun) -> None:
+    paths = write_run(tmp_path, BEFORE_REPORT)
+    saved = [int(row["tokens_saved"]) for row in read_swaps(paths)]
+    assert saved == sorted(saved, reverse=True) and len(saved) == 60
+    page = report(paths)
+    assert "Ġold49<" in page and "Ġold50<" not in page and "10 more in" in page
+
+
+def test_metrics_of_a_run_that_was_killed_and_resumed(tmp_path: Path) -> None:
+    paths = ArtifactPaths(tmp_path)
+    assert read_metrics(paths) == []
+    paths.training.mkdir()
+    lines = ['{"step": 1, "loss": 3}', '{"step": 2, "loss": 2.5}', '{"step": 2, "heldout_bits_per_byte": 1.5}']
+    lines += ['{"step": 2, "loss": 2.25}', '{"step": 3, "lo']
+    (paths.training / "metrics.jsonl").write_text("\n".join(lines))
+    metrics = read_metrics(paths)
+    assert loss_points(metrics) == ([1, 2], [3.0, 2.25])
+    assert heldout_points(metrics) == ([2], [1.5])
+    (paths.training / "metrics.jsonl").write_text('{"st\n{"step": 1, "loss": 3}\n')
+    assert main(["report", "-q", "--artifacts-dir", str(tmp_path)]) == 4
+
+
+def test_token_counts_and_the_ranks_of_ids(tmp_path: Path, write_run: WriteRun) -> None:
+    paths = write_run(tmp_path, BEFORE_REPORT)
+    counts, ranks = token_counts(paths, [0, 4, 1999])
+    assert counts[:2] == [200_000, 100_000] and len(counts) == 1900
+    assert ranks == [1, 5], "id 1999 does not occur"
+
+
+def test_small_helpers() -> None:
+    assert running_mean([1.0, 3.0, 5.0], 2) == [1.0, 2.0, 4.0]
+    assert running_mean([], 3) == []
+    assert thinned(0) == [] and thinned(4) == [1, 2, 3, 4]
+    assert thinned(50_257)[0] == 1 and thinned(50_257)[-1] == 50_257 and len(thinned(50_257)) <= 400
+    assert percent(100.0) == "100.000 %" and percent(99.99999) == "> 99.999 %" and percent(99.5, 1) == "99.5 %"
