@@ -88,10 +88,12 @@ class _Buffer:
         """Read about as much again as is waiting; False at the end of the stream."""
         waiting = len(self.text) - self.place
         more = self.stream.read(max(CHUNK_CHARACTERS, waiting))
-        self.ended = not more
+        if not more:
+            self.ended = True
+            return False
         self.text = self.text[self.place :] + more
         self.place = 0
-        return not self.ended
+        return True
 
     def skip_blank(self) -> str:
         """Go to the next character that is not blank and return it; empty at the end."""
@@ -120,8 +122,9 @@ class _Buffer:
                 if undecided and self.grow():
                     continue
                 return Broken("broken JSON")
-            # a number at the very end may go on in the next chunk
-            if end == len(self.text) and not self.ended and self.grow():
+            # a number near the end may go on in the next chunk, as 1.5 in `1.5e3`
+            near_end = end > len(self.text) - UNDECIDED_CHARACTERS
+            if near_end and isinstance(value, float) and not self.ended and self.grow():
                 continue
             self.written = self._written(end)
             self.line += self.text.count("\n", self.place, end)

@@ -22,7 +22,7 @@ SEPARATORS = ("auto", "blank-line", "line", "file")
 SEPARATOR_PROBE_CHARACTERS = 1 << 20
 EXCERPT_CHARACTERS = 200
 _MISSING = object()
-_BLANK_LINE_BETWEEN = re.compile(r"\S[^\n]*\n[^\S\n]*\n")
+_BLANK_LINE = re.compile(r"\n[^\S\n]*\n")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _KINDS = {dict: "an object", list: "a list", float: "a number", bool: "true or false", type(None): "null"}
 
@@ -81,8 +81,8 @@ def choose_separator(source: Source, options: ReadOptions) -> str:
     if options.document_separator != "auto":
         return options.document_separator
     with _open_text(source, options.encoding) as stream:
-        beginning = stream.read(SEPARATOR_PROBE_CHARACTERS).lstrip()
-    return "blank-line" if _BLANK_LINE_BETWEEN.search(beginning) else "line"
+        beginning = stream.read(SEPARATOR_PROBE_CHARACTERS).strip()
+    return "blank-line" if _BLANK_LINE.search(beginning) else "line"
 
 
 def _read_txt(stream: IO[str], options: ReadOptions) -> Iterator[Document | Reject]:

@@ -103,12 +103,12 @@ def cleaned_names(sources: Sequence[Source]) -> dict[Source, str]:
                 names[source] = spell(source) + ".txt"
                 taken.add(key)
                 waiting.remove(source)
-    for source in waiting:  # `a/b.txt` beside `a__b.txt` and such
-        number = 2
-        while (key := f"{spellings[-1](source)}-{number}".casefold()) in taken:
+    for source in waiting:  # names that differ in case only, `a/b.txt` beside `a__b.txt`
+        spelling, number = spellings[-1](source), 1
+        while (name := spelling if number == 1 else f"{spelling}-{number}").casefold() in taken:
             number += 1
-        names[source] = f"{spellings[-1](source)}-{number}.txt"
-        taken.add(key)
+        names[source] = name + ".txt"
+        taken.add(name.casefold())
     return names
 
 
