@@ -87,10 +87,16 @@ def _steps(pre_tokenizer: dict[str, Any] | None) -> list[dict[str, Any]]:
 
 
 def pretoken_encoder(tokenizer: Tokenizer) -> Tokenizer:
-    """A copy of `tokenizer` that takes its whole input for one pretoken: no splitting, nothing added."""
-    copy = Tokenizer.from_str(tokenizer.to_str())
-    copy.pre_tokenizer = ByteLevel(add_prefix_space=False, use_regex=False)
+    """A copy of `tokenizer` that takes its whole input for one pretoken: not split into words, nothing added.
+
+    Steps after ByteLevel (cuts inside a pretoken) belong to how the model sees a pretoken and stay.
+    """
+    spec = json.loads(tokenizer.to_str())
+    steps = _steps(spec["pre_tokenizer"])
+    place = next(place for place, step in enumerate(steps) if step["type"] == "ByteLevel")
+    whole = {**steps[place], "add_prefix_space": False, "use_regex": False}
+    spec["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": [whole, *steps[place + 1 :]]}
+    spec["post_processor"] = spec["truncation"] = spec["padding"] = None
+    copy = Tokenizer.from_str(json.dumps(spec, ensure_ascii=False))
     copy.encode_special_tokens = True  # a literal <|endoftext|> in a text is text
-    copy.no_truncation()
-    copy.no_padding()
     return copy

@@ -1,5 +1,6 @@
 """The frequency tables as Parquet files, and reading them back."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,6 +57,19 @@ def read_pretoken_frequency(path: Path) -> PretokenTable:
     """The table that `write_pretoken_frequency` wrote."""
     table = pq.read_table(path)
     return PretokenTable(table["pretoken"].to_pylist(), table["count"].to_numpy(), table["document_count"].to_numpy())
+
+
+def merge_tables(tables: Sequence[PretokenTable]) -> PretokenTable:
+    """Add tables up; rows in order of count, then of code points."""
+    totals: dict[str, list[int]] = {}
+    for table in tables:
+        for row in zip(table.pretokens, table.counts_P.tolist(), table.documents_P.tolist(), strict=True):
+            total = totals.setdefault(row[0], [0, 0])
+            total[0] += row[1]
+            total[1] += row[2]
+    order = sorted(totals, key=lambda pretoken: (-totals[pretoken][0], pretoken))
+    values = np.array([totals[pretoken] for pretoken in order], np.int64).reshape(-1, 2)
+    return PretokenTable(order, values[:, 0].copy(), values[:, 1].copy())
 
 
 def _write(path: Path, columns: dict[str, pa.Array]) -> None:

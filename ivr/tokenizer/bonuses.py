@@ -1,0 +1,173 @@
+"""Merge bonuses: integers b_r, one a merge rank, so that a Unigram model returns BPE's segmentation.
+
+Every token t scores s(t) = sum of b_r over the merge ranks r in its derivation tree T(t). A segmentation then scores
+sum_r b_r n_r, where n_r counts the uses of merge r in it. BPE returns the segmentation whose vector (n_0, n_1, ...) is
+lexicographically largest, ties and runs of a self-merging unit aside (README, Method): with d = n(BPE) - n(other), the
+lowest rank r* with d != 0 has d > 0. So every mismatch is mended by raising b_{r*} alone, which involves only ranks
+above r*: a triangular system, solved in one pass from the highest r* to the lowest.
+
+Bonuses are integers and path sums stay below 2^53: exact in float64, in JSON and in any order of addition.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ivr.console import LOG
+from ivr.encoding.batch import Batch, Segmentations
+from ivr.encoding.bpe import ByteLevelBpe
+from ivr.encoding.compiler import compiled
+from ivr.encoding.unigram_encoder import UnigramEncoder
+from ivr.errors import ConfigError
+
+EXACT = 2**53  # float64 holds every integer up to here
+MAX_ROUNDS = 60
+
+TIE = "tie"  # the same merges at another place of a run: no scores can tell them apart
+INVERSION = "run inversion"  # inside a run, another place of the odd unit has the larger vector
+
+
+def prior_bonuses(num_merges: int, exponent: float) -> np.ndarray:
+    """b_r = ceil((R / (r + 1))^exponent), int64 (R,): a power law over ranks, smallest 1."""
+    ranks = np.arange(1, num_merges + 1)
+    return np.ceil((num_merges / ranks) ** exponent).astype(np.int64)
+
+
+@dataclass
+class Constraints:
+    """Rows d with sum_r d_r b_r >= 1, sparse: ranks ascending, the first one's d positive."""
+
+    rows: dict[tuple[tuple[int, int], ...], None] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def add(self, difference: dict[int, int]) -> bool:
+        """Add {rank: d}; False when it was known."""
+        row = tuple(sorted(difference.items()))
+        if row in self.rows:
+            return False
+        self.rows[row] = None
+        return True
+
+    def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(starts, ranks, values) with rows in descending order of their first rank."""
+        rows = sorted(self.rows, key=lambda row: -row[0][0])
+        starts = np.zeros(len(rows) + 1, np.int64)
+        np.cumsum([len(row) for row in rows], out=starts[1:])
+        flat = np.array([pair for row in rows for pair in row], np.int64).reshape(-1, 2)
+        return starts, flat[:, 0].copy(), flat[:, 1].copy()
+
+
+@compiled
+def _solve(bonuses, starts, ranks, values):  # type: ignore[no-untyped-def]
+    for row in range(len(starts) - 1):
+        rest = np.int64(0)
+        for i in range(starts[row] + 1, starts[row + 1]):
+            rest += values[i] * bonuses[ranks[i]]
+        first = starts[row]
+        need = (1 - rest + values[first] - 1) // values[first]
+        bonuses[ranks[first]] = max(bonuses[ranks[first]], need)
+
+
+def solve(prior_R: np.ndarray, constraints: Constraints) -> np.ndarray:
+    """The smallest bonuses >= prior that meet every constraint, int64 (R,)."""
+    bonuses_R = prior_R.copy()
+    _solve(bonuses_R, *constraints.arrays())
+    return bonuses_R
+
+
+def token_scores(bonuses_R: np.ndarray, starts: np.ndarray, ranks: np.ndarray) -> np.ndarray:
+    """s(t) for every id, int64 (V,); a byte or an added token scores 0."""
+    running = np.concatenate([[0], np.cumsum(bonuses_R[ranks])])
+    return running[starts[1:]] - running[starts[:-1]]
+
+
+@dataclass
+class Fit:
+    """The outcome of `fit`: bonuses and scores, and the rows that scores cannot mend."""
+
+    bonuses_R: np.ndarray
+    scores_V: np.ndarray
+    constraints: Constraints
+    rounds: int
+    unmended: dict[int, str]  # row -> TIE or INVERSION
+
+
+def fit(
+    bpe: ByteLevelBpe,
+    unigram: UnigramEncoder,
+    batch: Batch,
+    truth: Segmentations,
+    exponent: float,
+    constraints: Constraints | None = None,
+) -> Fit:
+    """Find bonuses under which every string of `batch` is segmented as in `truth` (BPE's answer).
+
+    Ends when a round brings no new constraint. Time grows with strings x rounds (5 to 8), memory with their bytes.
+    Raises ConfigError when the scores leave the range that float64 holds exactly.
+    """
+    starts, ranks = bpe.derivations()
+    prior_R = prior_bonuses(len(bpe.merges_R3), exponent)
+    constraints = constraints or Constraints()
+    for rounds in range(1, MAX_ROUNDS + 1):
+        bonuses_R = solve(prior_R, constraints)
+        scores_V = token_scores(bonuses_R, starts, ranks)
+        answers = unigram.with_scores(scores_V).encode(batch)
+        unmended: dict[int, str] = {}
+        added = 0
+        wrong = differing_rows(truth, answers)
+        for row in wrong.tolist():
+            difference = merge_difference(truth.row(row), answers.row(row), starts, ranks)
+            cause = cause_of(difference)
+            if cause:
+                unmended[row] = cause
+            else:
+                added += constraints.add(difference)
+        LOG.info(
+            "fit round %d: %s of %s strings differ, %s new constraints",
+            rounds,
+            f"{len(wrong):,}",
+            f"{len(batch):,}",
+            f"{added:,}",
+        )
+        if scores_V.max(initial=0) >= EXACT:
+            raise ConfigError(f"token scores pass 2^53 ({scores_V.max():.3g}); try a smaller --prior-exponent")
+        if not added:
+            return Fit(bonuses_R, scores_V, constraints, rounds, unmended)
+    raise ConfigError(f"the fit found new constraints for {MAX_ROUNDS} rounds; please report this tokenizer")
+
+
+def cause_of(difference: dict[int, int]) -> str:
+    """Why scores cannot mend a mismatch with this difference of merge counts; empty when they can."""
+    if not difference:
+        return TIE
+    return "" if difference[min(difference)] > 0 else INVERSION
+
+
+def merge_difference(
+    bpe_ids: np.ndarray, other_ids: np.ndarray, starts: np.ndarray, ranks: np.ndarray
+) -> dict[int, int]:
+    """n(bpe) - n(other) as {rank: difference}, zeros left out."""
+    counts: dict[int, int] = {}
+    for ids, sign in ((bpe_ids, 1), (other_ids, -1)):
+        for token_id in ids.tolist():
+            for rank in ranks[starts[token_id] : starts[token_id + 1]].tolist():
+                counts[rank] = counts.get(rank, 0) + sign
+    return {rank: count for rank, count in counts.items() if count}
+
+
+def differing_rows(first: Segmentations, second: Segmentations) -> np.ndarray:
+    """Rows whose ids differ, ascending."""
+    same_length = first.lengths() == second.lengths()
+    rows = np.flatnonzero(same_length)
+    lengths = first.lengths()[rows]
+    ends = np.cumsum(lengths)
+    within = np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - lengths, lengths)
+    differs = (
+        first.ids[np.repeat(first.starts[rows], lengths) + within]
+        != second.ids[np.repeat(second.starts[rows], lengths) + within]
+    )
+    wrong = np.zeros(len(first.starts) - 1, bool)
+    wrong[np.repeat(rows, lengths)[differs]] = True
+    return np.flatnonzero(wrong | ~same_length)

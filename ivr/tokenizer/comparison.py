@@ -1,0 +1,78 @@
+"""Two tokenizers side by side, as the `tokenizers` library runs them. Knows nothing of how either was made."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tokenizers import Tokenizer
+
+from ivr.analysis.pretokens import pretoken_encoder
+
+BATCH = 20_000
+
+
+@dataclass(frozen=True)
+class Mismatch:
+    """One pretoken that two tokenizers segment differently."""
+
+    pretoken: str
+    count: int  # occurrences in the corpora compared
+    first: list[int]  # ids
+    second: list[int]
+
+
+def compare_pretokens(
+    first: Tokenizer,
+    second: Tokenizer,
+    pretokens: Sequence[str],
+    counts: np.ndarray,
+    on_batch: Callable[[int], None] = lambda done: None,
+) -> Iterator[Mismatch]:
+    """Encode every pretoken with both; yield those whose ids differ. Both see a whole pretoken at once."""
+    encoders = pretoken_encoder(first), pretoken_encoder(second)
+    for begin in range(0, len(pretokens), BATCH):
+        texts = list(pretokens[begin : begin + BATCH])
+        ours, theirs = (encoder.encode_batch_fast(texts, add_special_tokens=False) for encoder in encoders)
+        for place, (one, other) in enumerate(zip(ours, theirs, strict=True)):
+            if one.ids != other.ids:
+                yield Mismatch(texts[place], int(counts[begin + place]), one.ids, other.ids)
+        on_batch(len(texts))
+
+
+@dataclass(frozen=True)
+class VocabularyComparison:
+    """The vocabularies of two tokenizers, id by id."""
+
+    num_ids: int
+    different_strings: list[int]  # ids whose strings differ
+    different_encodings: list[int]  # ids whose own string is segmented differently
+    different_decodings: list[int]
+    not_to_themselves: list[int]  # ids that the second does not produce for their own string, but the first does
+
+
+def compare_vocabularies(first: Tokenizer, second: Tokenizer) -> VocabularyComparison:
+    """Compare string, encoding of the string, and decoding, of every id.
+
+    A token need not be valid text (half a character), so the models are asked directly, in the byte alphabet.
+    """
+    num_ids = first.get_vocab_size(with_added_tokens=True)
+    if second.get_vocab_size(with_added_tokens=True) != num_ids:
+        raise ValueError(f"{num_ids} ids against {second.get_vocab_size(with_added_tokens=True)}")
+    added = set(first.get_added_tokens_decoder())
+    result = VocabularyComparison(num_ids, [], [], [], [])
+    for token_id in range(num_ids):
+        token = first.id_to_token(token_id)
+        if second.id_to_token(token_id) != token:
+            result.different_strings.append(token_id)
+        if first.decode([token_id], skip_special_tokens=False) != second.decode([token_id], skip_special_tokens=False):
+            result.different_decodings.append(token_id)
+        if token_id in added:
+            continue
+        ids = [piece.id for piece in first.model.tokenize(token)]
+        other = [piece.id for piece in second.model.tokenize(token)]
+        if ids != other:
+            result.different_encodings.append(token_id)
+        if ids == [token_id] != other:
+            result.not_to_themselves.append(token_id)
+    return result

@@ -1,0 +1,69 @@
+"""A Unigram tokenizer as the files that `tokenizers` and `AutoTokenizer` load.
+
+Everything but the model (added tokens, pre-tokenizer, decoder, post-processor) is the base tokenizer's own.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from ivr.artifacts import write_json, write_text
+from ivr.errors import CorruptInputError
+
+# an added token is produced by name only, never by the model: no sum of other scores is as low as this
+NEVER = -(2**52)
+
+
+def unigram_tokenizer(base: Tokenizer, tokens: Sequence[str], scores_V: np.ndarray, never: Sequence[int]) -> Tokenizer:
+    """`base` with a Unigram model of these tokens (byte alphabet, in id order) and integer scores (V,).
+
+    `never`: ids that the model may not produce (added tokens).
+    """
+    scores = scores_V.astype(np.float64)
+    scores[list(never)] = NEVER
+    spec = json.loads(base.to_str())
+    spec["model"] = {
+        "type": "Unigram",
+        "unk_id": None,
+        "vocab": [[token, score] for token, score in zip(tokens, scores.tolist(), strict=True)],
+        "byte_fallback": False,
+    }
+    return Tokenizer.from_str(json.dumps(spec, ensure_ascii=False))
+
+
+def write_tokenizer(directory: Path, tokenizer: Tokenizer, base_directory: Path) -> None:
+    """Write tokenizer.json and its config into `directory`; the config is the base's but for the class.
+
+    transformers reads a directory beside a gpt2 config as merge-less BPE, silently, unless the class says otherwise.
+    """
+    write_text(directory / "tokenizer.json", tokenizer.to_str(pretty=True))
+    config: dict[str, Any] = {}
+    base_config = base_directory / "tokenizer_config.json"
+    if base_config.is_file():
+        config = json.loads(base_config.read_text(encoding="utf-8"))
+    for key in ("auto_map", "vocab_file", "merges_file", "tokenizer_file", "name_or_path"):
+        config.pop(key, None)
+    write_json(directory / "tokenizer_config.json", {**config, "tokenizer_class": "PreTrainedTokenizerFast"})
+    special = base_directory / "special_tokens_map.json"
+    if special.is_file():
+        write_text(directory / special.name, special.read_text(encoding="utf-8"))
+
+
+def read_unigram(path: Path) -> tuple[Tokenizer, list[str], np.ndarray]:
+    """(tokenizer, token strings by id, integer scores (V,)). Raises CorruptInputError when it is not one of ours."""
+    try:
+        spec = json.loads(path.read_text(encoding="utf-8"))
+        model = spec["model"]
+        if model["type"] != "Unigram":
+            raise CorruptInputError(f"{path}: the model is {model['type']}, not Unigram; run `ivr distill-tokenizer`")
+        tokens = [token for token, _ in model["vocab"]]
+        scores = np.array([score for _, score in model["vocab"]], np.float64)
+    except (ValueError, KeyError, TypeError) as error:
+        raise CorruptInputError(f"{path} is not a tokenizer.json ({error!r}); run `ivr distill-tokenizer`") from None
+    if not (scores == np.round(scores)).all():
+        raise CorruptInputError(f"{path}: its scores are not integers, so `ivr distill-tokenizer` did not write it")
+    return Tokenizer.from_file(str(path)), tokens, scores.astype(np.int64)
