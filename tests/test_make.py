@@ -5,6 +5,7 @@ import importlib.util
 import os
 import re
 import shutil
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -22,6 +23,7 @@ stage="$1"; artifacts=artifacts
 for word in "$@"; do case "$word" in --artifacts-dir=*) artifacts="${word#*=}";; esac; done
 printf '%s\n' "$*" >> ran.log
 [ "$stage" != "${FAIL_AT:-}" ] || exit 3
+[ "$stage" != "${SLEEP_AT:-}" ] || sleep 60
 mkdir "$artifacts.lock" || { echo "two stages at once" >> ran.log; exit 75; }
 trap 'rmdir "$artifacts.lock"' EXIT
 mkdir -p "$artifacts/manifests" "$artifacts/report" "$artifacts/analysis/reports" "$artifacts/tokenizers/remapped"
@@ -195,6 +197,23 @@ def test_a_failed_stage_stops_the_pipeline_which_goes_on_from_there(checkout: Ch
     assert done.returncode != 0
     assert [line.split()[0] for line in checkout.ran()] == RUN_STAGES[:5]
     assert checkout.stages_of("pipeline") == from_stage("remap")
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_interrupted_and_run_again_it_completes(checkout: Checkout, how: signal.Signals) -> None:
+    command = ["make", "IVR='./fake ivr'", "SETUP=", "pipeline"]
+    environment = os.environ | {"SLEEP_AT": "select"}
+    with subprocess.Popen(
+        command, cwd=checkout.folder, env=environment, start_new_session=True, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        while not next(process.stdout).startswith("'./fake ivr' select"):
+            pass
+        os.killpg(process.pid, how)  # as a terminal or a batch system does: make and the stage
+    assert process.returncode != 0
+    checkout.ran()
+    assert checkout.stages_of("pipeline") == from_stage("select")
+    assert checkout.stages_of("pipeline") == []
 
 
 def test_artifacts_elsewhere(checkout: Checkout) -> None:

@@ -28,8 +28,7 @@ def page(run: Run, statuses: Sequence[StageStatus]) -> str:
     """The whole page."""
     swaps = read_swaps(run.paths)
     metrics = read_metrics(run.paths)
-    count = run.result("select", "swaps")
-    title = f"{run.base_model}: {'no' if count is None else f'{count:,}'} reassigned ids"
+    title = run.title
     body = "\n".join(
         [
             f'<header><p class="eyebrow">gpt2-ivr run</p><h1>{escape(title)}</h1></header>',

@@ -33,6 +33,12 @@ class Run:
     def base_model(self) -> str:
         return str(self.option("init", "model_name") or "base model unknown")
 
+    @property
+    def title(self) -> str:
+        """The base model and the number of reassigned ids, where it is known."""
+        swaps = self.result("select", "swaps")
+        return self.base_model if swaps is None else f"{self.base_model}, {swaps:,} reassigned ids"
+
     def bits_per_byte(self, text: str, model: str) -> float | None:
         """Held-out bits per byte of `model` (base, aligned, trained) on `text` (domain, general)."""
         value = ((self.result("evaluate", "bits_per_byte") or {}).get(text) or {}).get(model)
@@ -77,9 +83,7 @@ def percent(value: float, digits: int = 3) -> str:
 
 def summary_text(run: Run) -> str:
     """The summary that ends `make pipeline`; ends with a line end."""
-    swaps = run.result("select", "swaps")
-    title = f"{run.base_model}, {'no' if swaps is None else f'{swaps:,}'} swaps"
-    lines = [title, "=" * len(title), "", "Agreement of the distilled tokenizer"]
+    lines = [title := run.title, "=" * len(title), "", "Agreement of the distilled tokenizer"]
     if (found := agreement(run)) is None:
         lines.append(_missing("distill-tokenizer"))
     else:
