@@ -127,7 +127,7 @@ def make_world(root: Path, *, tied: bool = True, dropout: float = 0.1, num_docum
 
     write_corpus(paths.cleaned_corpora / "domain.txt", [*documents(num_documents, seed=2), f"a {END} b"])
     write_corpus(paths.heldout_corpora / "domain.txt", documents(12, seed=3))
-    write_corpus(paths.general_heldout / "general.txt", documents(6, seed=4))
+    write_corpus(paths.general_heldout / "general.txt", documents(6, seed=4, words=12))
     write_manifest(
         paths,
         "init",

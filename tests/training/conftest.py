@@ -1,0 +1,63 @@
+"""A small world that stands where `train` starts, and a way to run a stage as its own process."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from builders import make_world
+
+from ivr.artifacts import ArtifactPaths
+from ivr.embedding import align
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="session")
+def aligned_world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    paths = make_world(tmp_path_factory.mktemp("built") / "artifacts")
+    align.run(align.Config(paths.root))
+    return paths.root
+
+
+@pytest.fixture
+def another_world(aligned_world: Path, tmp_path: Path) -> Callable[[str], ArtifactPaths]:
+    def copy(name: str) -> ArtifactPaths:
+        shutil.copytree(aligned_world, tmp_path / name)
+        return ArtifactPaths(tmp_path / name)
+
+    return copy
+
+
+@pytest.fixture
+def world(another_world: Callable[[str], ArtifactPaths]) -> ArtifactPaths:
+    return another_world("artifacts")
+
+
+@pytest.fixture
+def clean_environment() -> dict[str, str]:
+    """What a stage started by hand sees: no launcher, no accelerate settings."""
+    ours = {key: value for key, value in os.environ.items() if not key.startswith("ACCELERATE_")}
+    for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"):
+        ours.pop(name, None)
+    return {**ours, "HF_HUB_OFFLINE": "1", "PATH": f"{Path(sys.executable).parent}:{ours['PATH']}"}
+
+
+@pytest.fixture
+def start(clean_environment: dict[str, str]) -> Callable[..., subprocess.Popen[str]]:
+    """start("train", "--max-steps", "3"): the stage in a process of its own; `launcher` puts words in front."""
+
+    def begin(*arguments: str, launcher: tuple[str, ...] = (sys.executable,)) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [*launcher, "-m", "ivr", *arguments],
+            cwd=ROOT,
+            env=clean_environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    return begin
