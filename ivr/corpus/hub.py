@@ -17,6 +17,7 @@ from ivr.corpus.base_model import CONFIG_FILES, PICKLED, SAFETENSORS, SAFETENSOR
 from ivr.corpus.base_tokenizer import TOKENIZER_FILES
 from ivr.errors import ConfigError, CorruptInputError, IvrError, TryAgainError
 
+SHARDS = "model-*.safetensors"
 NEEDED = (*CONFIG_FILES, *TOKENIZER_FILES)
 
 
@@ -36,25 +37,43 @@ def fetch_model(repo_id: str, revision: str | None, again: bool = False) -> Fetc
     if not LOG.isEnabledFor(logging.INFO):
         disable_progress_bars()
     LOG.info("fetch %s%s from %s", repo_id, f" at {revision}" if revision else "", endpoint())
+    unreachable = None
     try:
-        patterns = [*NEEDED, *weight_files(repo_id, revision)]
-        folder = snapshot_download(repo_id, revision=revision, allow_patterns=patterns, force_download=again)
+        weights, unreachable = weight_files(repo_id, revision)
+        folder = snapshot_download(
+            repo_id,
+            revision=revision,
+            allow_patterns=[*NEEDED, *weights],
+            local_files_only=unreachable is not None,
+            force_download=again and unreachable is None,
+        )
     except Exception as error:
-        raise explain(error, repo_id, revision) from error
+        raise explain(unreachable or error, repo_id, revision) from error
+    if unreachable is not None:
+        LOG.warning("%s does not answer (%s); the copy in the cache is used", endpoint(), _first_line(unreachable))
     path = Path(folder)
     if not any((path / name).is_file() for name in NEEDED):
         raise ConfigError(f"{repo_id} has none of the files of a GPT-2 model; check --model-name and --revision")
     return Fetched(path, path.name)
 
 
-def weight_files(repo_id: str, revision: str | None) -> list[str]:
-    """Patterns of the weights to fetch: safetensors where there are any, else pytorch_model.bin."""
-    from huggingface_hub import HfApi, constants
+def weight_files(repo_id: str, revision: str | None) -> tuple[list[str], Exception | None]:
+    """Patterns of the weights to fetch, and why the Hub did not answer: then they are of what the cache holds."""
+    from huggingface_hub import HfApi, constants, errors, get_cached_repo_tree
 
-    if constants.is_offline_mode():
-        # what is in the cache was chosen when it was fetched
-        return [SAFETENSORS, SAFETENSORS_INDEX, "model-*.safetensors", PICKLED]
-    return choose_weights(HfApi().list_repo_files(repo_id, revision=revision))
+    unreachable = None
+    if not constants.is_offline_mode():
+        try:
+            return choose_weights(HfApi().list_repo_files(repo_id, revision=revision)), None
+        except (errors.HfHubHTTPError, errors.HFValidationError):
+            raise
+        except Exception as error:  # no connection, whatever the HTTP library of the day calls it
+            unreachable = error
+    try:
+        return choose_weights(file.path for file in get_cached_repo_tree(repo_id, revision=revision)), unreachable
+    except errors.CachedRepoTreeNotFoundError:
+        # not in the cache, or put there by another program: whatever there is
+        return [SAFETENSORS, SAFETENSORS_INDEX, SHARDS, PICKLED], unreachable
 
 
 def choose_weights(names: Iterable[str]) -> list[str]:
@@ -67,7 +86,7 @@ def choose_weights(names: Iterable[str]) -> list[str]:
     if SAFETENSORS in names:
         return [SAFETENSORS]
     if SAFETENSORS_INDEX in names:
-        return [SAFETENSORS_INDEX, "model-*.safetensors"]
+        return [SAFETENSORS_INDEX, SHARDS]
     return [PICKLED] if PICKLED in names else []
 
 
