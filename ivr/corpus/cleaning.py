@@ -39,7 +39,7 @@ class SourceCount:
     heldout_documents: int = 0
     heldout_bytes: int = 0
     nul_removed: int = 0
-    rejected: Counter[str] = field(default_factory=Counter)
+    rejected: dict[str, int] = field(default_factory=dict)  # reason -> number
 
 
 def clean_text(text: str) -> str:
@@ -86,7 +86,7 @@ def clean_corpus(
     names = cleaned_names(sources)
     counts = []
     for item in left_out:
-        count = SourceCount(item.name, "", rejected=Counter([item.reason]))
+        count = SourceCount(item.name, "", rejected={item.reason: 1})
         _write_reject(rejects, options.corpus, item.name, Reject(0, item.reason, ""))
         counts.append(count)
     with Progress(f"clean {options.corpus}", unit="B") as bar:
@@ -128,10 +128,10 @@ def _clean_source(
                     bar.update(len(encoded))
                     continue
                 item = Reject(item.line, "empty", excerpt(item.text))
-            count.rejected[item.reason] += 1
+            count.rejected[item.reason] = count.rejected.get(item.reason, 0) + 1
             _write_reject(rejects, options.corpus, source.name, item)
     if not (count.documents or count.heldout_documents or count.rejected):
-        count.rejected["no document in the file"] += 1
+        count.rejected["no document in the file"] = 1
         _write_reject(rejects, options.corpus, source.name, Reject(0, "no document in the file", ""))
     return count
 
@@ -140,7 +140,7 @@ def total(counts: Sequence[SourceCount]) -> dict[str, Any]:
     """The figures of a whole corpus, and of each of its files."""
     rejected: Counter[str] = Counter()
     for count in counts:
-        rejected += count.rejected
+        rejected.update(count.rejected)
     names = ("documents", "bytes", "heldout_documents", "heldout_bytes", "nul_removed")
     return {
         **{name: sum(getattr(count, name) for count in counts) for name in names},
@@ -174,7 +174,7 @@ def _log_summary(corpus: str, counts: Sequence[SourceCount]) -> None:
     for count in counts:
         if count.nul_removed:
             LOG.info("%s: %s NUL characters removed", count.file, f"{count.nul_removed:,}")
-    rows = [(count.file, reason, number) for count in counts for reason, number in count.rejected.most_common()]
+    rows = [(count.file, reason, number) for count in counts for reason, number in count.rejected.items()]
     for file, reason, number in rows[:SUMMARY_ROWS]:
         LOG.warning("left out: %s: %s (%s)", file, reason, f"{number:,}")
     if len(rows) > SUMMARY_ROWS:

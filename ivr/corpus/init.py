@@ -225,7 +225,7 @@ def _corpora(config: Config, paths: ArtifactPaths) -> tuple[Corpus, Corpus | Non
     read = ReadOptions(config.text_key, config.encoding, config.document_separator)
     raw, general = _raw(config, paths), config.general_corpora_dir
     is_sample = config.model_name == SAMPLE
-    if general is None and is_sample:
+    if is_sample:  # its model learns from this text, whatever general text the user has
         write_sample_corpora(paths.sample_corpora / "general", GENERAL_PACKAGES)
     sources, left_out = find_sources(raw)
     if sources:

@@ -59,14 +59,8 @@ def write_sample_corpora(folder: Path, packages: Sequence[str]) -> None:
 
 
 def general_texts(sample: Path, heldout_fraction: float, seed: int) -> Iterator[str]:
-    """The general documents a model may learn from: cleaned, those that are held out left out.
-
-    Extracts them into `sample`/general first where they are not there.
-    """
-    general = sample / "general"
-    if not general.is_dir():
-        write_sample_corpora(general, GENERAL_PACKAGES)
-    for path in files_below(general):
+    """The general documents below `sample` a model may learn from: cleaned, those that are held out left out."""
+    for path in files_below(sample / "general"):
         with path.open(encoding="utf-8", newline="\n") as stream:
             for line in stream:
                 text = clean_text(json.loads(line)["text"])

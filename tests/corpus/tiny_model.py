@@ -11,7 +11,7 @@ def tiny_vocab() -> tuple[dict[str, int], list[tuple[str, str]]]:
     """256 bytes, two merges, `<|endoftext|>`."""
     from ivr.corpus.base_tokenizer import byte_alphabet
 
-    merges = [("h", "e"), ("he", "Ġ")]
+    merges = [("h", "e"), ("Ġ", "he")]
     tokens = [*byte_alphabet(), *("".join(pair) for pair in merges), "<|endoftext|>"]
     return {token: number for number, token in enumerate(tokens)}, merges
 
