@@ -9,13 +9,16 @@ from typing import Any
 from ivr.artifacts import ArtifactPaths
 from ivr.errors import CorruptInputError
 
+# the table may be edited by hand: an id's column is understood under these names, too
+OTHER_NAMES = {"old_id": "id", "token_id": "id"}
+
 
 def read_swaps(paths: ArtifactPaths) -> list[dict[str, str]]:
     """The rows of replacement_candidates.csv, by column name; the most tokens saved first."""
     if not paths.replacement_candidates.is_file():
         return []
     with paths.replacement_candidates.open(encoding="utf-8", newline="") as stream:
-        rows = list(csv.DictReader(stream))
+        rows = [{OTHER_NAMES.get(name, name): text for name, text in row.items()} for row in csv.DictReader(stream)]
     return sorted(rows, key=lambda row: -_number(row.get("tokens_saved")))
 
 

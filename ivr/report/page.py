@@ -1,5 +1,6 @@
 """The report as one self-contained HTML page: no network, no script, light and dark, wide and narrow."""
 
+import contextlib
 import html
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ SWAP_COLUMNS = {
     "new_token": ("enters", False),
     "new_count": ("count", True),
     "tokens_saved": ("tokens saved", True),
+    "tokens_lost": ("tokens lost", True),
     "reason": ("reason", False),
 }
 
