@@ -64,7 +64,9 @@ def weight_files(repo_id: str, revision: str | None) -> tuple[list[str], Excepti
     unreachable = None
     if not constants.is_offline_mode():
         try:
-            return choose_weights(HfApi().list_repo_files(repo_id, revision=revision)), None
+            # one request, not repeated: a refused connection shows at once
+            siblings = HfApi().model_info(repo_id, revision=revision).siblings or []
+            return choose_weights(file.rfilename for file in siblings), None
         except (errors.HfHubHTTPError, errors.HFValidationError):
             raise
         except Exception as error:  # no connection, whatever the HTTP library of the day calls it
