@@ -28,7 +28,7 @@ class Config:
     artifacts_dir: Path = Path("artifacts")
     force: bool = False
     max_documents: int = 1000
-    max_bytes: int = 200_000
+    max_bytes: int = 100_000
     stride: int = 0
     threads: int = 2
 

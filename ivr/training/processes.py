@@ -9,6 +9,7 @@ import datetime
 import json
 import os
 import socket
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,25 +54,30 @@ class Team:
     def wait(self) -> None:
         self.accelerator.wait_for_everyone()
 
-    def close(self) -> None:
-        """Leave the process group, so that the interpreter ends quietly."""
-        import torch
-
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            torch.distributed.destroy_process_group()
-
 
 def world_size() -> int:
     """How many processes the launcher started; 1 without one."""
     return int(os.environ.get("WORLD_SIZE", "1")) if "LOCAL_RANK" in os.environ else 1
 
 
+def leave_process_group() -> None:
+    """So that the interpreter ends quietly."""
+    if "torch" in sys.modules:
+        import torch
+
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
+
+
 def assemble(deepspeed: Path | None, batch_size: int, accumulation: int, max_grad_norm: float, threads: int) -> Team:
     """Start accelerate, with DeepSpeed where asked. Raises ConfigError when something else would run."""
     import torch
-    from accelerate import Accelerator, InitProcessGroupKwargs
 
     cuda = torch.cuda.is_available()
+    if not cuda:
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")  # else DeepSpeed, which accelerate imports, warns of its guess
+    from accelerate import Accelerator, InitProcessGroupKwargs
+
     expected = world_size()
     common: dict[str, Any] = {
         "gradient_accumulation_steps": accumulation,
@@ -139,8 +145,6 @@ def read_deepspeed_config(
 
 
 def _with_deepspeed(settings: dict[str, Any], cuda: bool, common: dict[str, Any]) -> Any:
-    if not cuda:
-        os.environ.setdefault("DS_ACCELERATOR", "cpu")
     if "LOCAL_RANK" not in os.environ:
         # started by hand: a process group of one, at a port nobody else has
         with contextlib.closing(socket.socket()) as probe:

@@ -16,7 +16,6 @@ from ivr.stage import Input, Manifest, Stage, open_stage
 
 if TYPE_CHECKING:
     from ivr.training.loop import Run
-    from ivr.training.packing import TokenStream
     from ivr.training.processes import Team
 
 DESCRIPTION = """\
@@ -42,7 +41,7 @@ class Config:
     max_steps: int = 300
     epochs: float | None = None
     block_size: int = 0
-    batch_size: int = 8
+    batch_size: int = 4
     gradient_accumulation: int = 1
     lr: float = 5e-4
     warmup_steps: int = 20
@@ -126,17 +125,17 @@ def _number(group: Any, name: str, kind: type, what: str) -> None:
 def run(config: Config) -> Manifest:
     """Train; returns the manifest, on every rank."""
     check_options(config)
-    from ivr.training.processes import world_size
+    from ivr.training.processes import leave_process_group, world_size
 
-    if world_size() == 1:
-        return _lead(config, None)
-    team = _assemble(config)
     try:
+        if world_size() == 1:
+            return _lead(config, None)  # starts accelerate only if there is work
+        team = _assemble(config)
         manifest = _lead(config, team) if team.is_main else _follow(config, team)
         team.wait()
         return manifest
     finally:
-        team.close()
+        leave_process_group()
 
 
 def check_options(config: Config) -> None:
@@ -182,6 +181,7 @@ def _lead(config: Config, team: "Team | None") -> Manifest:
         Input(corpus_dir, made_by="" if config.cleaned_corpora_dir else "init"),
         Input(paths.heldout_corpora, made_by="init", optional=True),
     ]
+    inputs += [Input(config.deepspeed)] if config.deepspeed else []
     told = False
     try:
         with open_stage("train", config, inputs) as stage:
@@ -257,9 +257,10 @@ def _train(config: Config, paths: ArtifactPaths, team: "Team", job: _Job, stage:
     from ivr.training.final import write_final
     from ivr.training.loop import fit
     from ivr.training.results import card_rows, summarise
+    from ivr.training.setup import build
 
     model_dir, _ = _directories(config, paths)
-    running = _build(config, paths, team, job, model_dir)
+    running = build(config, paths, team, model_dir, job.stream_key, job.identity)
     found = _find_checkpoint(config, running, team)
     if found is not None:
         checkpoints.check_fits(found, team)
@@ -291,116 +292,3 @@ def _find_checkpoint(config: Config, running: "Run", team: "Team") -> Any:
             shutil.rmtree(running.checkpoint_folder, ignore_errors=True)
         found = checkpoints.newest_whole(running.checkpoint_folder)
     return team.share(found)
-
-
-def _build(config: Config, paths: ArtifactPaths, team: "Team", job: _Job, model_dir: Path) -> "Run":
-    """Model, optimizer, data and logs of one rank."""
-    import torch
-
-    from ivr.training import packing
-    from ivr.training.loop import Plan, Run
-    from ivr.training.metrics import JsonLines
-    from ivr.training.models import load_model
-    from ivr.training.optimisation import make_optimizer
-
-    tokenizer = packing.load_tokenizer(model_dir)
-    stream = packing.open_stream(paths.training / "data" / job.stream_key, tokenizer)
-    torch.manual_seed(config.seed)
-    model = load_model(model_dir)
-    context = int(model.config.n_positions)
-    block_size = config.block_size or context
-    if block_size > context:
-        raise ConfigError(f"--block-size {block_size}: the model's context is {context}")
-    blocks = stream.num_blocks(block_size)
-    if blocks == 0:
-        raise ConfigError(
-            f"the training text gives {len(stream.tokens):,} tokens, fewer than a block of {block_size}; "
-            "use a smaller --block-size or more text"
-        )
-    plan = Plan(
-        max_steps=_num_steps(config, blocks, team.size),
-        block_size=block_size,
-        batch_size=config.batch_size,
-        accumulation=config.gradient_accumulation,
-        world_size=team.size,
-        lr=config.lr,
-        warmup_steps=config.warmup_steps,
-        max_grad_norm=config.max_grad_norm,
-        seed=config.seed,
-        eval_every=config.eval_every,
-        save_every=config.save_every,
-    )
-    num_parameters = sum(getattr(p, "ds_numel", p.numel()) for p in model.parameters())
-    optimizer = make_optimizer(model, config.lr, config.weight_decay)
-    model, optimizer = team.accelerator.prepare(model, optimizer)
-    _say_what_runs(config, team, plan, stream, num_parameters)
-    return Run(
-        team=team,
-        plan=plan,
-        stream=stream,
-        model=model,
-        optimizer=optimizer,
-        metrics=JsonLines(paths.training / "metrics.jsonl"),
-        timing=JsonLines(paths.training / "timing.jsonl"),
-        evaluate=_heldout_measure(config, paths, team, model, tokenizer, model_dir, context),
-        checkpoint_folder=paths.training / "checkpoints" / job.identity,
-        keep_checkpoints=config.keep_checkpoints,
-    )
-
-
-def _num_steps(config: Config, blocks: int, world_size: int) -> int:
-    if config.epochs is None:
-        return config.max_steps
-    return max(1, round(config.epochs * blocks / (config.batch_size * config.gradient_accumulation * world_size)))
-
-
-def _heldout_measure(
-    config: Config, paths: ArtifactPaths, team: "Team", model: Any, tokenizer: Any, model_dir: Path, context: int
-) -> Any:
-    """A function that gives held-out bits per byte now. All ranks score all documents: ZeRO-3 needs them together."""
-    from ivr.training.bits_per_byte import score_documents
-    from ivr.training.heldout import choose_documents
-    from ivr.training.packing import encode_documents, end_of_text_id
-
-    if config.eval_bytes == 0 or not paths.heldout_corpora.is_dir():
-        LOG.info("train: no held-out bits per byte (%s)", "--eval-bytes 0" if not config.eval_bytes else "no text")
-        return lambda: None
-    texts = choose_documents(paths.heldout_corpora, config.eval_bytes, config.eval_bytes)
-    documents = list(encode_documents(tokenizer, texts))
-    end_id = end_of_text_id(tokenizer, model_dir)
-    if not documents:
-        return lambda: None
-
-    def measure() -> float:
-        return score_documents(model, documents, end_id, context, context // 2, team.accelerator.device).bits_per_byte
-
-    return measure
-
-
-def _say_what_runs(config: Config, team: "Team", plan: Any, stream: "TokenStream", num_parameters: int) -> None:
-    accelerator = team.accelerator
-    LOG.info(
-        "train: %d process(es) on %s, %s%s, %s, %s parameters",
-        team.size,
-        accelerator.device,
-        team.kind,
-        f" ZeRO-{team.zero_stage}" if team.zero_stage else "",
-        "float32"
-        if accelerator.mixed_precision == "no"
-        else f"float32 weights, {accelerator.mixed_precision} products",
-        f"{num_parameters:,}",
-    )
-    LOG.info(
-        "train: %s documents, %s tokens, %s blocks of %d (%d tokens at the end fill no block and are left out)",
-        f"{stream.num_documents:,}",
-        f"{len(stream.tokens):,}",
-        f"{stream.num_blocks(plan.block_size):,}",
-        plan.block_size,
-        stream.left_over(plan.block_size),
-    )
-    LOG.info(
-        "train: %d steps of %d blocks = %.2f passes over the text",
-        plan.max_steps,
-        plan.blocks_per_step,
-        plan.max_steps * plan.blocks_per_step / stream.num_blocks(plan.block_size),
-    )

@@ -4,16 +4,26 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from builders import make_world
 
 from ivr.artifacts import ArtifactPaths
+from ivr.console import LOG
 from ivr.embedding import align
 
 ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(autouse=True)
+def restore_log() -> Iterator[None]:
+    """`main` and the ranks of a run change the log for their whole process."""
+    handlers, propagate, level = LOG.handlers[:], LOG.propagate, LOG.level
+    yield
+    LOG.handlers[:], LOG.propagate = handlers, propagate
+    LOG.setLevel(level)
 
 
 @pytest.fixture(scope="session")

@@ -178,7 +178,7 @@ def test_other_options_do_not_go_on_from_anothers_checkpoint(world: World, monke
     assert len(list(world.training.glob("checkpoints/*"))) == 2  # the interrupted run can still be finished
 
 
-def test_no_resume_begins_anew(world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_no_resume_begins_anew(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     interrupted(world, monkeypatch)
     timing_before = (world.training / "timing.jsonl").read_text().splitlines()
     run(config(world, resume=False))
