@@ -9,16 +9,13 @@ from typing import Any
 from ivr.artifacts import ArtifactPaths
 from ivr.errors import CorruptInputError
 
-# the table may be edited by hand: an id's column is understood under these names, too
-OTHER_NAMES = {"old_id": "id", "token_id": "id"}
-
 
 def read_swaps(paths: ArtifactPaths) -> list[dict[str, str]]:
     """The rows of replacement_candidates.csv, by column name; the most tokens saved first."""
     if not paths.replacement_candidates.is_file():
         return []
     with paths.replacement_candidates.open(encoding="utf-8", newline="") as stream:
-        rows = [{OTHER_NAMES.get(name, name): text for name, text in row.items()} for row in csv.DictReader(stream)]
+        rows = list(csv.DictReader(stream))
     return sorted(rows, key=lambda row: -_number(row.get("tokens_saved")))
 
 
@@ -74,7 +71,7 @@ def token_counts(paths: ArtifactPaths, ids: Sequence[int]) -> tuple[list[int], l
 
 def swapped_ids(swaps: Sequence[Mapping[str, str]]) -> list[int]:
     """The ids that were reassigned."""
-    return [int(row["id"]) for row in swaps if row.get("id", "").isdigit()]
+    return [int(row["old_id"]) for row in swaps if row.get("old_id", "").isdigit()]
 
 
 def _number(text: str | None) -> float:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ivr.encoding.byte_alphabet import readable
 from ivr.report.figures import heldout_points, loss_points, read_metrics, read_swaps, swapped_ids, token_counts
 from ivr.report.plots import heldout_curve, loss_curve, zipf
 from ivr.report.status import StageStatus, duration, size
@@ -15,7 +16,7 @@ SHOWN_SWAPS = 50
 MODEL_NAMES = {"base": "before", "aligned": "after alignment", "trained": "after training"}
 # column of replacement_candidates.csv -> heading, whether it is a figure
 SWAP_COLUMNS = {
-    "id": ("id", True),
+    "old_id": ("id", True),
     "old_token": ("leaves", False),
     "old_count": ("count", True),
     "new_token": ("enters", False),
@@ -141,10 +142,16 @@ def _swaps(swaps: Sequence[Mapping[str, str]]) -> str:
 
 def _swap_cell(name: str, value: str) -> str:
     if name.endswith("_token"):
-        return f"<code>{escape(value)}</code>"
-    return (
-        f"{int(value):,}" if SWAP_COLUMNS[name][1] and name != "id" and value.lstrip("-").isdigit() else escape(value)
-    )
+        return f"<code>{escape(_as_text(value))}</code>"
+    if SWAP_COLUMNS[name][1] and name != "old_id":
+        with contextlib.suppress(ValueError):
+            return f"{float(value):,.0f}"
+    return escape(value)
+
+
+def _as_text(token: str) -> str:
+    """A token of the byte alphabet as text, its blanks visible."""
+    return readable(token).replace(" ", "\u2423")
 
 
 def _zipf(run: Run, swaps: Sequence[Mapping[str, str]]) -> str:

@@ -60,9 +60,9 @@ def _write_run(root: Path, stages: tuple[str, ...] = PIPELINE) -> ArtifactPaths:
         write_json(paths.manifest(stage), dataclasses.asdict(manifest))
         previous = written
     if "select" in stages:
-        lines = ["id,old_token,old_count,new_token,new_count,tokens_saved,reason"]
+        lines = ["old_id,old_token,old_count,new_token,new_count,tokens_saved,reason"]
         lines += [
-            f'{300 + n},Ġold{n},{n % 3},"Ġnew ""<{n}>""",{9000 // (n + 1)},{18000 // (n + 1)},rare' for n in range(60)
+            f'{300 + n},Ġold{n},{n % 3},"ĠnewĠ""<{n}>""",{9000 // (n + 1)},{18000 // (n + 1)},rare' for n in range(60)
         ]
         write_text(paths.replacement_candidates, "\n".join(lines) + "\n")
     if "train" in stages:

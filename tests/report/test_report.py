@@ -109,7 +109,7 @@ def test_the_page_is_well_formed_and_needs_nothing_else(tmp_path: Path, write_ru
 def test_text_of_the_run_is_escaped_and_what_no_screen_shows_is_visible(tmp_path: Path, write_run: WriteRun) -> None:
     page = report(write_run(tmp_path, BEFORE_REPORT))
     assert "my/model &lt;b&gt;" in page and "my/model <b>" not in page
-    assert "Ġnew &quot;&lt;0&gt;&quot;" in page
+    assert "<code>\u2423new\u2423&quot;&lt;0&gt;&quot;</code>" in page
     assert escape("a\x00\n\u202e<") == "a\\x00\\x0a\ufffd&lt;"
 
 
@@ -118,7 +118,7 @@ def test_only_the_first_swaps_are_shown_the_most_useful_first(tmp_path: Path, wr
     saved = [int(row["tokens_saved"]) for row in read_swaps(paths)]
     assert saved == sorted(saved, reverse=True) and len(saved) == 60
     page = report(paths)
-    assert "Ġold49<" in page and "Ġold50<" not in page and "10 more in" in page
+    assert "\u2423old49<" in page and "\u2423old50<" not in page and "10 more in" in page
 
 
 def test_metrics_of_a_run_that_was_killed_and_resumed(tmp_path: Path) -> None:
