@@ -59,6 +59,12 @@ def read_pretoken_frequency(path: Path) -> PretokenTable:
     return PretokenTable(table["pretoken"].to_pylist(), table["count"].to_numpy(), table["document_count"].to_numpy())
 
 
+def as_table(counts: CorpusCounts) -> PretokenTable:
+    """The counts of a corpus as a table."""
+    pretokens, occurrences, documents = counts.sorted_pretokens()
+    return PretokenTable(pretokens, np.array(occurrences, np.int64), np.array(documents, np.int64))
+
+
 def merge_tables(tables: Sequence[PretokenTable]) -> PretokenTable:
     """Add tables up; rows in order of count, then of code points."""
     totals: dict[str, list[int]] = {}

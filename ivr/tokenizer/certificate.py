@@ -44,8 +44,8 @@ def build_certificate(
         "format": FORMAT,
         "summary": (
             f"{corpus['agreement_percent']:.4f} % of {occurrences:,} pretoken occurrences ({len(table):,} distinct) "
-            f"are encoded to the same ids; {len(found):,} distinct pretokens differ. {same:,} of {vocabulary.num_ids:,} "
-            f"tokens encode alike, {len(vocabulary.different_strings)} ids differ in string, "
+            f"are encoded to the same ids; {len(found):,} distinct pretokens differ. {same:,} of "
+            f"{vocabulary.num_ids:,} tokens encode alike, {len(vocabulary.different_strings)} ids differ in string, "
             f"{len(vocabulary.different_decodings)} in decoding."
         ),
         "base_tokenizer_sha256": hashes[0],

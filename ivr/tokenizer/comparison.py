@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-
 from tokenizers import Tokenizer
 
 from ivr.analysis.pretokens import pretoken_encoder

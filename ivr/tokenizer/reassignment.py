@@ -1,0 +1,160 @@
+"""Swapping token strings in place: from candidates to rules, from rules to a tokenizer, and what must hold after."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from ivr.analysis.pretokens import PretokenSplitter
+from ivr.analysis.tables import PretokenTable
+from ivr.encoding.batch import Batch
+from ivr.encoding.bpe import ByteLevelBpe
+from ivr.encoding.bpe_encoder import BpeEncoder
+from ivr.encoding.byte_alphabet import from_alphabet
+from ivr.encoding.unigram_encoder import UnigramEncoder
+from ivr.errors import CorruptInputError
+from ivr.tokenizer.candidates_file import Candidate
+from ivr.tokenizer.comparison import compare_pretokens
+from ivr.tokenizer.greedy import entry_score
+from ivr.tokenizer.rules import Swap
+from ivr.tokenizer.unigram_file import unigram_tokenizer
+
+
+@dataclass(frozen=True)
+class DistilledTokenizer:
+    """A distilled tokenizer read back: strings and integer scores by id."""
+
+    tokenizer: Tokenizer
+    strings: list[str]
+    scores_V: np.ndarray
+
+    def added(self) -> frozenset[int]:
+        return frozenset(self.tokenizer.get_added_tokens_decoder())
+
+    def token_bytes(self) -> list[bytes]:
+        """The bytes of every id; empty for an added token."""
+        added = self.added()
+        return [b"" if token_id in added else from_alphabet(token) for token_id, token in enumerate(self.strings)]
+
+
+def check_candidates(path: Path, candidates: Sequence[Candidate], distilled: DistilledTokenizer) -> None:
+    """Refuse the first row that cannot be carried out, naming line, value and reason."""
+    added = distilled.added()
+    places = {token: token_id for token_id, token in enumerate(distilled.strings)}
+    split = PretokenSplitter(distilled.tokenizer)
+    seen: dict[int | str, int] = {}  # id or string -> line
+    for row in candidates:
+        where = f"{path}, line {row.line}"
+        if not 0 <= row.old_id < len(distilled.strings):
+            raise CorruptInputError(f"{where}: old_id {row.old_id} is not an id (0 to {len(distilled.strings) - 1})")
+        if row.old_id in added or len(distilled.strings[row.old_id]) == 1:
+            kind = "an added token" if row.old_id in added else "a byte"
+            raise CorruptInputError(f"{where}: old_id {row.old_id} is {kind} and cannot be given away")
+        if distilled.strings[row.old_id] != row.old_token:
+            raise CorruptInputError(
+                f"{where}: id {row.old_id} is {distilled.strings[row.old_id]!r}, not {row.old_token!r}; "
+                f"run `ivr select` for this tokenizer"
+            )
+        if row.new_token in places:
+            raise CorruptInputError(f"{where}: new_token {row.new_token!r} is id {places[row.new_token]} already")
+        for value in (row.old_id, row.new_token):
+            if value in seen:
+                raise CorruptInputError(f"{where}: {value!r} stands in line {seen[value]} already")
+            seen[value] = row.line
+        if len(row.new_token) < 2:
+            raise CorruptInputError(f"{where}: new_token {row.new_token!r} is a byte; two or more are needed")
+        try:
+            text = from_alphabet(row.new_token).decode("utf-8")
+        except UnicodeDecodeError:
+            continue  # part of a character: never a pretoken of its own
+        if len(split(text)) != 1:
+            raise CorruptInputError(
+                f"{where}: new_token {text!r} is split into {split(text)} before the model sees it: it would never be used"
+            )
+
+
+def make_swaps(candidates: Sequence[Candidate], distilled: DistilledTokenizer, bpe: ByteLevelBpe) -> tuple[Swap, ...]:
+    """Pieces and scores for every row, sorted by id."""
+    new = Batch.of([from_alphabet(row.new_token) for row in candidates])
+    pieces = BpeEncoder(bpe).encode(new)
+    splits = UnigramEncoder(distilled.token_bytes(), distilled.scores_V).best_totals(new)
+    swaps = (
+        Swap(
+            row.old_id, row.old_token, row.new_token, tuple(pieces.row(place).tolist()),
+            entry_score(int(splits[place]), len(row.new_token)),
+        )
+        for place, row in enumerate(candidates)
+    )  # fmt: skip
+    return tuple(sorted(swaps, key=lambda swap: swap.id))
+
+
+def apply_swaps(distilled: DistilledTokenizer, swaps: Sequence[Swap]) -> Tokenizer:
+    """The tokenizer in which every swapped id has its new string and score; all others keep both."""
+    strings, scores_V = list(distilled.strings), distilled.scores_V.copy()
+    for swap in swaps:
+        strings[swap.id] = swap.new
+        scores_V[swap.id] = swap.score
+    return unigram_tokenizer(distilled.tokenizer, strings, scores_V, sorted(distilled.added()))
+
+
+@dataclass(frozen=True)
+class RemapCheck:
+    """What was seen of a remapped tokenizer, through the `tokenizers` library."""
+
+    not_to_themselves: list[int]  # new tokens whose own string is segmented otherwise
+    pretokens: int
+    affected: int  # distinct pretokens that hold a new string or used an old token
+    changed: int  # distinct pretokens encoded otherwise than before
+    changed_unaffected: list[str]  # must be empty
+
+
+def check_remapped(
+    distilled: DistilledTokenizer,
+    remapped: Tokenizer,
+    swaps: Sequence[Swap],
+    table: PretokenTable,
+    on_batch: Callable[[int], None],
+) -> RemapCheck:
+    """Every new token is produced for its own string; text without new string or old token is as before."""
+    wrong = [swap.id for swap in swaps if [piece.id for piece in remapped.model.tokenize(swap.new)] != [swap.id]]
+    batch = Batch.of([pretoken.encode() for pretoken in table.pretokens])
+    before = UnigramEncoder(distilled.token_bytes(), distilled.scores_V).encode(batch)
+    given_away = np.zeros(len(distilled.strings), bool)
+    given_away[[swap.id for swap in swaps]] = True
+    used_old = np.zeros(len(batch), bool)
+    used_old[np.repeat(np.arange(len(batch)), before.lengths())[given_away[before.ids]]] = True
+    new_strings = HoldsAny([from_alphabet(swap.new) for swap in swaps])
+    affected = {
+        pretoken
+        for pretoken, old in zip(table.pretokens, used_old.tolist(), strict=True)
+        if old or new_strings(pretoken.encode())
+    }
+    changed = [
+        mismatch.pretoken
+        for mismatch in compare_pretokens(distilled.tokenizer, remapped, table.pretokens, table.counts_P, on_batch)
+    ]
+    return RemapCheck(
+        not_to_themselves=wrong,
+        pretokens=len(batch),
+        affected=len(affected),
+        changed=len(changed),
+        changed_unaffected=[pretoken for pretoken in changed if pretoken not in affected],
+    )
+
+
+class HoldsAny:
+    """`holds(text)`: does a byte string contain any of these?"""
+
+    def __init__(self, strings: Sequence[bytes]) -> None:
+        self._by_length: dict[int, set[bytes]] = {}
+        for string in strings:
+            self._by_length.setdefault(len(string), set()).add(string)
+
+    def __call__(self, text: bytes) -> bool:
+        return any(
+            text[begin : begin + length] in group
+            for length, group in self._by_length.items()
+            for begin in range(len(text) - length + 1)
+        )

@@ -1,0 +1,146 @@
+"""remap_rules.yaml: the contract between the reassigned tokenizer and the weights.
+
+    format: 1
+    original_tokenizer_sha256: "..."     # of tokenizers/original/tokenizer.json
+    distilled_tokenizer_sha256: "..."    # of tokenizers/distilled_unigram/tokenizer.json
+    swaps:
+    - id: 123
+      old: "\\u0120Leilan"               # token strings in the byte alphabet, always double-quoted
+      new: "\\u0120carcinoma"
+      pieces: [1234, 567]                # ids of the ORIGINAL tokenizer for the bytes of `new`
+      score: 12345                       # Unigram score of `new`
+
+Sorted by id. Read strictly: YAML would otherwise take `no`, `~` or `010` for something that is not a string.
+"""
+
+import json
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ivr.artifacts import write_text
+from ivr.encoding.byte_alphabet import CHARACTER_TO_BYTE
+from ivr.errors import CorruptInputError
+
+FORMAT = 1
+_RULE_KEYS = ("id", "old", "new", "pieces", "score")
+_FILE_KEYS = ("format", "original_tokenizer_sha256", "distilled_tokenizer_sha256", "swaps")
+
+
+@dataclass(frozen=True)
+class Swap:
+    """One id that changes its string."""
+
+    id: int
+    old: str
+    new: str
+    pieces: tuple[int, ...]
+    score: int
+
+
+@dataclass(frozen=True)
+class RemapRules:
+    """All swaps, sorted by id, and the tokenizers they belong to."""
+
+    original_tokenizer_sha256: str
+    distilled_tokenizer_sha256: str
+    swaps: tuple[Swap, ...]
+
+
+def write_rules(path: Path, rules: RemapRules) -> None:
+    """Write the file; the same rules give the same bytes."""
+    lines = [
+        f"format: {FORMAT}",
+        f"original_tokenizer_sha256: {json.dumps(rules.original_tokenizer_sha256)}",
+        f"distilled_tokenizer_sha256: {json.dumps(rules.distilled_tokenizer_sha256)}",
+        "swaps:" if rules.swaps else "swaps: []",
+    ]
+    for swap in sorted(rules.swaps, key=lambda swap: swap.id):
+        # a JSON string is a double-quoted YAML string
+        lines += [
+            f"- id: {swap.id}",
+            f"  old: {json.dumps(swap.old)}",
+            f"  new: {json.dumps(swap.new)}",
+            f"  pieces: {json.dumps(list(swap.pieces))}",
+            f"  score: {swap.score}",
+        ]
+    write_text(path, "\n".join(lines) + "\n")
+
+
+class _StrictLoader(yaml.CSafeLoader):
+    """Keeps the line of every mapping and refuses a key that stands twice."""
+
+
+def _mapping(loader: _StrictLoader, node: yaml.MappingNode) -> dict[Any, Any]:
+    found: dict[Any, Any] = {"__line__": node.start_mark.line + 1}
+    for key_node, value_node in node.value:
+        key = loader.construct_object(key_node, deep=True)
+        if key in found:
+            raise CorruptInputError(f"line {key_node.start_mark.line + 1}: the key {key!r} stands twice")
+        found[key] = loader.construct_object(value_node, deep=True)
+    return found
+
+
+_StrictLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+
+
+def read_rules(path: Path) -> RemapRules:
+    """Read and check the file. Raises CorruptInputError with line, value and reason."""
+    try:
+        document = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)
+    except yaml.YAMLError as error:
+        raise CorruptInputError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    except UnicodeDecodeError as error:
+        raise CorruptInputError(f"{path} is not UTF-8: {error}") from None
+    except CorruptInputError as error:
+        raise CorruptInputError(f"{path}, {error}") from None
+    if not isinstance(document, dict):
+        raise CorruptInputError(f"{path} holds no rules; run `ivr remap`")
+    _check_keys(path, document, _FILE_KEYS)
+    if document["format"] != FORMAT:
+        raise CorruptInputError(f"{path}: format {document['format']!r}, this version reads {FORMAT}")
+    for key in ("original_tokenizer_sha256", "distilled_tokenizer_sha256"):
+        _check(path, document, key, str, "a quoted hash is needed")
+    _check(path, document, "swaps", list, "a list is needed")
+    swaps = tuple(sorted((_swap(path, entry) for entry in document["swaps"]), key=lambda swap: swap.id))
+    for first, second in pairwise(swaps):
+        if first.id == second.id:
+            raise CorruptInputError(f"{path}: id {first.id} is swapped twice")
+    return RemapRules(document["original_tokenizer_sha256"], document["distilled_tokenizer_sha256"], swaps)
+
+
+def _swap(path: Path, entry: Any) -> Swap:
+    if not isinstance(entry, dict):
+        raise CorruptInputError(f"{path}: {entry!r} is not a swap (a mapping with {', '.join(_RULE_KEYS)})")
+    _check_keys(path, entry, _RULE_KEYS)
+    for key in ("id", "score"):
+        _check(path, entry, key, int, "a whole number is needed")
+    for key in ("old", "new"):
+        _check(path, entry, key, str, "a token is needed, in double quotes")
+        if not entry[key] or any(character not in CHARACTER_TO_BYTE for character in entry[key]):
+            raise _refusal(path, entry, key, "not a token in the byte alphabet (a blank is Ġ, U+0120)")
+    _check(path, entry, "pieces", list, "a list of ids is needed")
+    if not entry["pieces"] or not all(type(piece) is int for piece in entry["pieces"]):
+        raise _refusal(path, entry, "pieces", "a list of ids is needed")
+    return Swap(entry["id"], entry["old"], entry["new"], tuple(entry["pieces"]), entry["score"])
+
+
+def _check_keys(path: Path, mapping: dict[str, Any], keys: tuple[str, ...]) -> None:
+    names = set(mapping) - {"__line__"}
+    for what, wrong in (("lacks", set(keys) - names), ("has the unknown", names - set(keys))):
+        if wrong:
+            raise CorruptInputError(
+                f"{path}, line {mapping['__line__']}: {what} key {', '.join(sorted(map(str, wrong)))}"
+            )
+
+
+def _check(path: Path, mapping: dict[str, Any], key: str, kind: type, why: str) -> None:
+    if type(mapping[key]) is not kind:
+        raise _refusal(path, mapping, key, why)
+
+
+def _refusal(path: Path, mapping: dict[str, Any], key: str, why: str) -> CorruptInputError:
+    return CorruptInputError(f"{path}, line {mapping['__line__']}: {key} = {mapping[key]!r}: {why}")

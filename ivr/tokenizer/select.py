@@ -1,0 +1,187 @@
+"""Stage `select`: which ids leave and which strings enter, by exact token counts."""
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ivr.artifacts import ArtifactPaths, write_text
+from ivr.console import LOG
+from ivr.errors import ConfigError
+from ivr.stage import Input, Manifest, open_stage
+
+if TYPE_CHECKING:
+    from ivr.analysis.tables import PretokenTable
+
+DESCRIPTION = """\
+Choose which rarely used ids are given to which strings of the corpus, by exact token counts under the distilled
+tokenizer. Bytes, added tokens and --keep-tokens never leave; what protected text would lose counts against a choice.
+
+Writes replacement_candidates.csv, which you may edit before `ivr remap`, and selection_log.md.
+"""
+EPILOG = """\
+examples:
+  ivr select --swaps 1000
+  ivr select --swaps 5000 --protect-corpus my/general/text --protect-weight 2
+"""
+
+
+@dataclass(frozen=True)
+class Config:
+    """Options of `ivr select`."""
+
+    artifacts_dir: Path = Path("artifacts")
+    force: bool = False
+    swaps: int = 500
+    min_gain: float = 2.0
+    min_count: int = 10
+    min_documents: int = 2
+    max_bytes: int = 48
+    partial_characters: bool = False
+    exclude: str | None = None
+    keep_tokens: Path | None = None
+    protect_corpus: Path | None = None
+    protect_weight: float = 1.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the stage's options."""
+    amount = parser.add_argument_group("how much")
+    amount.add_argument(
+        "--swaps", type=int, default=Config.swaps, metavar="K", help="ids to reassign (default: %(default)s)"
+    )
+    amount.add_argument(
+        "--min-gain",
+        type=float,
+        default=Config.min_gain,
+        metavar="N",
+        help="a new string must save N tokens of the corpus or more (default: %(default)s)",
+    )
+    strings = parser.add_argument_group("strings that may enter")
+    strings.add_argument(
+        "--min-count",
+        type=int,
+        default=Config.min_count,
+        metavar="N",
+        help="occurrences in the corpus, so that it can be learnt (default: %(default)s)",
+    )
+    strings.add_argument(
+        "--min-documents",
+        type=int,
+        default=Config.min_documents,
+        metavar="N",
+        help="documents that hold it, added up over its pretokens (default: %(default)s)",
+    )
+    strings.add_argument(
+        "--max-bytes", type=int, default=Config.max_bytes, metavar="N", help="longest string (default: %(default)s)"
+    )
+    strings.add_argument(
+        "--partial-characters", action="store_true", help="allow parts of characters (default: whole characters only)"
+    )
+    strings.add_argument(
+        "--exclude",
+        metavar="REGEX",
+        default=Config.exclude,
+        help="refuse strings that match; '' refuses none (default: e-mail and web addresses, five or more digits)",
+    )
+    ids = parser.add_argument_group("ids that may leave")
+    ids.add_argument(
+        "--keep-tokens", type=Path, metavar="FILE", help="tokens that never leave, one a line, as text (default: none)"
+    )
+    ids.add_argument(
+        "--protect-corpus",
+        type=Path,
+        metavar="PATH",
+        help="text that must not get longer: cleaned .txt files (default: the general text that init cleaned, if any)",
+    )
+    ids.add_argument(
+        "--protect-weight",
+        type=float,
+        default=Config.protect_weight,
+        metavar="W",
+        help="tokens of protected text count W times (default: %(default)s)",
+    )
+
+
+def run(config: Config) -> Manifest:
+    """Run the stage; returns its manifest."""
+    paths = ArtifactPaths(config.artifacts_dir)
+    if config.swaps < 1:
+        raise ConfigError(f"--swaps {config.swaps}: at least 1 is needed")
+    inputs = [
+        Input(paths.pretoken_frequency, made_by="analyze"),
+        Input(paths.distilled_tokenizer / "tokenizer.json", made_by="distill-tokenizer"),
+        Input(paths.general_pretoken_frequency, made_by="analyze", optional=True),
+        Input(paths.original_tokenizer / "tokenizer.json", made_by="init"),
+    ]
+    inputs += [Input(path) for path in (config.keep_tokens, config.protect_corpus) if path]
+    with open_stage("select", config, inputs) as stage:
+        if stage.current:
+            return stage.manifest
+        stage.protect_edits(paths.replacement_candidates)
+        from ivr.analysis.tables import read_pretoken_frequency
+        from ivr.encoding.byte_alphabet import from_alphabet
+        from ivr.tokenizer.candidates import DEFAULT_EXCLUDE, CandidateRules
+        from ivr.tokenizer.candidates_file import write_candidates
+        from ivr.tokenizer.selection import select_swaps
+        from ivr.tokenizer.selection_log import selection_log
+        from ivr.tokenizer.unigram_file import read_unigram
+
+        tokenizer, strings, scores_V = read_unigram(paths.distilled_tokenizer / "tokenizer.json")
+        added = frozenset(tokenizer.get_added_tokens_decoder())
+        tokens = [b"" if token_id in added else from_alphabet(token) for token_id, token in enumerate(strings)]
+        rules = CandidateRules(
+            config.min_count, config.min_documents, config.max_bytes, not config.partial_characters,
+            DEFAULT_EXCLUDE if config.exclude is None else config.exclude,
+        )  # fmt: skip
+        selection = select_swaps(
+            tokens, scores_V, _untouchable(tokens, added, config.keep_tokens),
+            read_pretoken_frequency(paths.pretoken_frequency), _protected(paths, config),
+            config.protect_weight, config.swaps, config.min_gain, rules,
+        )  # fmt: skip
+        write_candidates(paths.replacement_candidates, selection.swaps)
+        write_text(paths.selection_log, selection_log(selection, config.swaps, config.protect_weight, vars(rules)))
+        saved = 100 * (1 - selection.tokens_after / max(selection.tokens_before, 1))
+        LOG.info(
+            "%s of %s swaps chosen; the corpus takes %.2f %% fewer tokens (%s -> %s)",
+            f"{len(selection.swaps):,}", f"{config.swaps:,}", saved,
+            f"{selection.tokens_before:,}", f"{selection.tokens_after:,}",
+        )  # fmt: skip
+        stage.results.update(
+            swaps=len(selection.swaps),
+            candidates=selection.candidates,
+            tokens_before=selection.tokens_before,
+            tokens_after=selection.tokens_after,
+            tokens_saved_percent=round(saved, 4),
+            protected_before=selection.protected_before,
+            protected_after=selection.protected_after,
+            dropped_cost=sum(swap.lost for swap in selection.swaps),
+        )
+        return stage.finish([paths.selection_log], editable=[paths.replacement_candidates])
+
+
+def _untouchable(tokens: list[bytes], added: frozenset[int], keep_tokens: Path | None) -> frozenset[int]:
+    """Ids that never leave: bytes, added tokens, and those whose text is a line of the file."""
+    kept = set(added) | {token_id for token_id, token in enumerate(tokens) if len(token) == 1}
+    if keep_tokens:
+        places = {token: token_id for token_id, token in enumerate(tokens)}
+        for number, line in enumerate(keep_tokens.read_text(encoding="utf-8").splitlines(), 1):
+            if not line:
+                continue
+            if line.encode() not in places:
+                raise ConfigError(f"{keep_tokens}, line {number}: {line!r} is not a token (a leading blank counts)")
+            kept.add(places[line.encode()])
+    return frozenset(kept)
+
+
+def _protected(paths: ArtifactPaths, config: Config) -> "PretokenTable | None":
+    from tokenizers import Tokenizer
+
+    from ivr.analysis.analyze import count_corpus
+    from ivr.analysis.tables import as_table, read_pretoken_frequency
+
+    if config.protect_corpus:
+        base = Tokenizer.from_file(str(paths.original_tokenizer / "tokenizer.json"))
+        return as_table(count_corpus(base, config.protect_corpus, 1, "count protected text"))
+    file = paths.general_pretoken_frequency
+    return read_pretoken_frequency(file) if file.is_file() else None
