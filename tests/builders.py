@@ -5,8 +5,8 @@ length, so that the Unigram tokenizer is only near to the BPE one.
 """
 
 import dataclasses
-import json
 import random
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -16,6 +16,8 @@ from transformers import GPT2Config, GPT2LMHeadModel
 from ivr.artifacts import ArtifactPaths, sha256_file, write_json
 from ivr.corpus.documents import write_document
 from ivr.stage import Manifest, _describe
+from ivr.tokenizer import rules
+from ivr.tokenizer.rules import Swap
 
 END = "<|endoftext|>"
 WORDS = [
@@ -120,7 +122,7 @@ def make_world(root: Path, *, tied: bool = True, dropout: float = 0.1, num_docum
     for token_id, new in zip(swapped_ids, NEW_TOKENS, strict=True):
         text = original.decoder.decode([new])
         pieces = original.encode(text, add_special_tokens=False).ids
-        swaps.append({"id": token_id, "old": tokens[token_id], "new": new, "pieces": pieces, "score": len(new) ** 2})
+        swaps.append(Swap(token_id, tokens[token_id], new, tuple(pieces), score=len(new) ** 2))
         tokens[token_id] = new
     save_tokenizer(unigram_tokenizer(tokens), paths.remapped_tokenizer)
     write_rules(paths, swaps)
@@ -144,19 +146,12 @@ def make_world(root: Path, *, tied: bool = True, dropout: float = 0.1, num_docum
     return paths
 
 
-def write_rules(paths: ArtifactPaths, swaps: list[dict], original_sha256: str = "") -> None:
-    lines = [
-        "format: 1",
-        f'original_tokenizer_sha256: "{original_sha256 or sha256_file(paths.original_tokenizer / "tokenizer.json")}"',
-        f'distilled_tokenizer_sha256: "{sha256_file(paths.distilled_tokenizer / "tokenizer.json")}"',
-        "swaps:" if swaps else "swaps: []",
-    ]
-    for swap in swaps:
-        lines += [
-            f"- id: {swap['id']}",
-            f"  old: {json.dumps(swap['old'])}",
-            f"  new: {json.dumps(swap['new'])}",
-            f"  pieces: {json.dumps(swap['pieces'])}",
-            f"  score: {swap['score']}",
-        ]
-    paths.remap_rules.write_text("\n".join(lines) + "\n", encoding="utf-8")
+def write_rules(paths: ArtifactPaths, swaps: Sequence[Swap], original_sha256: str = "") -> None:
+    rules.write_rules(
+        paths.remap_rules,
+        rules.RemapRules(
+            original_sha256 or sha256_file(paths.original_tokenizer / "tokenizer.json"),
+            sha256_file(paths.distilled_tokenizer / "tokenizer.json"),
+            tuple(swaps),
+        ),
+    )

@@ -5,30 +5,17 @@ A token that only the remapped one knows has no row yet: it carries, until it is
 that left its id.
 """
 
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 
 from ivr.errors import StaleInputError
-
-
-class SwapLike(Protocol):
-    """One rule: the token `old` leaves the id, the token `new` takes it."""
-
-    @property
-    def id(self) -> int: ...
-    @property
-    def old(self) -> str: ...
-    @property
-    def new(self) -> str: ...
-    @property
-    def pieces(self) -> list[int]: ...
+from ivr.tokenizer.rules import Swap
 
 
 def row_sources(
-    original: Mapping[str, int], remapped: Mapping[str, int], swaps: list[SwapLike], num_rows: int
+    original: Mapping[str, int], remapped: Mapping[str, int], swaps: Sequence[Swap], num_rows: int
 ) -> tuple[np.ndarray, list[int]]:
     """(source_V: the base row to put at each id; the ids whose token is new, sorted).
 
