@@ -80,6 +80,8 @@ def stage_statuses(root: Path, manifests: Mapping[str, Manifest]) -> list[StageS
             continue
         manifest = manifests[stage]
         reason = _stale_reason(root, manifest, written, not_done)
+        if stage == "report" and not reason:
+            reason = _not_reported(manifest, manifests, not_done)
         if reason:
             not_done.add(stage)
         rows.append(
@@ -111,6 +113,19 @@ def _stale_reason(root: Path, manifest: Manifest, written: Mapping[str, tuple[st
             return f"{row['path']} is gone"
         if size != row["bytes"] and not row.get("editable"):
             return f"{row['path']} was altered"
+    return ""
+
+
+def _not_reported(report: Manifest, manifests: Mapping[str, Manifest], not_done: set[str]) -> str:
+    """The report reads the manifests that are there; one that came or changed later is not in it."""
+    read = {Path(row["path"]).name for row in report.inputs}
+    for stage, manifest in manifests.items():
+        if stage == "report":
+            continue
+        if stage in not_done:
+            return f"rests on {stage}, which is not current"
+        if f"{stage}.json" not in read or manifest.started_at > report.started_at:
+            return f"{stage} has run since"
     return ""
 
 

@@ -36,6 +36,10 @@ RESULTS: dict[str, dict[str, Any]] = {
 }
 
 
+def _row(root: Path, path: Path) -> dict[str, Any]:
+    return {"path": str(path.relative_to(root)), "sha256": sha256_file(path), "bytes": path.stat().st_size}
+
+
 def _write_run(root: Path, stages: tuple[str, ...] = PIPELINE) -> ArtifactPaths:
     """Manifests of `stages`, each reading what the one before wrote, and the tables the report shows."""
     paths = ArtifactPaths(root)
@@ -43,13 +47,13 @@ def _write_run(root: Path, stages: tuple[str, ...] = PIPELINE) -> ArtifactPaths:
     for seconds, stage in enumerate(stages):
         output = root / stage / "out.txt"
         write_text(output, stage)
-        written = [{"path": f"{stage}/out.txt", "sha256": sha256_file(output), "bytes": output.stat().st_size}]
+        written = [_row(root, output)]
         manifest = Manifest(
             stage=stage,
             argv=f"ivr {stage}",
             config={"model_name": "my/model <b>"} if stage == "init" else {},
             identity="0",
-            inputs=previous,
+            inputs=previous if stage != "report" else [_row(root, paths.manifest(made)) for made in stages[:-1]],
             outputs=written,
             results=RESULTS.get(stage, {}),
             versions={"python": "3.13.0", "torch": "2.11.0"},

@@ -1,6 +1,7 @@
 """`ivr status`: done, missing, stale, from manifests and sizes alone."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,16 @@ def test_the_pipeline_is_what_the_command_line_offers() -> None:
 
 def test_nothing_has_run(tmp_path: Path) -> None:
     assert set(states(ArtifactPaths(tmp_path)).values()) == {"missing"}
+
+
+def test_a_report_made_before_a_stage_ran_is_stale(
+    tmp_path: Path, write_run: Callable[..., ArtifactPaths], capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = write_run(tmp_path, PIPELINE[:7])
+    assert main(["report", "-q", "--artifacts-dir", str(tmp_path)]) == 0
+    assert states(paths)["report"] == "done"
+    write_run(tmp_path, PIPELINE[:8])
+    assert reason(paths, "report") == "evaluate has run since"
 
 
 def test_everything_has_run(whole_run: ArtifactPaths) -> None:
