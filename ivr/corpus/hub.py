@@ -65,7 +65,7 @@ def weight_files(repo_id: str, revision: str | None) -> tuple[list[str], Excepti
     if not constants.is_offline_mode():
         try:
             # one request, not repeated: a refused connection shows at once
-            siblings = HfApi().model_info(repo_id, revision=revision).siblings or []
+            siblings = HfApi().model_info(repo_id, revision=revision or constants.DEFAULT_REVISION).siblings or []
             return choose_weights(file.rfilename for file in siblings), None
         except (errors.HfHubHTTPError, errors.HFValidationError):
             raise

@@ -5,6 +5,7 @@ versions give the same bytes: seeded, deterministic kernels, a fixed number of t
 """
 
 import math
+import os
 import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -95,6 +96,8 @@ def _encode(tokenizer: Any, texts: list[str], end_of_text: int) -> "np.ndarray":
 
 
 def _train(ids: "np.ndarray", vocab_size: int, recipe: SampleRecipe, folder: Path) -> dict[str, Any]:
+    # threads that wait asleep: spinning, two of them on a busy machine were several times slower
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     import torch
     from transformers import GPT2Config, GPT2LMHeadModel
     from transformers.utils import logging as transformers_logging
