@@ -71,7 +71,7 @@ def check_candidates(path: Path, candidates: Sequence[Candidate], distilled: Dis
             continue  # part of a character: never a pretoken of its own
         if len(split(text)) != 1:
             raise CorruptInputError(
-                f"{where}: new_token {text!r} is split into {split(text)} before the model sees it: it would never be used"
+                f"{where}: new_token {text!r} is split into {split(text)} before the model sees it"
             )
 
 

@@ -89,7 +89,7 @@ def run(config: Config) -> Manifest:
             if check.not_to_themselves or check.changed_unaffected:
                 raise IvrError(
                     f"the remapped tokenizer is not what the rules say: ids {check.not_to_themselves[:5]} are not "
-                    f"produced for their own strings, {check.changed_unaffected[:5]} are encoded otherwise without cause"
+                    f"produced for their own strings, {check.changed_unaffected[:5]} changed without cause"
                 )
         LOG.info(
             "%s ids have new strings, each is produced for its own; %s of %s distinct pretokens are encoded anew, "

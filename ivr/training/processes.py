@@ -168,3 +168,5 @@ def _steady_arithmetic(cuda: bool, threads: int) -> None:
     if not cuda:
         torch.set_num_threads(threads)
         torch.use_deterministic_algorithms(True)
+        # that flag also fills every fresh tensor, a safeguard for code that reads what it never wrote; it costs time
+        torch.utils.deterministic.fill_uninitialized_memory = False
