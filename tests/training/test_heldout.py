@@ -21,7 +21,7 @@ def test_the_choice_does_not_depend_on_files_or_their_order(tmp_path: Path) -> N
 
 
 def test_both_limits_hold_and_a_document_is_cut_at_a_character(tmp_path: Path) -> None:
-    write_corpus(tmp_path / "x.txt", ["세포" * 50, "세포가" * 50, ""])
+    write_corpus(tmp_path / "x.txt", ["세포" * 50, "포가" * 50, ""])
     chosen = choose_documents(tmp_path, 10, 400)
     assert len(chosen) == 2
     assert 397 < sum(len(text.encode()) for text in chosen) <= 400

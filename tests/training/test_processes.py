@@ -16,7 +16,7 @@ from ivr.errors import ConfigError
 from ivr.training.processes import read_deepspeed_config
 
 DEEPSPEED = Path(__file__).resolve().parents[2] / "slurm" / "deepspeed"
-TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=0")
+TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone")
 
 
 @pytest.mark.slow
@@ -31,7 +31,11 @@ def test_zero_2_on_two_processes_goes_on_to_the_bit_and_needs_no_compiler(
 
     def train() -> None:
         process = start("train", *options, launcher=TORCHRUN)
-        output, _ = process.communicate(timeout=300)
+        try:
+            output, _ = process.communicate(timeout=240)
+        except subprocess.TimeoutExpired:
+            process.terminate()  # torchrun takes its ranks along
+            pytest.fail(f"no end in sight: {process.communicate()[0]}")
         assert process.returncode == 0, output
         assert "2 process(es) on cpu, DEEPSPEED ZeRO-2, float32" in output
 
