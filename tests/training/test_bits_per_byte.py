@@ -46,7 +46,7 @@ def test_scores_are_those_of_a_calculation_by_hand(stride: int) -> None:
 def test_the_size_of_batches_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     model = tiny_model(50, context=8).eval()
     together = score_documents(model, DOCUMENTS, END_ID, 8, 4, "cpu")
-    monkeypatch.setattr(bits_per_byte, "LOGITS_AT_ONCE", 1)
+    monkeypatch.setitem(bits_per_byte.LOGITS_AT_ONCE, "cpu", 1)
     alone = score_documents(model, DOCUMENTS, END_ID, 8, 4, "cpu")
     assert together.bits_N.tolist() == pytest.approx(alone.bits_N.tolist(), rel=1e-6)
 
