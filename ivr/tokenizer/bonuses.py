@@ -33,14 +33,22 @@ def prior_bonuses(num_merges: int, exponent: float) -> np.ndarray:
     return np.ceil((num_merges / ranks) ** exponent).astype(np.int64)
 
 
+Row = tuple[tuple[int, int], ...]  # (rank, d), ranks ascending
+
+
 @dataclass
 class Constraints:
-    """Rows d with sum_r d_r b_r >= 1, sparse: ranks ascending, the first one's d positive."""
+    """Rows d with sum_r d_r b_r >= 1, sparse: ranks ascending, the first one's d positive.
 
-    rows: dict[tuple[tuple[int, int], ...], None] = field(default_factory=dict)
+    `own`: rows that a token needs to be produced for its own string although a run in it has a lexicographically larger
+    split (` ...` against ` .`,`..`), by the rank of the token's last merge, the bonus that is raised for it.
+    """
+
+    rows: dict[Row, None] = field(default_factory=dict)
+    own: dict[Row, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.rows) + len(self.own)
 
     def add(self, difference: dict[int, int]) -> bool:
         """Add {rank: d}; False when it was known."""
@@ -48,6 +56,14 @@ class Constraints:
         if row in self.rows:
             return False
         self.rows[row] = None
+        return True
+
+    def add_own(self, difference: dict[int, int], last_merge: int) -> bool:
+        """Add {rank: d} for a token whose last merge has this rank; False when it was known."""
+        row = tuple(sorted(difference.items()))
+        if row in self.own:
+            return False
+        self.own[row] = last_merge
         return True
 
     def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -72,9 +88,20 @@ def _solve(bonuses, starts, ranks, values):  # type: ignore[no-untyped-def]
 
 def solve(prior_R: np.ndarray, constraints: Constraints) -> np.ndarray:
     """The smallest bonuses >= prior that meet every constraint, int64 (R,)."""
-    bonuses_R = prior_R.copy()
-    _solve(bonuses_R, *constraints.arrays())
-    return bonuses_R
+    arrays = constraints.arrays()
+    floor_R = prior_R.copy()
+    for _ in range(MAX_ROUNDS):
+        bonuses_R = floor_R.copy()
+        _solve(bonuses_R, *arrays)
+        met = True
+        for row, last_merge in constraints.own.items():
+            missing = 1 - sum(d * int(bonuses_R[rank]) for rank, d in row)
+            if missing > 0:
+                floor_R[last_merge] = max(floor_R[last_merge], bonuses_R[last_merge] + missing)
+                met = False
+        if met:
+            return bonuses_R
+    raise ConfigError("the tokens that must be produced for their own strings cannot all be; please report this tokenizer")
 
 
 def token_scores(bonuses_R: np.ndarray, starts: np.ndarray, ranks: np.ndarray) -> np.ndarray:
@@ -120,7 +147,9 @@ def fit(
         for row in wrong.tolist():
             difference = merge_difference(truth.row(row), answers.row(row), starts, ranks)
             cause = cause_of(difference)
-            if cause:
+            if cause and len(truth.row(row)) == 1 and difference:
+                added += constraints.add_own(difference, int(ranks[starts[truth.row(row)[0] + 1] - 1]))
+            elif cause:
                 unmended[row] = cause
             else:
                 added += constraints.add(difference)
