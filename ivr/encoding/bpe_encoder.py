@@ -116,9 +116,10 @@ class BpeEncoder:
         self._byte_ids = bpe.byte_ids()
         self._products = merges[:, 2].copy()
         self._keys, self._values = empty_table(len(merges))
-        # a pair listed twice keeps its first rank: insert in reverse
-        pairs = (merges[:, 0] << 32) | merges[:, 1]
-        insert_all(self._keys, self._values, pairs[::-1].copy(), np.arange(len(merges), dtype=np.int32)[::-1].copy())
+        # the library lists a pair once
+        insert_all(
+            self._keys, self._values, (merges[:, 0] << 32) | merges[:, 1], np.arange(len(merges), dtype=np.int32)
+        )
 
     def encode(self, batch: Batch, threads: int | None = None) -> Segmentations:
         """The ids of every string, in `threads` threads (default: every core)."""

@@ -1,0 +1,75 @@
+"""Small byte-level BPEs, drawn by hypothesis or given as merges, and models around them. No torch."""
+
+import itertools
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from hypothesis import strategies as st
+from safetensors.numpy import save_file
+from tokenizers import Tokenizer
+
+from ivr.corpus.base_tokenizer import build_tokenizer, byte_alphabet, write_tokenizer
+
+END = "<|endoftext|>"
+Merges = list[tuple[str, str]]
+
+
+def vocabulary(merges: Merges) -> dict[str, int]:
+    """256 bytes, the products in the order of their merges, `<|endoftext|>`."""
+    tokens = dict.fromkeys([*byte_alphabet(), *("".join(pair) for pair in merges), END])
+    return {token: token_id for token_id, token in enumerate(tokens)}
+
+
+def bpe_of(merges: Merges) -> Tokenizer:
+    """GPT-2's tokenizer with these merges."""
+    return build_tokenizer(vocabulary(merges), merges)
+
+
+@st.composite
+def merge_lists(draw: st.DrawFn, letters: str = "abcd", most: int = 40, self_merges: bool = True) -> Merges:
+    """Merges over some of the letters, each of parts made before; every product is made once."""
+    tokens = list(letters[: draw(st.integers(2, len(letters)))])
+    merges: Merges = []
+    for _ in range(draw(st.integers(5, most))):
+        left, right = draw(st.sampled_from(tokens)), draw(st.sampled_from(tokens))
+        if left + right not in tokens and (self_merges or left != right) and len(left + right) <= 12:
+            merges.append((left, right))
+            tokens.append(left + right)
+    return merges
+
+
+def letters_of(merges: Merges) -> str:
+    return "".join(sorted(set("".join(itertools.chain.from_iterable(merges))))) or "ab"
+
+
+def strings_over(letters: str, longest: int) -> Iterator[str]:
+    """Every string of 1 to `longest` letters."""
+    for length in range(1, longest + 1):
+        yield from map("".join, itertools.product(letters, repeat=length))
+
+
+def naive_bpe(text: str, merges: Sequence[tuple[str, str]]) -> list[str]:
+    """BPE as Sennrich et al. describe it: as long as there is one, join the leftmost pair of the lowest rank."""
+    ranks: dict[tuple[str, str], int] = {}
+    for rank, pair in enumerate(merges):
+        ranks.setdefault(pair, rank)
+    symbols = list(text)
+    while True:
+        found = [(ranks[pair], place) for place, pair in enumerate(itertools.pairwise(symbols)) if pair in ranks]
+        if not found:
+            return symbols
+        _, place = min(found)
+        symbols[place : place + 2] = [symbols[place] + symbols[place + 1]]
+
+
+def write_model_directory(folder: Path, merges: Merges, width: int = 4) -> Path:
+    """A GPT-2 model directory of zeros around these merges, as `ivr init --model-name DIR` takes it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    vocab = vocabulary(merges)
+    config = {"model_type": "gpt2", "vocab_size": len(vocab), "n_positions": 32, "n_embd": width}
+    (folder / "config.json").write_text(json.dumps({**config, "n_layer": 1, "n_head": 1}))
+    save_file({"wte.weight": np.zeros((len(vocab), width), np.float32)}, str(folder / "model.safetensors"))
+    write_tokenizer(folder, vocab, merges, 32)
+    return folder
