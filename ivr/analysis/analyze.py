@@ -25,7 +25,7 @@ Reads corpora/cleaned and corpora/general/cleaned (when there), writes analysis/
 EPILOG = """\
 examples:
   ivr analyze
-  ivr analyze --processes 16 --no-sequences
+  ivr analyze --threads 16 --no-sequences
 """
 
 
@@ -38,7 +38,7 @@ class Config:
     cleaned_corpora_dir: Path | None = None
     original_tokenizer_dir: Path | None = None
     sequences: bool = True
-    processes: int = field(default=0, metadata={"identity": False})
+    threads: int = field(default=0, metadata={"identity": False})
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -61,11 +61,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="do not write bpe_token_id_sequences.txt, the largest output (default: write it)",
     )
     work.add_argument(
-        "--processes",
+        "--threads",
         type=int,
-        default=Config.processes,
+        default=Config.threads,
         metavar="N",
-        help="worker processes, 0 for every core (default: %(default)s)",
+        help="worker threads, 0 for every core (default: %(default)s)",
     )
 
 
@@ -88,16 +88,16 @@ def run(config: Config) -> Manifest:
         from ivr.encoding.batch import default_processes
 
         tokenizer = Tokenizer.from_file(str(tokenizer_dir / "tokenizer.json"))
-        processes = config.processes or default_processes()
+        threads = config.threads or default_processes()
         sequences = paths.token_id_sequences if config.sequences else None
-        counts = count_corpus(tokenizer, corpus, processes, "analyze", sequences)
+        counts = count_corpus(tokenizer, corpus, threads, "analyze", sequences)
         write_token_frequency(paths.token_frequency, tokenizer, counts)
         write_pretoken_frequency(paths.pretoken_frequency, counts)
         outputs = [paths.token_frequency, paths.pretoken_frequency]
         if sequences:
             outputs.append(sequences)
         if paths.general_cleaned.is_dir():
-            general = count_corpus(tokenizer, paths.general_cleaned, processes, "analyze general text")
+            general = count_corpus(tokenizer, paths.general_cleaned, threads, "analyze general text")
             write_pretoken_frequency(paths.general_pretoken_frequency, general)
             outputs.append(paths.general_pretoken_frequency)
             stage.results["general_tokens"] = int(general.token_counts_V.sum())
@@ -107,33 +107,27 @@ def run(config: Config) -> Manifest:
             documents=counts.num_documents,
             bytes=counts.num_bytes,
             tokens=int(counts.token_counts_V.sum()),
-            pretokens=sum(count for count, _ in counts.pretokens.values()),
+            pretokens=int(counts.counts_P.sum()),
             distinct_pretokens=len(counts.pretokens),
             ids_used=int((counts.token_counts_V > 0).sum()),
-            ids=counts.num_ids,
+            ids=len(counts.token_counts_V),
         )
         return stage.finish(outputs)
 
 
 def count_corpus(
-    tokenizer: "Tokenizer", corpus: Path, processes: int, what: str, sequences: Path | None = None
+    tokenizer: "Tokenizer", corpus: Path, threads: int, what: str, sequences: Path | None = None
 ) -> "CorpusCounts":
     """Count all documents below `corpus`; with `sequences`, write their ids there too, one document a line."""
     from contextlib import ExitStack
 
-    from ivr.analysis.counting import CorpusCounts, count_chunks
+    from ivr.analysis.counting import count_documents
     from ivr.artifacts import atomic_file
     from ivr.console import Progress
     from ivr.corpus.documents import corpus_files, read_documents
 
-    counts = CorpusCounts(tokenizer.get_vocab_size(with_added_tokens=True))
     total = sum(file.stat().st_size for file in corpus_files(corpus))
     with ExitStack() as stack:
-        stream = stack.enter_context(atomic_file(sequences)) if sequences else None
+        lines = stack.enter_context(atomic_file(sequences, "wb")) if sequences else None
         bar = stack.enter_context(Progress(what, total, "B"))
-        for chunk in count_chunks(tokenizer, read_documents(corpus), sequences is not None, processes):
-            counts.add(chunk)
-            if stream is not None:
-                stream.write(chunk.lines)
-            bar.update(chunk.num_bytes)
-    return counts
+        return count_documents(tokenizer, read_documents(corpus), threads, lines, bar.update)

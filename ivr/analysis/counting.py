@@ -1,169 +1,172 @@
 """Counting pretokens and tokens of a corpus: every distinct pretoken is encoded once, not every occurrence.
 
-Documents travel to worker processes in chunks of a few megabytes and come back, in order, as counts and as lines
-of ids. Time grows with the bytes of the corpus (the splitting regular expression), memory with the number of
-distinct pretokens and the size of a chunk.
+Documents travel to worker threads in chunks of about a megabyte; compiled loops, without the interpreter lock, split
+them, number their pretokens and write their ids. Time grows with the bytes of the corpus, memory with the number of
+distinct pretokens (times the threads) and the size of the longest document.
 """
 
-import multiprocessing
-import os
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from itertools import accumulate, chain, pairwise
-from typing import Any
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from queue import SimpleQueue
+from typing import IO
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from tokenizers import Tokenizer
 
 from ivr.analysis.pretokens import PretokenSplitter
-from ivr.encoding.batch import Batch
+from ivr.encoding.batch import Batch, Segmentations
 from ivr.encoding.bpe import read_bpe
 from ivr.encoding.bpe_encoder import BpeEncoder
+from ivr.encoding.compiler import compiled
+from ivr.encoding.string_table import StringTable, resized
 
 CHUNK_CHARACTERS = 1 << 20
 
 
-@dataclass
-class ChunkCounts:
-    """What one chunk of documents holds. P distinct pretokens, V ids."""
+@dataclass(frozen=True)
+class CorpusCounts:
+    """Totals over a corpus. P distinct pretokens, most frequent first, then in code point order; V ids."""
 
-    pretokens: list[str]  # P
+    pretokens: Batch  # P, UTF-8
     counts_P: np.ndarray  # occurrences, int64
     documents_P: np.ndarray  # documents that hold it, int64
     token_counts_V: np.ndarray
     token_documents_V: np.ndarray
-    lines: str  # one document a line, ids separated by blanks; empty when not asked for
     num_documents: int
     num_bytes: int
 
 
-@dataclass
-class CorpusCounts:
-    """Totals over a corpus. `pretokens` maps a pretoken to [occurrences, documents]."""
-
-    num_ids: int
-    pretokens: dict[str, list[int]] = field(default_factory=dict)
-    num_documents: int = 0
-    num_bytes: int = 0
-    token_counts_V: np.ndarray = field(init=False)
-    token_documents_V: np.ndarray = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.token_counts_V = np.zeros(self.num_ids, np.int64)
-        self.token_documents_V = np.zeros(self.num_ids, np.int64)
-
-    def add(self, chunk: ChunkCounts) -> None:
-        """Add one chunk's counts; the order of the chunks does not matter."""
-        totals = self.pretokens
-        for pretoken, count, documents in zip(
-            chunk.pretokens, chunk.counts_P.tolist(), chunk.documents_P.tolist(), strict=True
-        ):
-            total = totals.get(pretoken)
-            if total is None:
-                totals[pretoken] = [count, documents]
-            else:
-                total[0] += count
-                total[1] += documents
-        self.token_counts_V += chunk.token_counts_V
-        self.token_documents_V += chunk.token_documents_V
-        self.num_documents += chunk.num_documents
-        self.num_bytes += chunk.num_bytes
-
-    def sorted_pretokens(self) -> tuple[list[str], list[int], list[int]]:
-        """(pretokens, occurrences, documents), most frequent first, then in code point order."""
-        order = sorted(self.pretokens, key=lambda pretoken: (-self.pretokens[pretoken][0], pretoken))
-        return order, [self.pretokens[p][0] for p in order], [self.pretokens[p][1] for p in order]
+@compiled
+def _tally(rows, piece_starts, document, counts, documents, last_document, ids, id_starts, token_documents, last_token):  # type: ignore[no-untyped-def]
+    """Count pretokens, and the documents that hold a pretoken or an id; `document` numbers the first one, from 1."""
+    for text in range(len(piece_starts) - 1):
+        for piece in range(piece_starts[text], piece_starts[text + 1]):
+            row = rows[piece]
+            counts[row] += 1
+            if last_document[row] != document:
+                last_document[row] = document
+                documents[row] += 1
+                for place in range(id_starts[row], id_starts[row + 1]):
+                    if last_token[ids[place]] != document:
+                        last_token[ids[place]] = document
+                        token_documents[ids[place]] += 1
+        document += 1
 
 
-class ChunkCounter:
-    """Counts chunks with one tokenizer; keeps the ids of every pretoken met so far."""
+@compiled
+def _write_lines(rows, piece_starts, ids, id_starts, numerals, numeral_starts, out):  # type: ignore[no-untyped-def]
+    """One text a line; `numerals` holds every id as text, with a blank. Returns the bytes written."""
+    written = 0
+    for text in range(len(piece_starts) - 1):
+        begin = written
+        for piece in range(piece_starts[text], piece_starts[text + 1]):
+            for place in range(id_starts[rows[piece]], id_starts[rows[piece] + 1]):
+                for i in range(numeral_starts[ids[place]], numeral_starts[ids[place] + 1]):
+                    out[written] = numerals[i]
+                    written += 1
+        if written == begin:
+            written += 1
+        out[written - 1] = ord("\n")  # in place of the last blank
+    return written
 
-    def __init__(self, tokenizer: Tokenizer, write_lines: bool) -> None:
-        self.num_ids = tokenizer.get_vocab_size(with_added_tokens=True)
-        self._splitter = PretokenSplitter(tokenizer)
-        self._encoder = BpeEncoder(read_bpe(tokenizer))
-        self._write_lines = write_lines
-        self._index: dict[str, int] = {}  # pretoken -> its row
-        self._rows: list[str] = []
-        self._ids = _Ragged()
-        self._texts: list[str] = []  # the ids of a row as text
 
-    def __call__(self, documents: list[str]) -> ChunkCounts:
-        split = self._splitter.for_texts(documents)
-        pieces = [split(document) for document in documents]
-        flat = list(chain.from_iterable(pieces))
-        self._learn(set(flat))
-        rows_N = np.fromiter(map(self._index.__getitem__, flat), np.int64, len(flat))
-        lengths = [len(piece) for piece in pieces]
-        document_N = np.repeat(np.arange(len(documents)), lengths)
+class PretokenCounter:
+    """Counts documents; keeps every distinct pretoken met so far, its ids and its counts. One thread at a time."""
 
-        # (document, pretoken) pairs, each once: for document counts
-        pairs_M = _distinct(document_N * len(self._rows) + rows_N)
-        pair_document_M, pair_row_M = pairs_M // len(self._rows), pairs_M % len(self._rows)
-        counts = np.bincount(rows_N, minlength=len(self._rows))
-        rows_P = np.flatnonzero(counts)
-        counts_P = counts[rows_P]
-        documents_P = np.bincount(pair_row_M, minlength=len(self._rows))[rows_P]
-        # tokens: the ids of each distinct pretoken, weighted by its count
-        ids, lengths_P = self._ids.of_rows(rows_P)
-        token_counts_V = np.zeros(self.num_ids, np.int64)
-        np.add.at(token_counts_V, ids, np.repeat(counts_P, lengths_P))
-        ids, lengths_M = self._ids.of_rows(pair_row_M)
-        token_pairs = _distinct(np.repeat(pair_document_M, lengths_M) * self.num_ids + ids)
-        return ChunkCounts(
-            pretokens=[self._rows[row] for row in rows_P],
-            counts_P=counts_P,
-            documents_P=documents_P,
-            token_counts_V=token_counts_V,
-            token_documents_V=np.bincount(token_pairs % self.num_ids, minlength=self.num_ids),
-            lines=self._lines(rows_N, lengths) if self._write_lines else "",
-            num_documents=len(documents),
-            num_bytes=sum(len(document.encode()) for document in documents),
+    def __init__(self, splitter: PretokenSplitter, encoder: BpeEncoder, numerals: Batch) -> None:
+        self._splitter, self._encoder, self._numerals = splitter, encoder, numerals
+        self._table = StringTable()
+        self._known = 0  # rows of the table that are encoded
+        self._ids = np.zeros(1 << 12, np.int32)
+        self._id_starts = np.zeros(1, np.int64)
+        self._counts_P, self._documents_P, self._last_document_P = (np.zeros(0, np.int64) for _ in range(3))
+        self._token_documents_V, self._last_document_V = (np.zeros(len(numerals), np.int64) for _ in range(2))
+        self._num_documents = self._num_bytes = 0
+
+    def count(self, documents: list[bytes], write_lines: bool) -> bytes:
+        """Count; returns the ids, one document a line, separated by blanks, or nothing."""
+        pieces = self._splitter.split(documents)
+        rows = self._table.numbers(pieces.data, pieces.ends)
+        self._learn()
+        _tally(
+            rows, pieces.starts, self._num_documents + 1, self._counts_P, self._documents_P, self._last_document_P,
+            self._ids, self._id_starts, self._token_documents_V, self._last_document_V,
+        )  # fmt: skip
+        self._num_documents += len(documents)
+        self._num_bytes += sum(map(len, documents))
+        if not write_lines:
+            return b""
+        num_ids = int((self._id_starts[rows + 1] - self._id_starts[rows]).sum())
+        longest = int(np.diff(self._numerals.starts).max(initial=0))
+        out = np.empty(num_ids * longest + len(documents), np.uint8)
+        written = _write_lines(
+            rows, pieces.starts, self._ids, self._id_starts, self._numerals.data, self._numerals.starts, out
+        )
+        return out[:written].tobytes()
+
+    def _learn(self) -> None:
+        """Encode the pretokens that are new in the table."""
+        known, size = self._known, len(self._table)
+        if known == size:
+            return
+        encoded = self._encoder.encode(self._table.strings(known), threads=1)
+        used = int(self._id_starts[known])
+        total = used + len(encoded.ids)
+        if total > len(self._ids):
+            self._ids = resized(self._ids, 2 * total)
+        if size > len(self._counts_P):
+            self._id_starts = resized(self._id_starts, 2 * size + 1)
+            for name in ("_counts_P", "_documents_P", "_last_document_P"):
+                setattr(self, name, resized(getattr(self, name), 2 * size))
+        self._ids[used:total] = encoded.ids
+        self._id_starts[known + 1 : size + 1] = used + encoded.starts[1:]
+        self._known = size
+
+    def add(self, other: "PretokenCounter") -> None:
+        """Add the counts of another, whose documents are others."""
+        strings, size = other._table.strings(), len(other._table)
+        rows = self._table.numbers(strings.data, strings.starts[1:])
+        self._learn()
+        self._counts_P[rows] += other._counts_P[:size]  # its strings are distinct, so are the rows
+        self._documents_P[rows] += other._documents_P[:size]
+        self._token_documents_V += other._token_documents_V
+        self._num_documents += other._num_documents
+        self._num_bytes += other._num_bytes
+
+    def totals(self) -> CorpusCounts:
+        """What was counted, sorted."""
+        size = len(self._table)
+        strings, counts_P = self._table.strings(), self._counts_P[:size]
+        order = sorted_rows(strings, counts_P)
+        segmentations = Segmentations(self._ids[: self._id_starts[size]], self._id_starts[: size + 1])
+        weights = np.repeat(counts_P, segmentations.lengths())
+        return CorpusCounts(
+            pretokens=strings.select(order),
+            counts_P=counts_P[order],
+            documents_P=self._documents_P[:size][order],
+            # floats that hold integers are exact below 2^53
+            token_counts_V=np.bincount(segmentations.ids, weights, len(self._numerals)).astype(np.int64),
+            token_documents_V=self._token_documents_V,
+            num_documents=self._num_documents,
+            num_bytes=self._num_bytes,
         )
 
-    def _learn(self, pretokens: set[str]) -> None:
-        new = sorted(pretokens.difference(self._index))
-        encoded = self._encoder.encode(Batch.of([pretoken.encode() for pretoken in new]), threads=1)
-        ids, bounds = encoded.ids.tolist(), encoded.starts.tolist()
-        self._index.update(zip(new, range(len(self._rows), len(self._rows) + len(new)), strict=True))
-        self._rows += new
-        texts = list(map(str, ids))
-        self._texts += [" ".join(texts[begin:end]) for begin, end in pairwise(bounds)]
-        self._ids.append(encoded.ids, encoded.lengths())
 
-    def _lines(self, rows_N: np.ndarray, lengths: list[int]) -> str:
-        texts = list(map(self._texts.__getitem__, rows_N.tolist()))
-        ends = list(accumulate(lengths))
-        return "".join(" ".join(texts[end - n : end]) + "\n" for n, end in zip(lengths, ends, strict=True))
-
-
-def _distinct(values: np.ndarray) -> np.ndarray:
-    """Sorted distinct values; several times faster here than np.unique, which hashes."""
-    values = np.sort(values)
-    return values[np.flatnonzero(np.diff(values, prepend=-1))]
-
-
-class _Ragged:
-    """Rows of ids of different lengths in one flat array."""
-
-    def __init__(self) -> None:
-        self._flat = np.zeros(0, np.int64)
-        self._starts = np.zeros(1, np.int64)
-
-    def append(self, flat: np.ndarray, lengths: np.ndarray) -> None:
-        self._flat = np.concatenate([self._flat, flat])
-        self._starts = np.concatenate([self._starts, self._starts[-1] + np.cumsum(lengths)])
-
-    def of_rows(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(ids of all these rows one after another, length of each row)."""
-        lengths = self._starts[rows + 1] - self._starts[rows]
-        ends = np.cumsum(lengths)
-        within = np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - lengths, lengths)
-        return self._flat[np.repeat(self._starts[rows], lengths) + within], lengths
+def sorted_rows(strings: Batch, counts_P: np.ndarray) -> np.ndarray:
+    """Rows by falling count, then by bytes, which for UTF-8 is the order of code points."""
+    texts = pa.LargeBinaryArray.from_buffers(
+        pa.large_binary(), len(strings), [None, pa.py_buffer(strings.starts), pa.py_buffer(strings.data)]
+    )
+    table = pa.table({"count": counts_P, "text": texts})
+    return pc.sort_indices(table, [("count", "descending"), ("text", "ascending")]).to_numpy().astype(np.int64)
 
 
 def chunks_of(documents: Iterable[str], characters: int = CHUNK_CHARACTERS) -> Iterator[list[str]]:
-    """Group documents until a group holds `characters`; a longer document is a group of its own."""
+    """Group documents until a group holds `characters`; a longer document ends its group."""
     group: list[str] = []
     size = 0
     for document in documents:
@@ -176,39 +179,50 @@ def chunks_of(documents: Iterable[str], characters: int = CHUNK_CHARACTERS) -> I
         yield group
 
 
-_COUNTER: Any = None  # one per worker process
+def count_documents(
+    tokenizer: Tokenizer,
+    documents: Iterable[str],
+    threads: int = 1,
+    lines: IO[bytes] | None = None,
+    on_bytes: Callable[[int], None] = lambda done: None,
+) -> CorpusCounts:
+    """Count documents in `threads` threads; with `lines`, write the ids of every document there, in order."""
+    splitter, encoder = PretokenSplitter(tokenizer), BpeEncoder(read_bpe(tokenizer))
+    numerals = Batch.of([b"%d " % token_id for token_id in range(tokenizer.get_vocab_size(with_added_tokens=True))])
+    counters = [PretokenCounter(splitter, encoder, numerals) for _ in range(max(threads, 1))]
+    free: SimpleQueue[PretokenCounter] = SimpleQueue()
+    for counter in counters:
+        free.put(counter)
+
+    def work(chunk: list[str]) -> tuple[bytes, int]:
+        encoded = [document.encode() for document in chunk]
+        counter = free.get()
+        try:
+            return counter.count(encoded, lines is not None), sum(map(len, encoded))
+        finally:
+            free.put(counter)
+
+    with ThreadPoolExecutor(len(counters)) as pool:
+        for written, num_bytes in _in_order(pool, work, chunks_of(documents), ahead=2 * len(counters)):
+            if lines is not None:
+                lines.write(written)
+            on_bytes(num_bytes)
+    for other in counters[1:]:
+        counters[0].add(other)
+    return counters[0].totals()
 
 
-def _start_worker(tokenizer_json: str, write_lines: bool) -> None:
-    global _COUNTER
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # the processes are the parallelism
-    _COUNTER = ChunkCounter(Tokenizer.from_str(tokenizer_json), write_lines)
-
-
-def _count_chunk(documents: list[str]) -> ChunkCounts:
-    return _COUNTER(documents)
-
-
-def count_chunks(
-    tokenizer: Tokenizer, documents: Iterable[str], write_lines: bool = False, processes: int = 1
-) -> Iterator[ChunkCounts]:
-    """Count documents chunk by chunk, in order, in `processes` worker processes."""
-    chunks = chunks_of(documents)
-    if processes <= 1:
-        yield from map(ChunkCounter(tokenizer, write_lines), chunks)
-        return
-    # spawn: a fork would copy the threads of whatever library is loaded
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(processes, _start_worker, (tokenizer.to_str(), write_lines)) as pool:
-        yield from _in_order(pool, chunks, ahead=2 * processes)
-
-
-def _in_order(pool: Any, chunks: Iterable[list[str]], ahead: int) -> Iterator[ChunkCounts]:
-    """Like `imap`, with at most `ahead` chunks under way, so that a corpus is never in memory whole."""
-    waiting: list[Any] = []
+def _in_order(
+    pool: ThreadPoolExecutor,
+    work: Callable[[list[str]], tuple[bytes, int]],
+    chunks: Iterable[list[str]],
+    ahead: int,
+) -> Iterator[tuple[bytes, int]]:
+    """Like `pool.map`, with at most `ahead` chunks under way, so that a corpus is never in memory whole."""
+    waiting: deque[Future[tuple[bytes, int]]] = deque()
     for chunk in chunks:
-        waiting.append(pool.apply_async(_count_chunk, (chunk,)))
+        waiting.append(pool.submit(work, chunk))
         if len(waiting) >= ahead:
-            yield waiting.pop(0).get()
-    for result in waiting:
-        yield result.get()
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()

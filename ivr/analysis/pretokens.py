@@ -1,35 +1,50 @@
-"""Splitting text into pretokens exactly as a `tokenizers` pre-tokenizer does, several times faster.
+"""Splitting text into pretokens exactly as a `tokenizers` pre-tokenizer does, many times faster.
 
-A pretoken is what the BPE model sees at once; no token crosses its border. GPT-2's pattern runs through the
-`regex` package. Both libraries carry their own Unicode tables, of different age, so a character is trusted only
-after both were seen to treat it alike; a document with any other character goes through the library itself.
+A pretoken is what the BPE model sees at once; no token crosses its border. GPT-2's pattern is compiled
+(`ivr.encoding.gpt2_pattern`); whether a character is a letter, a number, a blank or another is asked of the library
+itself, once for each character met, because every library carries Unicode tables of its own age. Any other
+pre-tokenizer runs in the library.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
-import regex
+import numpy as np
 from tokenizers import Tokenizer
-from tokenizers.decoders import ByteLevel as ByteLevelDecoder
 from tokenizers.pre_tokenizers import ByteLevel
 
+from ivr.encoding.batch import Batch
+from ivr.encoding.byte_alphabet import from_alphabet
+from ivr.encoding.gpt2_pattern import (
+    BLANK,
+    LETTER,
+    NUM_CODE_POINTS,
+    NUMBER,
+    OTHER,
+    UNSEEN,
+    split,
+    unseen_code_points,
+)
 from ivr.errors import ConfigError
 
-GPT2_PATTERN = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
-_GPT2 = regex.compile(GPT2_PATTERN)
 
+@dataclass(frozen=True)
+class Pieces:
+    """The pretokens of several texts, one after another in `data`."""
 
-def _probe(character: str) -> str:
-    """A text in which the class of `character` (letter, number, blank, other) decides every border."""
-    return f"a{character}1{character}!{character} {character}  {character}"
+    data: np.ndarray  # uint8, the UTF-8 of all pretokens
+    ends: np.ndarray  # int64, where each pretoken ends in `data`
+    starts: np.ndarray  # int64: text n has the pretokens starts[n]:starts[n + 1]
 
 
 class PretokenSplitter:
     """`splitter(text)` lists the pretokens of a text; joined they are the text (after its prefix blank, if any).
 
     Raises ConfigError for a tokenizer whose text is changed before splitting (a normalizer) or that is not
-    byte-level.
+    byte-level. May be shared by threads.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
@@ -43,39 +58,49 @@ class PretokenSplitter:
             raise ConfigError("the tokenizer has no ByteLevel pre-tokenizer; only byte-level BPE is supported")
         self.adds_prefix_space: bool = byte_level[0]["add_prefix_space"]
         self._is_gpt2 = len(steps) == 1 and byte_level[0].get("use_regex", True)
-        self._decoder = ByteLevelDecoder()
         self._byte_level = ByteLevel(add_prefix_space=False)
-        self._known: set[str] = set()
-        self._odd: set[str] = set()
+        self._classes = np.full(NUM_CODE_POINTS, UNSEEN, np.uint8)
 
     def __call__(self, text: str) -> list[str]:
-        return self.for_texts([text])(text)
+        return self.lists([text])[0]
 
-    def for_texts(self, texts: list[str]) -> Callable[[str], list[str]]:
-        """The fastest exact splitter for these texts."""
+    def for_texts(self, texts: list[str]) -> "PretokenSplitter":
+        """A splitter for these texts: this one. `lists` takes all of them at once, and faster."""
+        return self
+
+    def lists(self, texts: Sequence[str]) -> list[list[str]]:
+        """The pretokens of every text."""
+        pieces = self.split([text.encode() for text in texts])
+        data = pieces.data.tobytes()
+        flat = [data[begin:end].decode(errors="replace") for begin, end in pairwise([0, *pieces.ends.tolist()])]
+        return [flat[begin:end] for begin, end in pairwise(pieces.starts.tolist())]
+
+    def split(self, texts: Sequence[bytes]) -> Pieces:
+        """The pretokens of every text, which is valid UTF-8."""
         if not self._is_gpt2:
-            return self._by_library
-        characters = set().union(*texts)
-        for character in characters - self._known:
-            probe = _probe(character)
-            ours = [found.span() for found in _GPT2.finditer(probe)]
-            if ours != [span for _, span in self._byte_level.pre_tokenize_str(probe)]:
-                self._odd.add(character)
-        self._known |= characters
-        odd = characters & self._odd
-        return (
-            (lambda text: self._by_library(text) if odd.intersection(text) else self._fast(text))
-            if odd
-            else (self._fast)
-        )
+            return self._by_library(texts)
+        if self.adds_prefix_space:
+            texts = [text if not text or text.startswith(b" ") else b" " + text for text in texts]
+        batch = Batch.of(texts)
+        while len(unseen := unseen_code_points(batch.data, self._classes)):
+            for code_point in unseen.tolist():
+                self._classes[code_point] = self._class_of(chr(code_point))
+        return Pieces(batch.data, *split(batch, self._classes))
 
-    def _fast(self, text: str) -> list[str]:
-        if self.adds_prefix_space and not text.startswith(" "):
-            text = " " + text
-        return _GPT2.findall(text)
+    def _class_of(self, character: str) -> int:
+        """What the library takes a character for: it joins only others of its class."""
+        for kind, other in ((LETTER, "a"), (NUMBER, "1"), (OTHER, "!")):
+            if len(self._byte_level.pre_tokenize_str(other + character)) == 1:
+                return kind
+        return BLANK
 
-    def _by_library(self, text: str) -> list[str]:
-        return [self._decoder.decode([piece]) for piece, _ in self._pre_tokenizer.pre_tokenize_str(text)]
+    def _by_library(self, texts: Sequence[bytes]) -> Pieces:
+        split_texts = [
+            [from_alphabet(piece) for piece, _ in self._pre_tokenizer.pre_tokenize_str(text.decode())] for text in texts
+        ]
+        flat = Batch.of([piece for pieces in split_texts for piece in pieces])
+        starts = np.concatenate([[0], np.cumsum([len(pieces) for pieces in split_texts], dtype=np.int64)])
+        return Pieces(flat.data, flat.starts[1:], starts)
 
 
 def _steps(pre_tokenizer: dict[str, Any] | None) -> list[dict[str, Any]]:

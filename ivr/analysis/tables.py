@@ -28,11 +28,12 @@ class PretokenTable:
 def write_token_frequency(path: Path, tokenizer: Tokenizer, counts: CorpusCounts) -> None:
     """One row an id, in id order: token_id, token, count, document_count, share of all tokens."""
     total = max(int(counts.token_counts_V.sum()), 1)
+    ids = range(len(counts.token_counts_V))
     _write(
         path,
         {
-            "token_id": pa.array(range(counts.num_ids), pa.int32()),
-            "token": pa.array([tokenizer.id_to_token(token_id) for token_id in range(counts.num_ids)], pa.string()),
+            "token_id": pa.array(ids, pa.int32()),
+            "token": pa.array([tokenizer.id_to_token(token_id) for token_id in ids], pa.string()),
             "count": pa.array(counts.token_counts_V, pa.int64()),
             "document_count": pa.array(counts.token_documents_V, pa.int64()),
             "share": pa.array(counts.token_counts_V / total, pa.float64()),
@@ -42,13 +43,12 @@ def write_token_frequency(path: Path, tokenizer: Tokenizer, counts: CorpusCounts
 
 def write_pretoken_frequency(path: Path, counts: CorpusCounts) -> None:
     """One row a distinct pretoken, most frequent first: pretoken (as text), count, document_count."""
-    pretokens, occurrences, documents = counts.sorted_pretokens()
     _write(
         path,
         {
-            "pretoken": pa.array(pretokens, pa.large_string()),
-            "count": pa.array(occurrences, pa.int64()),
-            "document_count": pa.array(documents, pa.int64()),
+            "pretoken": _strings(counts),
+            "count": pa.array(counts.counts_P, pa.int64()),
+            "document_count": pa.array(counts.documents_P, pa.int64()),
         },
     )
 
@@ -61,8 +61,7 @@ def read_pretoken_frequency(path: Path) -> PretokenTable:
 
 def as_table(counts: CorpusCounts) -> PretokenTable:
     """The counts of a corpus as a table."""
-    pretokens, occurrences, documents = counts.sorted_pretokens()
-    return PretokenTable(pretokens, np.array(occurrences, np.int64), np.array(documents, np.int64))
+    return PretokenTable(_strings(counts).to_pylist(), counts.counts_P, counts.documents_P)
 
 
 def merge_tables(tables: Sequence[PretokenTable]) -> PretokenTable:
@@ -76,6 +75,12 @@ def merge_tables(tables: Sequence[PretokenTable]) -> PretokenTable:
     order = sorted(totals, key=lambda pretoken: (-totals[pretoken][0], pretoken))
     values = np.array([totals[pretoken] for pretoken in order], np.int64).reshape(-1, 2)
     return PretokenTable(order, values[:, 0].copy(), values[:, 1].copy())
+
+
+def _strings(counts: CorpusCounts) -> pa.Array:
+    """The pretokens as an Arrow array over the same bytes."""
+    batch = counts.pretokens
+    return pa.LargeStringArray.from_buffers(len(batch), pa.py_buffer(batch.starts), pa.py_buffer(batch.data))
 
 
 def _write(path: Path, columns: dict[str, pa.Array]) -> None:

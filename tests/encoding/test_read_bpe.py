@@ -69,7 +69,7 @@ def swap_merges(model: dict[str, Any]) -> None:
     ("edit", "said"),
     [
         (swap_merges, "merge 0 ('ab', 'c') is out of order: its part 'ab' is not made before it"),
-        (lambda model: model["merges"].append(["d", "d"]), "merge 3 ('d', 'd'): its product 'dd' is not in the vocabulary"),
+        (lambda model: model["merges"].append(["d", "d"]), "merge 3 ('d', 'd'): its product 'dd' is not in the"),
         (lambda model: model["merges"].append(["d", "🙂"]), "merge 3 ('d', '🙂') is out of order: its part '🙂'"),
         (lambda model: model["merges"].pop(0), "merge 0 ('ab', 'c') is out of order: its part 'ab'"),
         (lambda model: model["merges"].pop(), "token 'cd' (id 258) is neither a byte nor the product of a merge"),
