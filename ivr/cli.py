@@ -22,6 +22,7 @@ STAGES: dict[str, tuple[str, str]] = {
     "init": ("ivr.corpus.init", "fetch and pin the base model, clean the corpora"),
     "analyze": ("ivr.analysis.analyze", "count pretokens and tokens, write the base tokenizer's ids"),
     "distill-tokenizer": ("ivr.tokenizer.distill", "turn the BPE tokenizer into an exact Unigram tokenizer"),
+    "verify": ("ivr.tokenizer.verify", "compare two tokenizers from scratch; exit 0 equal, 1 differs"),
     "select": ("ivr.tokenizer.select", "choose which ids leave and which strings enter"),
     "remap": ("ivr.tokenizer.remap", "apply the chosen swaps to the distilled tokenizer"),
     "align": ("ivr.embedding.align", "give every reassigned id a new embedding row"),
@@ -41,7 +42,8 @@ examples:
   ivr select --swaps 1000
   ivr <stage> --help
 
-exit codes: 0 done, 2 usage, 3 stale or missing input, 4 corrupt input, 5 cluster, 75 try again, 130 interrupted
+exit codes: 0 done, 1 verify found a difference, 2 usage, 3 stale or missing input, 4 corrupt input, 5 cluster,
+  75 try again, 130 interrupted
 """
 
 

@@ -1,7 +1,7 @@
 """The errors a user can cause, each with its exit code.
 
-0 success, 2 usage or configuration, 3 stale or missing input of an earlier stage, 4 corrupt input,
-5 cluster, 75 try again (EX_TEMPFAIL; a requeue asks for it), 130 interrupted.
+0 success, 1 a comparison found differences, 2 usage or configuration, 3 stale or missing input of an earlier stage,
+4 corrupt input, 5 cluster, 75 try again (EX_TEMPFAIL; a requeue asks for it), 130 interrupted.
 
 A message names the path, the value and the next command. Impossible states are `assert`s, not these.
 """
@@ -11,6 +11,12 @@ class IvrError(Exception):
     """Root of every error this package raises on purpose."""
 
     exit_code = 2
+
+
+class DifferenceError(IvrError):
+    """The stage did its work and wrote its report; what it was to find equal is not."""
+
+    exit_code = 1
 
 
 class ConfigError(IvrError):

@@ -50,28 +50,41 @@ class VocabularyComparison:
     not_to_themselves: list[int]  # ids that the second does not produce for their own string, but the first does
 
 
-def compare_vocabularies(first: Tokenizer, second: Tokenizer) -> VocabularyComparison:
+def compare_vocabularies(
+    first: Tokenizer, second: Tokenizer, encoders: tuple[Tokenizer, Tokenizer] | None = None
+) -> VocabularyComparison:
     """Compare string, encoding of the string, and decoding, of every id.
 
-    A token need not be valid text (half a character), so the models are asked directly, in the byte alphabet.
+    A token need not be valid text (half a character), so the models are asked directly, in the byte alphabet; or
+    `encoders`, which take a string in it for one pretoken (`ivr.tokenizer.pair.symbol_encoder`) and make the cuts too.
     """
     num_ids = first.get_vocab_size(with_added_tokens=True)
     if second.get_vocab_size(with_added_tokens=True) != num_ids:
         raise ValueError(f"{num_ids} ids against {second.get_vocab_size(with_added_tokens=True)}")
     added = set(first.get_added_tokens_decoder())
     result = VocabularyComparison(num_ids, [], [], [], [])
+    encode, encode_other = (
+        [_by_model(first), _by_model(second)] if encoders is None else [_by_encoder(encoder) for encoder in encoders]
+    )
     for token_id in range(num_ids):
         token = first.id_to_token(token_id)
         if second.id_to_token(token_id) != token:
             result.different_strings.append(token_id)
         if first.decode([token_id], skip_special_tokens=False) != second.decode([token_id], skip_special_tokens=False):
             result.different_decodings.append(token_id)
-        if token_id in added:
+        if token_id in added or token is None:
             continue
-        ids = [piece.id for piece in first.model.tokenize(token)]
-        other = [piece.id for piece in second.model.tokenize(token)]
+        ids, other = encode(token), encode_other(token)
         if ids != other:
             result.different_encodings.append(token_id)
         if ids == [token_id] != other:
             result.not_to_themselves.append(token_id)
     return result
+
+
+def _by_model(tokenizer: Tokenizer) -> Callable[[str], list[int]]:
+    return lambda token: [piece.id for piece in tokenizer.model.tokenize(token)]
+
+
+def _by_encoder(encoder: Tokenizer) -> Callable[[str], list[int]]:
+    return lambda token: list(encoder.encode(token, add_special_tokens=False).ids)

@@ -1,0 +1,179 @@
+"""Two tokenizers under comparison, and worker processes that hold both.
+
+Everything runs through the `tokenizers` library alone; nothing here knows how either tokenizer was made. Tokenizers
+are read from the text of their files, never from a copy made in between, so that what is compared is the file.
+"""
+
+import json
+import multiprocessing
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from tokenizers import Tokenizer
+
+from ivr.errors import ConfigError, CorruptInputError, TryAgainError
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+Ids = list[int]
+
+
+class Pair:
+    """`ours`, the tokenizer in question, and `theirs`, the one it must equal. Takes the texts of tokenizer.json."""
+
+    def __init__(self, ours: str, theirs: str) -> None:
+        self.ours, self.theirs = _load(ours), _load(theirs)
+        self.symbols = symbol_encoder(ours), symbol_encoder(theirs)
+        steps = _steps(json.loads(theirs)["pre_tokenizer"])
+        place = _place_of_byte_level(steps)
+        self.adds_prefix_space: bool = steps[place]["add_prefix_space"]
+        self._splitter = _pre_tokenizer(steps[: place + 1])
+        self.kept: dict[str, Any] = {}  # what a check remembers from task to task
+
+    def encode(self, texts: Sequence[str]) -> tuple[list[Ids], list[Ids]]:
+        """Ids of whole texts. A literal special token in a text is text."""
+        return _encode(self.ours, texts), _encode(self.theirs, texts)
+
+    def encode_symbols(self, strings: Sequence[str]) -> tuple[list[Ids], list[Ids]]:
+        """Ids of strings in the byte alphabet, each taken for one pretoken; they need not be valid UTF-8."""
+        return _encode(self.symbols[0], strings), _encode(self.symbols[1], strings)
+
+    def decode(self, ours: list[Ids], theirs: list[Ids]) -> tuple[list[str], list[str]]:
+        """Texts of ids, special tokens included."""
+        return (
+            self.ours.decode_batch(ours, skip_special_tokens=False),
+            self.theirs.decode_batch(theirs, skip_special_tokens=False),
+        )
+
+    def pretokens(self, text: str) -> list[tuple[str, tuple[int, int]]]:
+        """What the reference's model sees at once: strings in the byte alphabet, each with its place in the text."""
+        return cast(list[tuple[str, tuple[int, int]]], self._splitter.pre_tokenize_str(text))
+
+    def same_text(self, decoded: str, text: str) -> bool:
+        """True when `decoded` is `text`, or `text` after the blank that the pre-tokenizer puts in front."""
+        return decoded == text or (self.adds_prefix_space and decoded == " " + text)
+
+    def segmentations(self, ours: Ids, theirs: Ids) -> dict[str, list[str]]:
+        """The two segmentations as token strings, for a report."""
+        return {
+            "tokenizer": [self.ours.id_to_token(token_id) or "" for token_id in ours],
+            "against": [self.theirs.id_to_token(token_id) or "" for token_id in theirs],
+        }
+
+
+def read_tokenizer_text(path: Path) -> str:
+    """The text of a tokenizer.json that `tokenizers` can load. Raises CorruptInputError, naming the file."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        Tokenizer.from_str(text)
+    except Exception as error:  # the library raises nothing narrower
+        raise CorruptInputError(f"{path} is not a tokenizer.json that `tokenizers` can load ({error})") from None
+    return text
+
+
+def symbol_encoder(text: str) -> Tokenizer:
+    """The tokenizer as it treats one pretoken in the byte alphabet: cuts after ByteLevel, then the model."""
+    tokenizer = _load(text)
+    steps = _steps(json.loads(text)["pre_tokenizer"])
+    tokenizer.pre_tokenizer = _pre_tokenizer(steps[_place_of_byte_level(steps) + 1 :])
+    return tokenizer
+
+
+def _load(text: str) -> Tokenizer:
+    tokenizer = Tokenizer.from_str(text)
+    if tokenizer.normalizer is not None:
+        raise ConfigError("a tokenizer has a normalizer, which changes text before it is split; none is supported")
+    tokenizer.encode_special_tokens = True
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
+
+
+def _encode(tokenizer: Tokenizer, texts: Sequence[str]) -> list[Ids]:
+    return [found.ids for found in tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)]
+
+
+def _steps(spec: dict[str, Any] | None) -> list[dict[str, Any]]:
+    if spec is None:
+        return []
+    if spec["type"] == "Sequence":
+        return [step for child in spec["pretokenizers"] for step in _steps(child)]
+    return [spec]
+
+
+def _place_of_byte_level(steps: list[dict[str, Any]]) -> int:
+    for place, step in enumerate(steps):
+        if step["type"] == "ByteLevel":
+            return place
+    raise ConfigError("a tokenizer has no ByteLevel pre-tokenizer; only byte-level ones can be compared")
+
+
+def _pre_tokenizer(steps: list[dict[str, Any]]) -> Any:
+    """A pre-tokenizer from its JSON; None for no steps. The library reads JSON for whole tokenizers only."""
+    if not steps:
+        return None
+    spec: dict[str, Any] = {
+        "version": "1.0",
+        "added_tokens": [],
+        "pre_tokenizer": steps[0] if len(steps) == 1 else {"type": "Sequence", "pretokenizers": steps},
+        "model": {"type": "BPE", "vocab": {}, "merges": []},
+    }
+    return Tokenizer.from_str(json.dumps(spec)).pre_tokenizer
+
+
+# worker processes -----------------------------------------------------------------------------------------------
+_PAIR: Pair | None = None
+
+
+def _start_worker(ours: str, theirs: str) -> None:
+    global _PAIR
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # the processes are the parallelism
+    _PAIR = Pair(ours, theirs)
+
+
+def _call(function: Callable[[Pair, Any], Any], task: Any) -> Any:
+    assert _PAIR is not None
+    return function(_PAIR, task)
+
+
+class Workers:
+    """`processes` processes, each with its own `Pair`; none for one. Use as a context manager."""
+
+    def __init__(self, ours: str, theirs: str, processes: int) -> None:
+        self.pair = Pair(ours, theirs)
+        self._processes = processes
+        self._pool: ProcessPoolExecutor | None = None
+        if processes > 1:
+            # spawn: a fork would copy the threads of whatever library is loaded
+            context = multiprocessing.get_context("spawn")
+            self._pool = ProcessPoolExecutor(processes, context, _start_worker, (ours, theirs))
+
+    def __enter__(self) -> "Workers":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+
+    def map(self, function: Callable[[Pair, Task], Result], tasks: Iterable[Task]) -> Iterator[Result]:
+        """`function(pair, task)` of every task, in order; few tasks are under way at a time, so they may stream."""
+        if self._pool is None:
+            yield from (function(self.pair, task) for task in tasks)
+            return
+        waiting: deque[Future[Result]] = deque()
+        try:
+            for task in tasks:
+                waiting.append(self._pool.submit(_call, function, task))
+                if len(waiting) >= 2 * self._processes:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        except BrokenProcessPool:
+            raise TryAgainError(
+                "a worker process was killed (out of memory?); fewer --processes need less memory"
+            ) from None

@@ -1,0 +1,66 @@
+"""What `ivr verify` says: one paragraph, and the first differences side by side."""
+
+from typing import Any
+
+SHOWN = 5  # differences printed, of each kind
+
+
+def summary(report: dict[str, Any]) -> str:
+    """One paragraph: what was compared and what differs."""
+    ids, documents = report["ids"], report["documents"]
+    runs, adversarial = report["runs"], report["adversarial"]
+    sentences = [
+        f"{documents['documents']:,} documents ({documents['pretokens']:,} pretokens, "
+        f"{documents['distinct_pretokens']:,} distinct): {documents['different_documents']:,} encoded differently, "
+        f"{documents['different_decodings']:,} decoded differently; {documents['mismatched_pretokens']:,} pretokens "
+        f"differ ({documents['mismatched_distinct_pretokens']:,} distinct), "
+        f"{documents['mismatches_per_million']:,} per million.",
+        f"{ids['ids']:,} ids: {ids['different_strings']:,} differ in string, {ids['different_encodings']:,} in the "
+        f"encoding of their own string, {ids['different_decodings']:,} in decoding.",
+    ]
+    if runs["max_length"]:
+        sentences.append(
+            f"Runs to length {runs['max_length']}: {runs['mismatched']:,} of {runs['strings']:,} strings differ, in "
+            f"{runs['mismatched_families']:,} of {runs['contexts']:,} families of unit and neighbours "
+            f"({runs['both_sides_tried']:,} of {runs['both_sides_possible']:,} pairs of two neighbours tried)."
+        )
+    if adversarial["strings"]:
+        sentences.append(
+            f"{adversarial['equal_percent']} % of {adversarial['strings']:,} adversarial strings are equal "
+            f"(seed {adversarial['seed']})."
+        )
+    return " ".join(sentences)
+
+
+def print_report(report: dict[str, Any]) -> None:
+    """The summary and the first differences of each kind, on standard output."""
+    print(report["summary"])
+    documents = report["documents"]
+    found = [(_where(row), row) for row in [*documents["mismatches"][:SHOWN], *documents["other_differences"][:SHOWN]]]
+    found += [(f"id {row['id']}", row) for row in report["ids"]["first"]["different_encodings"][:SHOWN]]
+    one_per_unit = {row["unit"]: row for row in reversed(report["runs"]["families"])}
+    found += [(_family(row), row["example"]) for row in list(reversed(one_per_unit.values()))[:SHOWN]]
+    found += [(f"adversarial, {row['kind']}", row) for row in report["adversarial"]["mismatches"][:SHOWN]]
+    for title, row in found:
+        context = [row.get("before", ""), row["text"], row.get("after", "")]
+        text = "»".join(["«".join(map(_plain, context[:2])), _plain(context[2])])
+        print(f"\n{title}\n  text       {text}")
+        for side in ("tokenizer", "against"):
+            print(f"  {side:10} {' | '.join(row[side])}")
+
+
+def _where(row: dict[str, Any]) -> str:
+    times = f", {row['count']:,} times in all" if row.get("count", 1) > 1 else ""
+    what = f", {row['what']}" if "what" in row else ""
+    place = f"{row['file']}, document {row['document']:,}, line {row['line']:,}, character {row['character']:,}"
+    return place + what + times
+
+
+def _family(row: dict[str, Any]) -> str:
+    beside = " and ".join(f"{side} of '{_plain(row[side])}'" for side in ("left", "right") if row[side])
+    return f"run of '{_plain(row['unit'])}'{' beside ' + beside if beside else ''}, lengths {row['lengths']}"
+
+
+def _plain(text: str) -> str:
+    """On one line: line ends and other control characters spelled out."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
