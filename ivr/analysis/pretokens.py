@@ -57,7 +57,7 @@ class PretokenSplitter:
         if len(byte_level) != 1:
             raise ConfigError("the tokenizer has no ByteLevel pre-tokenizer; only byte-level BPE is supported")
         self.adds_prefix_space: bool = byte_level[0]["add_prefix_space"]
-        self._is_gpt2 = len(steps) == 1 and byte_level[0].get("use_regex", True)
+        self.is_gpt2 = len(steps) == 1 and byte_level[0].get("use_regex", True)
         self._byte_level = ByteLevel(add_prefix_space=False)
         self._classes = np.full(NUM_CODE_POINTS, UNSEEN, np.uint8)
 
@@ -77,7 +77,7 @@ class PretokenSplitter:
 
     def split(self, texts: Sequence[bytes]) -> Pieces:
         """The pretokens of every text, which is valid UTF-8."""
-        if not self._is_gpt2:
+        if not self.is_gpt2:
             return self._by_library(texts)
         if self.adds_prefix_space:
             texts = [text if not text or text.startswith(b" ") else b" " + text for text in texts]
@@ -114,13 +114,13 @@ def _steps(pre_tokenizer: dict[str, Any] | None) -> list[dict[str, Any]]:
 def pretoken_encoder(tokenizer: Tokenizer) -> Tokenizer:
     """A copy of `tokenizer` that takes its whole input for one pretoken: not split into words, nothing added.
 
-    Steps after ByteLevel (cuts inside a pretoken) belong to how the model sees a pretoken and stay.
+    Other steps stay: a pattern in place of ByteLevel's own gives a pretoken back whole, or cut as the model sees it.
     """
     spec = json.loads(tokenizer.to_str())
     steps = _steps(spec["pre_tokenizer"])
-    place = next(place for place, step in enumerate(steps) if step["type"] == "ByteLevel")
-    whole = {**steps[place], "add_prefix_space": False, "use_regex": False}
-    spec["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": [whole, *steps[place + 1 :]]}
+    whole = {"add_prefix_space": False, "use_regex": False}
+    steps = [{**step, **whole} if step["type"] == "ByteLevel" else step for step in steps]
+    spec["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": steps}
     spec["post_processor"] = spec["truncation"] = spec["padding"] = None
     copy = Tokenizer.from_str(json.dumps(spec, ensure_ascii=False))
     copy.encode_special_tokens = True  # a literal <|endoftext|> in a text is text

@@ -50,6 +50,9 @@ class Constraints:
     def __len__(self) -> int:
         return len(self.rows) + len(self.own)
 
+    def copy(self) -> "Constraints":
+        return Constraints(dict(self.rows), dict(self.own))
+
     def add(self, difference: dict[int, int]) -> bool:
         """Add {rank: d}; False when it was known."""
         row = tuple(sorted(difference.items()))
@@ -101,7 +104,9 @@ def solve(prior_R: np.ndarray, constraints: Constraints) -> np.ndarray:
                 met = False
         if met:
             return bonuses_R
-    raise ConfigError("the tokens that must be produced for their own strings cannot all be; please report this tokenizer")
+    # they contradict each other: leave the last ones to the certificate
+    constraints.own.popitem()
+    return solve(prior_R, constraints)
 
 
 def token_scores(bonuses_R: np.ndarray, starts: np.ndarray, ranks: np.ndarray) -> np.ndarray:
@@ -136,7 +141,7 @@ def fit(
     """
     starts, ranks = bpe.derivations()
     prior_R = prior_bonuses(len(bpe.merges_R3), exponent)
-    constraints = constraints or Constraints()
+    constraints = Constraints() if constraints is None else constraints
     for rounds in range(1, MAX_ROUNDS + 1):
         bonuses_R = solve(prior_R, constraints)
         scores_V = token_scores(bonuses_R, starts, ranks)

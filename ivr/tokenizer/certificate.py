@@ -9,8 +9,9 @@ from tokenizers import Tokenizer
 
 from ivr.analysis.tables import PretokenTable
 from ivr.encoding.bpe import read_bpe
-from ivr.tokenizer.bonuses import Fit, cause_of, merge_difference
+from ivr.tokenizer.bonuses import cause_of, merge_difference
 from ivr.tokenizer.comparison import Mismatch, compare_pretokens, compare_vocabularies
+from ivr.tokenizer.cutting import Distillation
 
 FORMAT = 1
 SCORE = "score"  # a mismatch that scores could mend but the fit did not see
@@ -20,7 +21,7 @@ def build_certificate(
     base: Tokenizer,
     result: Tokenizer,
     table: PretokenTable,
-    fit: Fit,
+    distillation: Distillation,
     on_batch: Callable[[int], None],
     hashes: tuple[str, str],
 ) -> dict[str, Any]:
@@ -51,9 +52,12 @@ def build_certificate(
         "base_tokenizer_sha256": hashes[0],
         "result_tokenizer_sha256": hashes[1],
         "fit": {
-            "rounds": fit.rounds,
-            "constraints": len(fit.constraints),
-            "largest_score": int(fit.scores_V.max()),
+            "rounds": distillation.fit.rounds,
+            "constraints": len(distillation.fit.constraints),
+            "largest_score": int(distillation.fit.scores_V.max()),
+            "run_units": distillation.units,
+            "run_contexts": distillation.contexts,
+            "short_numbers": distillation.numbers_fitted,
             "largest_exact_integer": 2**53,
         },
         "corpus": corpus,

@@ -7,6 +7,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from ivr.analysis.pretokens import pretoken_encoder
+from ivr.encoding.byte_alphabet import from_alphabet
 
 BATCH = 20_000
 
@@ -50,22 +51,14 @@ class VocabularyComparison:
     not_to_themselves: list[int]  # ids that the second does not produce for their own string, but the first does
 
 
-def compare_vocabularies(
-    first: Tokenizer, second: Tokenizer, encoders: tuple[Tokenizer, Tokenizer] | None = None
-) -> VocabularyComparison:
-    """Compare string, encoding of the string, and decoding, of every id.
-
-    A token need not be valid text (half a character), so the models are asked directly, in the byte alphabet; or
-    `encoders`, which take a string in it for one pretoken (`ivr.tokenizer.pair.symbol_encoder`) and make the cuts too.
-    """
+def compare_vocabularies(first: Tokenizer, second: Tokenizer) -> VocabularyComparison:
+    """Compare string, encoding of the string, and decoding, of every id."""
     num_ids = first.get_vocab_size(with_added_tokens=True)
     if second.get_vocab_size(with_added_tokens=True) != num_ids:
         raise ValueError(f"{num_ids} ids against {second.get_vocab_size(with_added_tokens=True)}")
     added = set(first.get_added_tokens_decoder())
     result = VocabularyComparison(num_ids, [], [], [], [])
-    encode, encode_other = (
-        [_by_model(first), _by_model(second)] if encoders is None else [_by_encoder(encoder) for encoder in encoders]
-    )
+    encode, encode_other = one_pretoken(first), one_pretoken(second)
     for token_id in range(num_ids):
         token = first.id_to_token(token_id)
         if second.id_to_token(token_id) != token:
@@ -74,7 +67,7 @@ def compare_vocabularies(
             result.different_decodings.append(token_id)
         if token_id in added or token is None:
             continue
-        ids, other = encode(token), encode_other(token)
+        (ids,), (other,) = encode([token]), encode_other([token])
         if ids != other:
             result.different_encodings.append(token_id)
         if ids == [token_id] != other:
@@ -82,9 +75,26 @@ def compare_vocabularies(
     return result
 
 
-def _by_model(tokenizer: Tokenizer) -> Callable[[str], list[int]]:
-    return lambda token: [piece.id for piece in tokenizer.model.tokenize(token)]
+def one_pretoken(tokenizer: Tokenizer) -> Callable[[Sequence[str]], list[list[int]]]:
+    """Ids of strings in the byte alphabet, each taken for one pretoken.
+
+    A string that is text goes the way of text, cuts included; for half a character the model is asked directly.
+    """
+    encoder = pretoken_encoder(tokenizer)
+
+    def encode(strings: Sequence[str]) -> list[list[int]]:
+        texts = [_text(string) for string in strings]
+        found = iter(encoder.encode_batch_fast([text for text in texts if text is not None], add_special_tokens=False))
+        return [
+            [piece.id for piece in tokenizer.model.tokenize(string)] if text is None else next(found).ids
+            for string, text in zip(strings, texts, strict=True)
+        ]
+
+    return encode
 
 
-def _by_encoder(encoder: Tokenizer) -> Callable[[str], list[int]]:
-    return lambda token: list(encoder.encode(token, add_special_tokens=False).ids)
+def _text(string: str) -> str | None:
+    try:
+        return from_alphabet(string).decode("utf-8")
+    except UnicodeDecodeError:
+        return None

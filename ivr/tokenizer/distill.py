@@ -12,14 +12,13 @@ from ivr.stage import Input, Manifest, open_stage
 
 if TYPE_CHECKING:
     from ivr.analysis.tables import PretokenTable
-    from ivr.encoding.bpe import ByteLevelBpe
-    from ivr.tokenizer.bonuses import Fit
 
 DESCRIPTION = """\
 Turn the base BPE tokenizer into a Unigram tokenizer with the same id for every token and the same encoding.
 
 Every merge gets an integer bonus, a token scores the sum of the bonuses in its merge tree; bonuses are fitted to every
-distinct pretoken of the corpora and every token. certificate.json says what was compared and names each mismatch.
+distinct pretoken of the corpora and every token. Runs, which no scores can order, are cut by the pre-tokenizer where
+BPE cuts them. certificate.json says what was compared and names each mismatch.
 """
 EPILOG = """\
 examples:
@@ -81,15 +80,15 @@ def run(config: Config) -> Manifest:
 
         from ivr.encoding.bpe import read_bpe
         from ivr.tokenizer.certificate import build_certificate
-        from ivr.tokenizer.unigram_file import unigram_tokenizer, write_tokenizer
+        from ivr.tokenizer.cutting import distill
+        from ivr.tokenizer.unigram_file import write_tokenizer
 
         base = Tokenizer.from_file(str(tokenizer_dir / "tokenizer.json"))
         bpe = read_bpe(base)
         table = corpus_table(paths)
-        result = fit_bonuses(bpe, table, config.prior_exponent)
+        result = distill(base, bpe, table.pretokens, config.prior_exponent)
         with atomic_directory(paths.distilled_tokenizer) as directory:
-            distilled = unigram_tokenizer(base, bpe.tokens, result.scores_V, sorted(bpe.special_ids))
-            write_tokenizer(directory, distilled, tokenizer_dir)
+            write_tokenizer(directory, result.tokenizer, tokenizer_dir)
             # what is certified is the file, read back
             file = directory / "tokenizer.json"
             with Progress("compare", len(table), "pretokens") as bar:
@@ -108,9 +107,9 @@ def run(config: Config) -> Manifest:
         stage.results.update(
             {key: corpus[key] for key in ("types", "occurrences", "mismatched_types", "mismatched_occurrences")},
             agreement_percent=corpus["agreement_percent"],
-            constraints=len(result.constraints),
-            rounds=result.rounds,
-            largest_score=int(result.scores_V.max()),
+            constraints=len(result.fit.constraints),
+            rounds=result.fit.rounds,
+            largest_score=int(result.fit.scores_V.max()),
         )
         return stage.finish([paths.distilled_tokenizer])
 
@@ -121,23 +120,6 @@ def corpus_table(paths: ArtifactPaths) -> "PretokenTable":
 
     files = [file for file in (paths.pretoken_frequency, paths.general_pretoken_frequency) if file.is_file()]
     return merge_tables([read_pretoken_frequency(file) for file in files])
-
-
-def fit_bonuses(bpe: "ByteLevelBpe", table: "PretokenTable", prior_exponent: float) -> "Fit":
-    """Fit bonuses to every pretoken of the table and every token of the vocabulary."""
-    from ivr.encoding.batch import Batch
-    from ivr.encoding.bpe_encoder import BpeEncoder
-    from ivr.encoding.unigram_encoder import UnigramEncoder
-    from ivr.tokenizer.bonuses import fit, token_scores
-
-    tokens = bpe.token_bytes()
-    strings = sorted({pretoken.encode() for pretoken in table.pretokens} | {token for token in tokens if token})
-    batch = Batch.of(strings)
-    starts, ranks = bpe.derivations()
-    import numpy as np
-
-    unigram = UnigramEncoder(tokens, token_scores(np.ones(len(bpe.merges_R3), np.int64), starts, ranks))
-    return fit(bpe, unigram, batch, BpeEncoder(bpe).encode(batch), prior_exponent)
 
 
 def _enforce(certificate: dict[str, dict[str, int]], allowed: int | None) -> None:

@@ -17,6 +17,7 @@ from typing import Any, TypeVar, cast
 from tokenizers import Tokenizer
 
 from ivr.errors import ConfigError, CorruptInputError, TryAgainError
+from ivr.tokenizer.comparison import one_pretoken
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -28,7 +29,7 @@ class Pair:
 
     def __init__(self, ours: str, theirs: str) -> None:
         self.ours, self.theirs = _load(ours), _load(theirs)
-        self.symbols = symbol_encoder(ours), symbol_encoder(theirs)
+        self._symbols = one_pretoken(self.ours), one_pretoken(self.theirs)
         steps = _steps(json.loads(theirs)["pre_tokenizer"])
         place = _place_of_byte_level(steps)
         self.adds_prefix_space: bool = steps[place]["add_prefix_space"]
@@ -41,7 +42,7 @@ class Pair:
 
     def encode_symbols(self, strings: Sequence[str]) -> tuple[list[Ids], list[Ids]]:
         """Ids of strings in the byte alphabet, each taken for one pretoken; they need not be valid UTF-8."""
-        return _encode(self.symbols[0], strings), _encode(self.symbols[1], strings)
+        return self._symbols[0](strings), self._symbols[1](strings)
 
     def decode(self, ours: list[Ids], theirs: list[Ids]) -> tuple[list[str], list[str]]:
         """Texts of ids, special tokens included."""
@@ -74,14 +75,6 @@ def read_tokenizer_text(path: Path) -> str:
     except Exception as error:  # the library raises nothing narrower
         raise CorruptInputError(f"{path} is not a tokenizer.json that `tokenizers` can load ({error})") from None
     return text
-
-
-def symbol_encoder(text: str) -> Tokenizer:
-    """The tokenizer as it treats one pretoken in the byte alphabet: cuts after ByteLevel, then the model."""
-    tokenizer = _load(text)
-    steps = _steps(json.loads(text)["pre_tokenizer"])
-    tokenizer.pre_tokenizer = _pre_tokenizer(steps[_place_of_byte_level(steps) + 1 :])
-    return tokenizer
 
 
 def _load(text: str) -> Tokenizer:

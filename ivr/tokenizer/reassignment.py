@@ -16,7 +16,7 @@ from ivr.encoding.byte_alphabet import from_alphabet
 from ivr.encoding.unigram_encoder import UnigramEncoder
 from ivr.errors import CorruptInputError
 from ivr.tokenizer.candidates_file import Candidate
-from ivr.tokenizer.comparison import compare_pretokens
+from ivr.tokenizer.comparison import compare_pretokens, one_pretoken
 from ivr.tokenizer.greedy import entry_score
 from ivr.tokenizer.rules import Swap
 from ivr.tokenizer.unigram_file import unigram_tokenizer
@@ -44,9 +44,9 @@ def check_candidates(path: Path, candidates: Sequence[Candidate], distilled: Dis
     added = distilled.added()
     places = {token: token_id for token_id, token in enumerate(distilled.strings)}
     split = PretokenSplitter(distilled.tokenizer)
-    seen: dict[int | str, int] = {}  # id or string -> line
+    seen: dict[int | str, str] = {}  # id or string -> where
     for row in candidates:
-        where = f"{path}, line {row.line}"
+        where = f"{path}, " + _place(row)
         if not 0 <= row.old_id < len(distilled.strings):
             raise CorruptInputError(f"{where}: old_id {row.old_id} is not an id (0 to {len(distilled.strings) - 1})")
         if row.old_id in added or len(distilled.strings[row.old_id]) == 1:
@@ -54,25 +54,26 @@ def check_candidates(path: Path, candidates: Sequence[Candidate], distilled: Dis
             raise CorruptInputError(f"{where}: old_id {row.old_id} is {kind} and cannot be given away")
         if distilled.strings[row.old_id] != row.old_token:
             raise CorruptInputError(
-                f"{where}: id {row.old_id} is {distilled.strings[row.old_id]!r}, not {row.old_token!r}; "
+                f"{where}: old_token {row.old_token!r} is not id {row.old_id}, {distilled.strings[row.old_id]!r}; "
                 f"run `ivr select` for this tokenizer"
             )
         if row.new_token in places:
             raise CorruptInputError(f"{where}: new_token {row.new_token!r} is id {places[row.new_token]} already")
         for value in (row.old_id, row.new_token):
             if value in seen:
-                raise CorruptInputError(f"{where}: {value!r} stands in line {seen[value]} already")
-            seen[value] = row.line
-        if len(row.new_token) < 2:
-            raise CorruptInputError(f"{where}: new_token {row.new_token!r} is a byte; two or more are needed")
+                column = "old_id" if value == row.old_id else "new_token"
+                raise CorruptInputError(f"{where}: {column} {value!r} stands in {seen[value]} already")
+            seen[value] = _place(row)
         try:
             text = from_alphabet(row.new_token).decode("utf-8")
         except UnicodeDecodeError:
             continue  # part of a character: never a pretoken of its own
         if len(split(text)) != 1:
-            raise CorruptInputError(
-                f"{where}: new_token {text!r} is split into {split(text)} before the model sees it"
-            )
+            raise CorruptInputError(f"{where}: new_token {text!r} is split into {split(text)} before the model sees it")
+
+
+def _place(row: Candidate) -> str:
+    return f"line {row.line}" if row.line else f"the swap of id {row.old_id}"
 
 
 def make_swaps(candidates: Sequence[Candidate], distilled: DistilledTokenizer, bpe: ByteLevelBpe) -> tuple[Swap, ...]:
@@ -105,7 +106,6 @@ class RemapCheck:
 
     not_to_themselves: list[int]  # new tokens whose own string is segmented otherwise
     pretokens: int
-    affected: int  # distinct pretokens that hold a new string or used an old token
     changed: int  # distinct pretokens encoded otherwise than before
     changed_unaffected: list[str]  # must be empty
 
@@ -118,29 +118,20 @@ def check_remapped(
     on_batch: Callable[[int], None],
 ) -> RemapCheck:
     """Every new token is produced for its own string; text without new string or old token is as before."""
-    wrong = [swap.id for swap in swaps if [piece.id for piece in remapped.model.tokenize(swap.new)] != [swap.id]]
-    batch = Batch.of([pretoken.encode() for pretoken in table.pretokens])
-    before = UnigramEncoder(distilled.token_bytes(), distilled.scores_V).encode(batch)
-    given_away = np.zeros(len(distilled.strings), bool)
-    given_away[[swap.id for swap in swaps]] = True
-    used_old = np.zeros(len(batch), bool)
-    used_old[np.repeat(np.arange(len(batch)), before.lengths())[given_away[before.ids]]] = True
-    new_strings = HoldsAny([from_alphabet(swap.new) for swap in swaps])
-    affected = {
-        pretoken
-        for pretoken, old in zip(table.pretokens, used_old.tolist(), strict=True)
-        if old or new_strings(pretoken.encode())
-    }
-    changed = [
-        mismatch.pretoken
-        for mismatch in compare_pretokens(distilled.tokenizer, remapped, table.pretokens, table.counts_P, on_batch)
-    ]
+    encoded = one_pretoken(remapped)([swap.new for swap in swaps])
+    wrong = [swap.id for swap, ids in zip(swaps, encoded, strict=True) if ids != [swap.id]]
+    given_away = {swap.id for swap in swaps}
+    holds_new = HoldsAny([from_alphabet(swap.new) for swap in swaps])
+    changed = list(compare_pretokens(distilled.tokenizer, remapped, table.pretokens, table.counts_P, on_batch))
     return RemapCheck(
         not_to_themselves=wrong,
-        pretokens=len(batch),
-        affected=len(affected),
+        pretokens=len(table),
         changed=len(changed),
-        changed_unaffected=[pretoken for pretoken in changed if pretoken not in affected],
+        changed_unaffected=[
+            mismatch.pretoken
+            for mismatch in changed
+            if given_away.isdisjoint(mismatch.first) and not holds_new(mismatch.pretoken.encode())
+        ],
     )
 
 

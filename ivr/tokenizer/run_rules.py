@@ -1,9 +1,9 @@
 """Cutting runs where BPE cuts them: a pre-tokenizer pattern made from the merge list.
 
-Scores cannot order the pieces of a run: `YYY` is `YY`,`Y` for BPE and `Y`,`YY` for Viterbi, at the same score. But BPE is
-a function of its suffix (what follows a token border is encoded as if it stood alone), so a cut at a BPE border is
-always safe, and after it the rest of the run starts anew. For every unit y that merges with itself this module tabulates,
-by running BPE on generated runs,
+Scores cannot order the pieces of a run: `YYY` is `YY`,`Y` for BPE and `Y`,`YY` for Viterbi, at the same score. But what
+follows a token border is encoded by BPE as if it stood alone, so a cut at a BPE border is always safe, and after it the
+rest of the run starts anew. For every unit y that merges with itself this module tabulates, by running BPE on generated
+runs,
 
 * f(j, r): how many y the first token of `y^j r` holds, for every right neighbour r that shares a token with y;
 * a(x, k, r): how many y the left neighbour x draws into its own token in `x y^k r`;
@@ -22,7 +22,7 @@ from ivr.encoding.bpe import ByteLevelBpe
 from ivr.encoding.bpe_encoder import BpeEncoder
 
 SHORTEST = 3  # units from which a run is ambiguous
-LONGEST_CONTEXT = 4  # characters of a neighbour
+LONGEST_CONTEXT = 8  # characters of a neighbour
 OTHER = ""  # the right neighbour: the end, or any character that shares no token with the unit
 
 
@@ -61,7 +61,7 @@ class RunTable:
 
 @dataclass(frozen=True)
 class Contexts:
-    """The neighbours to tabulate for one unit: single characters to begin with, longer ones where a text showed need."""
+    """The neighbours to tabulate for one unit: single characters, longer ones where a text showed need."""
 
     unit: str
     longest: int  # the longest run that is one token
@@ -154,9 +154,7 @@ def _neighbours(unit: str, tokens: Iterable[bytes]) -> tuple[set[str], set[str]]
     return lefts - {unit[-1]}, rights - {unit[0]}
 
 
-def _first_units(
-    x: str, unit: str, longest: int, r: str, tokens: Sequence[bytes], encoder: BpeEncoder
-) -> list[int]:
+def _first_units(x: str, unit: str, longest: int, r: str, tokens: Sequence[bytes], encoder: BpeEncoder) -> list[int]:
     """For k = 1..longest: units in the first token that ends after the first unit's start; 0 or -1 see RunTable."""
     before, size = len(x.encode()), len(unit.encode())
     answers = encoder.encode(Batch.of([(x + unit * k + r).encode() for k in range(1, longest + 1)]), threads=1)

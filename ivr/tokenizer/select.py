@@ -119,11 +119,12 @@ def run(config: Config) -> Manifest:
         if stage.current:
             return stage.manifest
         stage.protect_edits(paths.replacement_candidates)
+        from ivr.analysis.pretokens import PretokenSplitter
         from ivr.analysis.tables import read_pretoken_frequency
         from ivr.encoding.byte_alphabet import from_alphabet
         from ivr.tokenizer.candidates import DEFAULT_EXCLUDE, CandidateRules
         from ivr.tokenizer.candidates_file import write_candidates
-        from ivr.tokenizer.selection import select_swaps
+        from ivr.tokenizer.selection import cut_table, select_swaps
         from ivr.tokenizer.selection_log import selection_log
         from ivr.tokenizer.unigram_file import read_unigram
 
@@ -134,9 +135,11 @@ def run(config: Config) -> Manifest:
             config.min_count, config.min_documents, config.max_bytes, not config.partial_characters,
             DEFAULT_EXCLUDE if config.exclude is None else config.exclude,
         )  # fmt: skip
+        splitter, protected = PretokenSplitter(tokenizer), _protected(paths, config)
         selection = select_swaps(
             tokens, scores_V, _untouchable(tokens, added, config.keep_tokens),
-            read_pretoken_frequency(paths.pretoken_frequency), _protected(paths, config),
+            cut_table(read_pretoken_frequency(paths.pretoken_frequency), splitter),
+            cut_table(protected, splitter) if protected else None,
             config.protect_weight, config.swaps, config.min_gain, rules,
         )  # fmt: skip
         write_candidates(paths.replacement_candidates, selection.swaps)

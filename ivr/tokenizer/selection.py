@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ivr.analysis.tables import PretokenTable
+from ivr.analysis.pretokens import PretokenSplitter
+from ivr.analysis.tables import PretokenTable, merge_tables
 from ivr.console import LOG, Progress
 from ivr.encoding.batch import Batch
 from ivr.encoding.unigram_encoder import UnigramEncoder
@@ -125,6 +126,16 @@ def _worth(state: VocabularyState, new_ids: Sequence[int]) -> dict[int, float]:
     """Weighted tokens that each new token saves beside all the others."""
     holders = state.holders()
     return {token: state.try_score(token, NEVER, holders.rows_of(token))[0] for token in new_ids}
+
+
+def cut_table(table: PretokenTable, splitter: PretokenSplitter) -> PretokenTable:
+    """The same text as the pieces that the model sees: a distilled tokenizer cuts runs inside pretokens."""
+    pieces = splitter.lists(table.pretokens)
+    lengths = [len(row) for row in pieces]
+    flat = [piece for row in pieces for piece in row]
+    return merge_tables(
+        [PretokenTable(flat, np.repeat(table.counts_P, lengths), np.repeat(table.documents_P, lengths))]
+    )
 
 
 def _join(domain: PretokenTable, protected: PretokenTable | None) -> _Texts:

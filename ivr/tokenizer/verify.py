@@ -205,7 +205,7 @@ def _compare_ids(pair: "Pair") -> dict[str, Any]:
     """String, encoding of the own string and decoding of every id; the numbers and the first of each."""
     from ivr.tokenizer.comparison import compare_vocabularies
 
-    found = asdict(compare_vocabularies(pair.theirs, pair.ours, (pair.symbols[1], pair.symbols[0])))
+    found = asdict(compare_vocabularies(pair.theirs, pair.ours))
     names = ("different_strings", "different_encodings", "different_decodings", "not_to_themselves")
     return {
         "ids": found["num_ids"],

@@ -1,0 +1,155 @@
+"""Fitting scores and run rules together: scores for what scores can order, cuts for runs.
+
+1. fit bonuses to every distinct pretoken and token (`bonuses`);
+2. tabulate the runs of every self-merging unit and cut them in the pre-tokenizer (`run_rules`); where a pretoken of the
+   corpus still differs, look one character further to both sides of its runs, and tabulate again;
+3. fit bonuses again, now to the pieces.
+"""
+
+import contextlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import regex
+from tokenizers import Regex, Tokenizer
+from tokenizers.pre_tokenizers import Split
+
+from ivr.analysis.pretokens import PretokenSplitter, pretoken_encoder
+from ivr.console import LOG
+from ivr.encoding.batch import Batch
+from ivr.encoding.bpe import ByteLevelBpe
+from ivr.encoding.bpe_encoder import BpeEncoder
+from ivr.encoding.unigram_encoder import UnigramEncoder
+from ivr.errors import ConfigError
+from ivr.tokenizer.bonuses import Constraints, Fit, fit
+from ivr.tokenizer.run_rules import SHORTEST, Contexts, RunTable, cutting_pattern, initial_contexts, tabulate
+from ivr.tokenizer.unigram_file import unigram_tokenizer
+
+LEARNING_ROUNDS = 6
+DIGITS = 5  # every number of up to so many digits is fitted: few corpora hold them all
+
+
+@dataclass(frozen=True)
+class Distillation:
+    """A fitted Unigram tokenizer and how it came about."""
+
+    tokenizer: Tokenizer
+    fit: Fit
+    units: int  # self-merging units whose runs are cut
+    contexts: int  # neighbours tabulated for them
+    numbers_fitted: bool
+
+
+def distill(base: Tokenizer, bpe: ByteLevelBpe, pretokens: Sequence[str], exponent: float) -> Distillation:
+    """The Unigram tokenizer for `base`, fitted to these distinct pretokens, every token, and short numbers."""
+    fitter = _Fitter(bpe, exponent)
+    strings = {pretoken.encode() for pretoken in pretokens}
+    first = fitter.fit(strings, Constraints())
+    splitter = PretokenSplitter(base)
+    if not splitter.is_gpt2 or splitter.adds_prefix_space:
+        # the rules extend GPT-2's own pattern; another pattern keeps its runs, and the certificate names them
+        LOG.info("runs are not cut: the pre-tokenizer is not GPT-2's own pattern without a prefix blank")
+        tokenizer = unigram_tokenizer(base, bpe.tokens, first.scores_V, sorted(bpe.special_ids))
+        return Distillation(tokenizer, first, 0, 0, fitter.numbers_fitted)
+    contexts = initial_contexts(bpe, splitter)
+    with_runs = pretokens_with_runs([*pretokens, *_token_pretokens(fitter.tokens, splitter)], contexts)
+    pattern = ""
+    tables: dict[Contexts, RunTable] = {}
+    for _ in range(LEARNING_ROUNDS):
+        tables = {c: tables.get(c) or tabulate(c, fitter.tokens, fitter.encoder) for c in contexts}
+        pattern = cutting_pattern(list(tables.values()), splitter)
+        wrong = _wrong(cut_tokenizer(base, bpe, first.scores_V, pattern), with_runs, fitter.encoder)
+        LOG.info("run rules: %s of %s pretokens with runs differ", f"{len(wrong):,}", f"{len(with_runs):,}")
+        extended = [_extended(context, wrong) for context in contexts]
+        if extended == contexts:
+            break
+        contexts = extended
+    cut = Split(Regex(pattern), "isolated")
+    pieces = {piece for text in with_runs for piece, _ in cut.pre_tokenize_str(text)}
+    strings = strings - {text.encode() for text in with_runs} | {piece.encode() for piece in pieces}
+    final = fitter.fit(strings, first.constraints)
+    return Distillation(
+        tokenizer=cut_tokenizer(base, bpe, final.scores_V, pattern),
+        fit=final,
+        units=len(contexts),
+        contexts=sum(len(context.lefts) + len(context.rights) for context in contexts),
+        numbers_fitted=fitter.numbers_fitted,
+    )
+
+
+def _token_pretokens(tokens: Sequence[bytes], splitter: PretokenSplitter) -> list[str]:
+    """The tokens that are text and one pretoken by themselves: each must be produced for its own string."""
+    texts = []
+    for token in tokens:
+        with contextlib.suppress(UnicodeDecodeError):
+            texts.append(token.decode("utf-8"))
+    return [text for text, pieces in zip(texts, splitter.lists(texts), strict=True) if len(pieces) == 1]
+
+
+class _Fitter:
+    """Fits bonuses of one BPE to sets of strings; every token, and every short number, is always among them."""
+
+    def __init__(self, bpe: ByteLevelBpe, exponent: float) -> None:
+        self._bpe, self._exponent = bpe, exponent
+        self.tokens = bpe.token_bytes()
+        self.encoder = BpeEncoder(bpe)
+        self._unigram = UnigramEncoder(self.tokens, np.zeros(bpe.num_ids, np.int64))
+        self.numbers_fitted = True
+
+    def fit(self, strings: set[bytes], constraints: Constraints) -> Fit:
+        always = {token for token in self.tokens if token}
+        if self.numbers_fitted:
+            try:
+                return self._fit(strings | always | short_numbers(), constraints.copy())
+            except ConfigError as error:
+                LOG.warning("short numbers beyond the corpus are not fitted: %s", error)
+                self.numbers_fitted = False
+        return self._fit(strings | always, constraints)
+
+    def _fit(self, strings: set[bytes], constraints: Constraints) -> Fit:
+        batch = Batch.of(sorted(strings))
+        return fit(self._bpe, self._unigram, batch, self.encoder.encode(batch), self._exponent, constraints)
+
+
+def short_numbers() -> set[bytes]:
+    """Every string of 1 to DIGITS digits, alone and after a blank."""
+    numbers = {f"{number:0{size}}".encode() for size in range(1, DIGITS + 1) for number in range(10**size)}
+    return numbers | {b" " + number for number in numbers}
+
+
+def pretokens_with_runs(pretokens: Sequence[str], contexts: Sequence[Contexts]) -> list[str]:
+    """Those that hold three equal characters, or three equal longer units, in a row."""
+    longer = "".join(f"|(?:{regex.escape(c.unit)}){{{SHORTEST}}}" for c in contexts if len(c.unit) > 1)
+    run = regex.compile(rf"(.)\1{{{SHORTEST - 1}}}{longer}", regex.DOTALL)
+    return [pretoken for pretoken in pretokens if run.search(pretoken)]
+
+
+def cut_tokenizer(base: Tokenizer, bpe: ByteLevelBpe, scores_V: np.ndarray, pattern: str) -> Tokenizer:
+    """The Unigram tokenizer whose pre-tokenizer splits by `pattern` in place of GPT-2's own."""
+    spec = json.loads(unigram_tokenizer(base, bpe.tokens, scores_V, sorted(bpe.special_ids)).to_str())
+    byte_level = spec["pre_tokenizer"]
+    if byte_level["type"] == "Sequence":
+        (byte_level,) = byte_level["pretokenizers"]
+    split = {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": False}
+    spec["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": [split, {**byte_level, "use_regex": False}]}
+    return Tokenizer.from_str(json.dumps(spec, ensure_ascii=False))
+
+
+def _wrong(tokenizer: Tokenizer, pretokens: Sequence[str], encoder: BpeEncoder) -> list[str]:
+    truth = encoder.encode(Batch.of([pretoken.encode() for pretoken in pretokens]))
+    found = pretoken_encoder(tokenizer).encode_batch_fast(list(pretokens), add_special_tokens=False)
+    return [
+        pretoken
+        for row, (pretoken, encoding) in enumerate(zip(pretokens, found, strict=True))
+        if encoding.ids != truth.row(row).tolist()
+    ]
+
+
+def _extended(context: Contexts, wrong: Sequence[str]) -> Contexts:
+    run = regex.compile(f"(?:{regex.escape(context.unit)}){{{SHORTEST},}}")
+    for text in wrong:
+        for found in run.finditer(text):
+            context = context.extended(text[: found.start()], text[found.end() :])
+    return context
