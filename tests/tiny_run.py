@@ -12,7 +12,11 @@ from ivr.artifacts import ArtifactPaths
 from ivr.cli import main
 
 WORDS = ["the", "of", "and", "cell", "protein", "binding", "in", "with", "gene", "expression", "neuron", "receptor"]
-RARE = ["zebrafish", "hippocampus", "phosphorylation", "immunofluorescence", "cytokine", "세포주", "mutagenesis"]
+RARE = [
+    *("zebrafish", "hippocampus", "phosphorylation", "immunofluorescence", "cytokine", "세포주", "mutagenesis"),
+    *("adenovirus", "bronchial", "calcium", "dopamine", "erythrocyte", "fibroblast", "glucose", "histology", "insulin"),
+    *("keratin", "lymphoma", "melatonin", "nucleotide", "osteoblast", "plasmid", "ribosome", "serotonin", "tubulin"),
+]
 NASTY = [
     f"a literal {END} inside, and {END}{END} twice",
     "it's we're I'll you'd don't 'tis ''s 'S 'quoted'",

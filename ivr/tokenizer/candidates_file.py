@@ -7,6 +7,7 @@ import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ivr.artifacts import atomic_file
 from ivr.encoding.byte_alphabet import CHARACTER_TO_BYTE, readable, to_alphabet
@@ -22,7 +23,7 @@ COLUMNS = (
 class Candidate:
     """One row: the id, the string it must have now and the string it gets (byte alphabet); where the row stands."""
 
-    line: int
+    line: int  # 0 for a swap of a rules file, which is known by its id
     old_id: int
     old_token: str
     new_token: str
@@ -52,21 +53,31 @@ def reason(swap: Swap) -> str:
 def read_candidates(path: Path) -> list[Candidate]:
     """Read the table. Raises CorruptInputError naming line, value and reason of the first row that cannot be."""
     with path.open(encoding="utf-8-sig", newline="") as stream:
-        reader = csv.DictReader(stream)
-        missing = {"old_id", "old_token", "new_token"} - set(reader.fieldnames or ())
-        if missing:
-            raise CorruptInputError(f"{path}, line 1: no column {', '.join(sorted(missing))}")
-        return [_row(path, reader.line_num, row) for row in reader]
+        reader = csv.DictReader(stream, strict=True)
+        try:
+            missing = {"old_id", "old_token", "new_token"} - set(reader.fieldnames or ())
+            if missing:
+                raise CorruptInputError(f"{path}, line 1: no column {', '.join(sorted(missing))}")
+            return [_row(path, reader.line_num, row) for row in reader]
+        except UnicodeDecodeError as error:
+            raise CorruptInputError(f"{path} is not UTF-8: {error}") from None
+        except csv.Error as error:
+            raise CorruptInputError(f"{path}, line {reader.line_num}: not a table of this kind: {error}") from None
 
 
-def _row(path: Path, line: int, row: dict[str, str | None]) -> Candidate:
+def _row(path: Path, line: int, row: dict[Any, Any]) -> Candidate:
     def refuse(column: str, why: str) -> CorruptInputError:
         return CorruptInputError(f"{path}, line {line}, {column} = {row.get(column)!r}: {why}")
 
-    try:
-        old_id = int(row["old_id"] or "")
-    except ValueError:
-        raise refuse("old_id", "not a whole number") from None
+    # DictReader keeps fields beyond the last column under None
+    if None in row or None in row.values():
+        raise CorruptInputError(
+            f"{path}, line {line}: {'more' if None in row else 'fewer'} fields than columns; "
+            "a token with a comma or a quote in it stands in quotes"
+        )
+    old_id = row["old_id"] or ""
+    if not (old_id.isascii() and old_id.isdigit()):
+        raise refuse("old_id", "not a whole number")
     new_token = row["new_token"] or to_alphabet((row.get("new_text") or "").encode())
     if not new_token:
         raise refuse("new_token", "empty, and no new_text to make it from")
@@ -76,4 +87,4 @@ def _row(path: Path, line: int, row: dict[str, str | None]) -> Candidate:
             "new_token",
             f"{strange[0]!r} is not in the byte alphabet; write text into new_text and leave this empty",
         )
-    return Candidate(line, old_id, row["old_token"] or "", new_token)
+    return Candidate(line, int(old_id), row["old_token"] or "", new_token)

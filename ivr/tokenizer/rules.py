@@ -78,6 +78,8 @@ def _mapping(loader: _StrictLoader, node: yaml.MappingNode) -> dict[Any, Any]:
     found: dict[Any, Any] = {"__line__": node.start_mark.line + 1}
     for key_node, value_node in node.value:
         key = loader.construct_object(key_node, deep=True)
+        if not isinstance(key, str):
+            raise CorruptInputError(f"line {key_node.start_mark.line + 1}: the key {key!r} is not a name")
         if key in found:
             raise CorruptInputError(f"line {key_node.start_mark.line + 1}: the key {key!r} stands twice")
         found[key] = loader.construct_object(value_node, deep=True)
@@ -93,6 +95,8 @@ def read_rules(path: Path) -> RemapRules:
         document = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)
     except yaml.YAMLError as error:
         raise CorruptInputError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    except RecursionError:
+        raise CorruptInputError(f"{path} is nested too deeply to be rules; run `ivr remap`") from None
     except UnicodeDecodeError as error:
         raise CorruptInputError(f"{path} is not UTF-8: {error}") from None
     except CorruptInputError as error:

@@ -116,9 +116,8 @@ def main() -> None:
                 rate, peak = megabytes / result["seconds"], result["peak_bytes"] / 2**20
                 print(f"{what:18} {result['seconds']:6.2f} s  {rate:6.2f} MB/s  peak {peak:6.0f} MiB")
             time.sleep(0.5)
-        print(
-            f"ratio {statistics.median(ratios):.1f} (each: {', '.join(f'{r:.1f}' for r in ratios)}), load {os.getloadavg()}"
-        )
+        each = ", ".join(f"{ratio:.1f}" for ratio in ratios)
+        print(f"ratio {statistics.median(ratios):.1f} (each: {each}), load {os.getloadavg()}")
 
 
 if __name__ == "__main__":
