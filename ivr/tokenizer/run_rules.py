@@ -21,6 +21,7 @@ from ivr.encoding.batch import Batch
 from ivr.encoding.bpe import ByteLevelBpe
 from ivr.encoding.bpe_encoder import BpeEncoder
 
+NONE = -1
 SHORTEST = 3  # units from which a run is ambiguous
 LONGEST_CONTEXT = 8  # characters of a neighbour
 OTHER = ""  # the right neighbour: the end, or any character that shares no token with the unit
@@ -51,8 +52,8 @@ class RunTable:
     """What BPE does to runs of one unit. Neighbours are strings; the longest that fits holds."""
 
     unit: str
-    first: dict[str, tuple[int, ...]]  # r -> f(1..K, r); 0: the first token holds r too
-    drawn: dict[tuple[str, str], tuple[int, ...]]  # (x, r) -> a(x, 1..K, r); -1: one token holds x, the run and r
+    first: dict[str, tuple[int, ...]]  # r -> f(1..K, r), in characters; NONE: the first token holds r too
+    drawn: dict[tuple[str, str], tuple[int, ...]]  # (x, r) -> a(x, 1..K, r), in characters; NONE: as before
 
     @property
     def lefts(self) -> list[str]:
@@ -127,9 +128,9 @@ def tabulate(contexts: Contexts, tokens: Sequence[bytes], encoder: BpeEncoder) -
     """Run BPE on `x y^k r` for these neighbours and every k up to K, beyond which the first token stays the same."""
     unit, longest = contexts.unit, 2 * contexts.longest + 2 * SHORTEST
     rights = [OTHER, *sorted(contexts.rights)]
-    first = {r: tuple(_first_units("", unit, longest, r, tokens, encoder)) for r in rights}
+    first = {r: tuple(_first_characters("", unit, longest, r, tokens, encoder)) for r in rights}
     drawn = {
-        (x, r): tuple(_first_units(x, unit, longest, r, tokens, encoder))
+        (x, r): tuple(_first_characters(x, unit, longest, r, tokens, encoder))
         for x in sorted(contexts.lefts)
         for r in rights
     }
@@ -151,26 +152,28 @@ def _neighbours(unit: str, tokens: Iterable[bytes]) -> tuple[set[str], set[str]]
             if place + len(unit) < len(text):
                 rights.add(text[place + len(unit)])
             place = text.find(unit, place + 1)
-    return lefts - {unit[-1]}, rights - {unit[0]}
+    return (lefts - {unit}, rights - {unit}) if len(unit) == 1 else (lefts, rights)
 
 
-def _first_units(x: str, unit: str, longest: int, r: str, tokens: Sequence[bytes], encoder: BpeEncoder) -> list[int]:
-    """For k = 1..longest: units in the first token that ends after the first unit's start; 0 or -1 see RunTable."""
-    before, size = len(x.encode()), len(unit.encode())
-    answers = encoder.encode(Batch.of([(x + unit * k + r).encode() for k in range(1, longest + 1)]), threads=1)
+def _first_characters(
+    x: str, unit: str, longest: int, r: str, tokens: Sequence[bytes], encoder: BpeEncoder
+) -> list[int]:
+    """For k = 1..longest: characters of the run in its first token (after x: in x's last token); see RunTable."""
+    before = len(x.encode())
+    strings = [(x + unit * k + r).encode() for k in range(1, longest + 1)]
+    answers = encoder.encode(Batch.of(strings), threads=1)
     found = []
-    for k in range(1, longest + 1):
+    for k, string in enumerate(strings, 1):
         end = 0
         for token_id in answers.row(k - 1).tolist():
             end += len(tokens[token_id])
-            if end >= before and (end > before or x):
+            if end > before or (x and end == before):
                 break
-        units, rest = divmod(end - before, size)
-        if units > k or (units == k and rest):
-            units = -1 if x else 0
-        elif rest:
-            units = 0 if not x else -1  # a border inside a unit: nothing that a cut between units could say
-        found.append(units)
+        try:
+            characters = len(string[before:end].decode("utf-8"))
+        except UnicodeDecodeError:
+            characters = len(unit) * k + 1  # a border inside a character: nothing that a cut could say
+        found.append(characters if characters <= len(unit) * k else NONE)
     return found
 
 
@@ -222,12 +225,8 @@ def _starts(kind: CharacterClass, table: RunTable) -> str:
     options = []
     for rights, counts in _by_value(table.first).items():
         after = _right(kind, table, rights)
-        options += [
-            f"{y}{{{count}}}(?={_repeat(y, low - count, None if high is None else high - count)}{after})"
-            for low, high, count in _ranges(counts)
-            if count > 0 and low >= count
-        ]
-    return f"(?={y}{{{SHORTEST}}})(?:{'|'.join(options)})"
+        options += [_cut(table.unit, *piece, after) for piece in _ranges(counts) if piece[2] > 0]
+    return f"(?={y}{{{SHORTEST}}})(?:{'|'.join(options) or '(?!)'})"
 
 
 def _later(kind: CharacterClass, table: RunTable) -> str:
@@ -242,11 +241,7 @@ def _later(kind: CharacterClass, table: RunTable) -> str:
         inner = []
         for rights, counts in _by_value(dict(row)).items():
             after = _right(kind, table, rights)
-            inner += [
-                f"{y}{{{count}}}(?={_repeat(y, low - count, None if high is None else high - count)}{after})"
-                for low, high, count in _ranges(counts)
-                if count >= 0 and low >= count
-            ]
+            inner += [_cut(table.unit, *piece, after) for piece in _ranges(counts) if piece[2] != NONE]
         if inner:
             options.append(f"(?:{_left(table, lefts)})(?:{'|'.join(inner)})")
     single = [x for x in table.lefts if len(x) == 1]
@@ -310,14 +305,20 @@ def _right(kind: CharacterClass, table: RunTable, rights: tuple[str, ...]) -> st
         not_others = f"(?!{_set(single)}{kind.inside})" if single else ""
         not_unit = f"(?!{_quote(table.unit)}{kind.inside})"
         options.append(f"{kind.end}|{not_unit}{not_others}{kind.inside}" if kind.end else f"{not_unit}{not_others}")
-    return f"(?:{'|'.join(options)})"
+    # a right neighbour may begin like the unit: then it is none while the run goes on
+    run_ends = f"(?!{_quote(table.unit)})" if len(table.unit) > 1 else ""
+    return f"{run_ends}(?:{'|'.join(options)})"
 
 
-def _repeat(y: str, low: int, high: int | None) -> str:
-    """At least `low` and at most `high` units; possessive, so that the neighbour is the run's."""
-    if high is None:
-        return f"{y}{{{low}}}{y}*+"
-    return f"{y}{{{low},{high}}}"
+def _cut(unit: str, low: int, high: int | None, characters: int, after: str) -> str:
+    """The first `characters` of a run of `low` to `high` units (None: any more) that ends before `after`."""
+    y = _group(unit)
+    whole, part = divmod(characters, len(unit))
+    begun = whole + bool(part)
+    # possessive, so that the neighbour is the run's
+    rest = f"{y}{{{low - begun}}}{y}*+" if high is None else f"{y}{{{low - begun},{high - begun}}}"
+    tail = _quote(unit[part:]) if part else ""
+    return f"{y}{{{whole}}}{_quote(unit[:part])}(?={tail}{rest}{after})"
 
 
 def _group(unit: str) -> str:
