@@ -131,6 +131,7 @@ class AdversarialCounts:
     strings: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
     equal: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
     decoded_otherwise: int = 0
+    not_restored: int = 0
     mismatches: list[dict[str, Any]] = field(default_factory=list)
 
     def add(self, other: "AdversarialCounts", keep: int) -> None:
@@ -139,6 +140,7 @@ class AdversarialCounts:
             self.strings[kind] += other.strings[kind]
             self.equal[kind] += other.equal[kind]
         self.decoded_otherwise += other.decoded_otherwise
+        self.not_restored += other.not_restored
         self.mismatches += other.mismatches[: keep - len(self.mismatches)]
 
     def report(self, seed: int) -> dict[str, Any]:
@@ -149,6 +151,7 @@ class AdversarialCounts:
             "equal": equal,
             "equal_percent": round(100 * equal / max(total, 1), 4),
             "decoded_otherwise": self.decoded_otherwise,
+            "not_restored": self.not_restored,
             "kinds": {
                 kind: {
                     "strings": self.strings[kind],
@@ -184,10 +187,8 @@ def check_block(pair: Pair, block: Block) -> AdversarialCounts:
     texts = [text for kind, text in drawn if kind != "bytes"]
     ours, theirs = pair.encode(texts)
     our_texts, their_texts = pair.decode(ours, theirs)
-    counts.decoded_otherwise = sum(
-        one != other or not pair.same_text(one, text)
-        for one, other, text in zip(our_texts, their_texts, texts, strict=True)
-    )
+    counts.decoded_otherwise = sum(one != other for one, other in zip(our_texts, their_texts, strict=True))
+    counts.not_restored = sum(not pair.same_text(one, text) for one, text in zip(our_texts, texts, strict=True))
     of_texts = iter(zip(ours, theirs, strict=True))
     of_bytes = iter(zip(*pair.encode_symbols([text for kind, text in drawn if kind == "bytes"]), strict=True))
     for place, (kind, text) in enumerate(drawn):

@@ -1,7 +1,7 @@
 """Two tokenizers under comparison, and worker processes that hold both.
 
-Everything runs through the `tokenizers` library alone; nothing here knows how either tokenizer was made. Tokenizers
-are read from the text of their files, never from a copy made in between, so that what is compared is the file.
+Everything runs through the `tokenizers` library alone; nothing here knows how either tokenizer was made. Whole texts
+are encoded by the tokenizers as their files give them, with no copy made in between.
 """
 
 import json

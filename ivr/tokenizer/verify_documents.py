@@ -35,6 +35,7 @@ class ChunkOutcome:
     wrong: dict[str, Wrong] = field(default_factory=dict)
     different_documents: int = 0
     different_decodings: int = 0
+    not_restored: int = 0  # decoded to something else than the text; no difference where both do the same
     others: list[dict[str, Any]] = field(default_factory=list)  # differences that no single pretoken explains
 
 
@@ -62,7 +63,8 @@ def check_chunk(pair: Pair, chunk: Chunk) -> ChunkOutcome:
             outcome.different_documents += 1
             if not _find_pretokens(pair, document, where, pieces[place], outcome.wrong):
                 outcome.others.append(_first_id(pair, document, where, ours[place], theirs[place]))
-        if our_texts[place] != their_texts[place] or not pair.same_text(our_texts[place], document.text):
+        outcome.not_restored += not pair.same_text(our_texts[place], document.text)
+        if our_texts[place] != their_texts[place]:
             outcome.different_decodings += 1
             outcome.others.append(_first_character(document, where, our_texts[place], their_texts[place]))
     return outcome
@@ -122,8 +124,8 @@ def _first_id(
 
 def _first_character(document: Document, where: dict[str, Any], ours: str, theirs: str) -> dict[str, Any]:
     """The first character that one of the two decodes otherwise."""
-    texts = (ours, theirs, document.text)
-    begin = next((i for i, three in enumerate(zip(*texts, strict=False)) if len(set(three)) > 1), min(map(len, texts)))
+    pairs = enumerate(zip(ours, theirs, strict=False))
+    begin = next((place for place, (one, other) in pairs if one != other), min(len(ours), len(theirs)))
     shown = slice(begin, begin + CONTEXT_CHARACTERS)
     return _other("decoding", document, where, begin, {"tokenizer": [ours[shown]], "against": [theirs[shown]]})
 
@@ -140,7 +142,15 @@ def compare_documents(
     workers: Workers, sources: Sequence[Source], keep: int, max_documents: int | None = None
 ) -> dict[str, Any]:
     """Compare all documents of these files; returns the part of the report that says so."""
-    names = ("documents", "bytes", "pretokens", "different_documents", "different_decodings", "mismatched_pretokens")
+    names = (
+        "documents",
+        "bytes",
+        "pretokens",
+        "different_documents",
+        "different_decodings",
+        "not_restored",
+        "mismatched_pretokens",
+    )
     files = [dict.fromkeys(names, 0) for _ in sources]
     distinct: set[str] = set()
     wrong: dict[str, Wrong] = {}
@@ -156,6 +166,7 @@ def compare_documents(
                 outcome.pretokens,
                 outcome.different_documents,
                 outcome.different_decodings,
+                outcome.not_restored,
                 mismatched,
             )
             for name, figure in zip(names, figures, strict=True):

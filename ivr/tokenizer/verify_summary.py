@@ -12,7 +12,8 @@ def summary(report: dict[str, Any]) -> str:
     sentences = [
         f"{documents['documents']:,} documents ({documents['pretokens']:,} pretokens, "
         f"{documents['distinct_pretokens']:,} distinct): {documents['different_documents']:,} encoded differently, "
-        f"{documents['different_decodings']:,} decoded differently; {documents['mismatched_pretokens']:,} pretokens "
+        f"{documents['different_decodings']:,} decoded differently, {documents['not_restored']:,} not decoded to their "
+        f"text; {documents['mismatched_pretokens']:,} pretokens "
         f"differ ({documents['mismatched_distinct_pretokens']:,} distinct), "
         f"{documents['mismatches_per_million']:,} per million.",
         f"{ids['ids']:,} ids: {ids['different_strings']:,} differ in string, {ids['different_encodings']:,} in the "
@@ -46,7 +47,7 @@ def print_report(report: dict[str, Any]) -> None:
         text = "»".join(["«".join(map(_plain, context[:2])), _plain(context[2])])
         print(f"\n{title}\n  text       {text}")
         for side in ("tokenizer", "against"):
-            print(f"  {side:10} {' | '.join(row[side])}")
+            print(f"  {side:10} {' | '.join(map(_plain, row[side]))}")
 
 
 def _where(row: dict[str, Any]) -> str:
