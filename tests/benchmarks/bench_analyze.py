@@ -4,7 +4,7 @@
 
 Both read the cleaned files and end with the ids of every document as text in a file. Analyze is timed as its users see
 it, counts and tables included, in a fresh process each time; so is the library. Prints seconds, megabytes a second,
-peak memory and the median of the paired ratios.
+seconds of CPU, peak memory and the median of the paired ratios.
 """
 
 import argparse
@@ -57,8 +57,9 @@ write_pretoken_frequency(out.with_suffix(".pretokens"), counts)
 """
 REPORT = """
 import json
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-print(json.dumps({"seconds": time.perf_counter() - started, "peak_bytes": peak}))
+usage = resource.getrusage(resource.RUSAGE_SELF)
+seconds, cpu = time.perf_counter() - started, usage.ru_utime + usage.ru_stime
+print(json.dumps({"seconds": seconds, "cpu_seconds": cpu, "peak_bytes": usage.ru_maxrss * 1024}))
 """
 
 
@@ -114,7 +115,10 @@ def main() -> None:
             ratios.append(theirs["seconds"] / ours["seconds"])
             for what, result in (("encode_batch_fast", theirs), ("analyze", ours)):
                 rate, peak = megabytes / result["seconds"], result["peak_bytes"] / 2**20
-                print(f"{what:18} {result['seconds']:6.2f} s  {rate:6.2f} MB/s  peak {peak:6.0f} MiB")
+                print(
+                    f"{what:18} {result['seconds']:6.2f} s  {rate:6.2f} MB/s  "
+                    f"{result['cpu_seconds']:6.2f} s of CPU  peak {peak:6.0f} MiB"
+                )
             time.sleep(0.5)
         each = ", ".join(f"{ratio:.1f}" for ratio in ratios)
         print(f"ratio {statistics.median(ratios):.1f} (each: {each}), load {os.getloadavg()}")
