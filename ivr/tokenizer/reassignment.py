@@ -16,7 +16,7 @@ from ivr.encoding.byte_alphabet import from_alphabet
 from ivr.encoding.unigram_encoder import UnigramEncoder
 from ivr.errors import CorruptInputError
 from ivr.tokenizer.candidates_file import Candidate
-from ivr.tokenizer.comparison import compare_pretokens
+from ivr.tokenizer.comparison import compare_pretokens, one_pretoken
 from ivr.tokenizer.greedy import entry_score
 from ivr.tokenizer.rules import Swap
 from ivr.tokenizer.unigram_file import unigram_tokenizer
@@ -69,9 +69,7 @@ def check_candidates(path: Path, candidates: Sequence[Candidate], distilled: Dis
         except UnicodeDecodeError:
             continue  # part of a character: never a pretoken of its own
         if len(split(text)) != 1:
-            raise CorruptInputError(
-                f"{where}: new_token {text!r} is split into {split(text)} before the model sees it"
-            )
+            raise CorruptInputError(f"{where}: new_token {text!r} is split into {split(text)} before the model sees it")
 
 
 def _place(row: Candidate) -> str:
@@ -108,7 +106,6 @@ class RemapCheck:
 
     not_to_themselves: list[int]  # new tokens whose own string is segmented otherwise
     pretokens: int
-    affected: int  # distinct pretokens that hold a new string or used an old token
     changed: int  # distinct pretokens encoded otherwise than before
     changed_unaffected: list[str]  # must be empty
 
@@ -121,29 +118,20 @@ def check_remapped(
     on_batch: Callable[[int], None],
 ) -> RemapCheck:
     """Every new token is produced for its own string; text without new string or old token is as before."""
-    wrong = [swap.id for swap in swaps if [piece.id for piece in remapped.model.tokenize(swap.new)] != [swap.id]]
-    batch = Batch.of([pretoken.encode() for pretoken in table.pretokens])
-    before = UnigramEncoder(distilled.token_bytes(), distilled.scores_V).encode(batch)
-    given_away = np.zeros(len(distilled.strings), bool)
-    given_away[[swap.id for swap in swaps]] = True
-    used_old = np.zeros(len(batch), bool)
-    used_old[np.repeat(np.arange(len(batch)), before.lengths())[given_away[before.ids]]] = True
-    new_strings = HoldsAny([from_alphabet(swap.new) for swap in swaps])
-    affected = {
-        pretoken
-        for pretoken, old in zip(table.pretokens, used_old.tolist(), strict=True)
-        if old or new_strings(pretoken.encode())
-    }
-    changed = [
-        mismatch.pretoken
-        for mismatch in compare_pretokens(distilled.tokenizer, remapped, table.pretokens, table.counts_P, on_batch)
-    ]
+    encoded = one_pretoken(remapped)([swap.new for swap in swaps])
+    wrong = [swap.id for swap, ids in zip(swaps, encoded, strict=True) if ids != [swap.id]]
+    given_away = {swap.id for swap in swaps}
+    holds_new = HoldsAny([from_alphabet(swap.new) for swap in swaps])
+    changed = list(compare_pretokens(distilled.tokenizer, remapped, table.pretokens, table.counts_P, on_batch))
     return RemapCheck(
         not_to_themselves=wrong,
-        pretokens=len(batch),
-        affected=len(affected),
+        pretokens=len(table),
         changed=len(changed),
-        changed_unaffected=[pretoken for pretoken in changed if pretoken not in affected],
+        changed_unaffected=[
+            mismatch.pretoken
+            for mismatch in changed
+            if given_away.isdisjoint(mismatch.first) and not holds_new(mismatch.pretoken.encode())
+        ],
     )
 
 
