@@ -68,7 +68,7 @@ def verify(root: Path, ours: Tokenizer, theirs: Tokenizer, *options: object) -> 
     """Exit code and report."""
     save_tokenizer(ours, root / "ours")
     save_tokenizer(theirs, root / "theirs")
-    paths = ["--tokenizer", root / "ours", "--against", root / "theirs" / "tokenizer.json"]
+    paths = ["--tokenizer", root / "ours", "--against", root / "theirs" / "tokenizer.json", "--processes", 1]
     code = main(["verify", "--artifacts-dir", str(root / "artifacts"), *map(str, [*paths, *options])])
     return code, json.loads((root / "artifacts" / "verification" / "verification.json").read_text(encoding="utf-8"))
 
@@ -242,7 +242,10 @@ def test_a_quick_look_reads_the_first_documents_of_every_file(tmp_path: Path, bp
 def test_the_defaults_are_the_artifacts(tmp_path: Path) -> None:
     paths = make_world(tmp_path / "world", num_documents=10)
     output = tmp_path / "o.json"
-    assert main(["verify", "--artifacts-dir", str(paths.root), "--runs", "0", "--output", str(output)]) == 0
+    assert (
+        main(["verify", "--artifacts-dir", str(paths.root), "--runs", "0", "--processes", "1", "--output", str(output)])
+        == 0
+    )
     report = json.loads(output.read_text(encoding="utf-8"))
     files = [Path(row["path"]).parent for row in report["documents"]["files"]]
     assert files == [paths.cleaned_corpora, paths.heldout_corpora, paths.general_heldout]
