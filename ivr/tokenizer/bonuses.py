@@ -46,12 +46,13 @@ class Constraints:
 
     rows: dict[Row, None] = field(default_factory=dict)
     own: dict[Row, int] = field(default_factory=dict)
+    given_up: set[Row] = field(default_factory=set)  # those of `own` that contradict others
 
     def __len__(self) -> int:
         return len(self.rows) + len(self.own)
 
     def copy(self) -> "Constraints":
-        return Constraints(dict(self.rows), dict(self.own))
+        return Constraints(dict(self.rows), dict(self.own), set(self.given_up))
 
     def add(self, difference: dict[int, int]) -> bool:
         """Add {rank: d}; False when it was known."""
@@ -64,10 +65,14 @@ class Constraints:
     def add_own(self, difference: dict[int, int], last_merge: int) -> bool:
         """Add {rank: d} for a token whose last merge has this rank; False when it was known."""
         row = tuple(sorted(difference.items()))
-        if row in self.own:
+        if row in self.own or row in self.given_up:
             return False
         self.own[row] = last_merge
         return True
+
+    def give_up_newest_own(self) -> None:
+        """Do without the row of `own` that was added last; the certificate names the tokens that suffer."""
+        self.given_up.add(self.own.popitem()[0])
 
     def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(starts, ranks, values) with rows in descending order of their first rank."""
@@ -104,8 +109,7 @@ def solve(prior_R: np.ndarray, constraints: Constraints) -> np.ndarray:
                 met = False
         if met:
             return bonuses_R
-    # they contradict each other: leave the last ones to the certificate
-    constraints.own.popitem()
+    constraints.give_up_newest_own()
     return solve(prior_R, constraints)
 
 

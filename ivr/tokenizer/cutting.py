@@ -28,6 +28,7 @@ from ivr.tokenizer.run_rules import SHORTEST, Contexts, RunTable, cutting_patter
 from ivr.tokenizer.unigram_file import unigram_tokenizer
 
 LEARNING_ROUNDS = 6
+FITTING_ROUNDS = 3
 DIGITS = 5  # every number of up to so many digits is fitted: few corpora hold them all
 
 
@@ -53,30 +54,60 @@ def distill(base: Tokenizer, bpe: ByteLevelBpe, pretokens: Sequence[str], expone
         LOG.info("runs are not cut: the pre-tokenizer is not GPT-2's own pattern without a prefix blank")
         tokenizer = unigram_tokenizer(base, bpe.tokens, first.scores_V, sorted(bpe.special_ids))
         return Distillation(tokenizer, first, 0, 0, fitter.numbers_fitted)
-    contexts = initial_contexts(bpe, splitter)
-    with_runs = pretokens_with_runs([*pretokens, *_token_pretokens(fitter.tokens, splitter)], contexts)
-    pattern = ""
-    tables: dict[Contexts, RunTable] = {}
-    for _ in range(LEARNING_ROUNDS):
-        tables = {c: tables.get(c) or tabulate(c, fitter.tokens, fitter.encoder) for c in contexts}
-        pattern = cutting_pattern(list(tables.values()), splitter)
-        wrong = _wrong(cut_tokenizer(base, bpe, first.scores_V, pattern), with_runs, fitter.encoder)
-        LOG.info("run rules: %s of %s pretokens with runs differ", f"{len(wrong):,}", f"{len(with_runs):,}")
-        extended = [_extended(context, wrong) for context in contexts]
-        if extended == contexts:
+    cutter = _Cutter(base, bpe, fitter, splitter)
+    with_runs = pretokens_with_runs([*pretokens, *_token_pretokens(fitter.tokens, splitter)], cutter.contexts)
+    others = strings - {text.encode() for text in with_runs}
+    fitted = first
+    for _ in range(FITTING_ROUNDS):
+        cutter.learn(fitted.scores_V, with_runs)
+        # afresh: what whole runs asked of the scores is not needed any more
+        fitted = fitter.fit(others | cutter.pieces(with_runs), Constraints())
+        if not cutter.wrong(fitted.scores_V, with_runs):
             break
-        contexts = extended
-    cut = Split(Regex(pattern), "isolated")
-    pieces = {piece for text in with_runs for piece, _ in cut.pre_tokenize_str(text)}
-    strings = strings - {text.encode() for text in with_runs} | {piece.encode() for piece in pieces}
-    final = fitter.fit(strings, first.constraints)
     return Distillation(
-        tokenizer=cut_tokenizer(base, bpe, final.scores_V, pattern),
-        fit=final,
-        units=len(contexts),
-        contexts=sum(len(context.lefts) + len(context.rights) for context in contexts),
+        tokenizer=cut_tokenizer(base, bpe, fitted.scores_V, cutter.pattern),
+        fit=fitted,
+        units=len(cutter.contexts),
+        contexts=sum(len(context.lefts) + len(context.rights) for context in cutter.contexts),
         numbers_fitted=fitter.numbers_fitted,
     )
+
+
+class _Cutter:
+    """The run rules of one BPE, and the contexts learnt for them."""
+
+    def __init__(self, base: Tokenizer, bpe: ByteLevelBpe, fitter: "_Fitter", splitter: PretokenSplitter) -> None:
+        self._base, self._bpe, self._fitter, self._splitter = base, bpe, fitter, splitter
+        self.contexts = initial_contexts(bpe, splitter)
+        self._tables: dict[Contexts, RunTable] = {}
+        self.pattern = ""
+        self._tabulate()
+
+    def learn(self, scores_V: np.ndarray, pretokens: Sequence[str]) -> None:
+        """Extend the contexts until no pretoken differs under these scores, or none can be extended."""
+        for _ in range(LEARNING_ROUNDS):
+            wrong = self.wrong(scores_V, pretokens)
+            LOG.info("run rules: %s of %s pretokens with runs differ", f"{len(wrong):,}", f"{len(pretokens):,}")
+            extended = [_extended(context, wrong) for context in self.contexts]
+            if extended == self.contexts:
+                return
+            self.contexts = extended
+            self._tabulate()
+
+    def wrong(self, scores_V: np.ndarray, pretokens: Sequence[str]) -> list[str]:
+        """The pretokens that differ from BPE under these scores and the current rules."""
+        tokenizer = cut_tokenizer(self._base, self._bpe, scores_V, self.pattern)
+        return _wrong(tokenizer, pretokens, self._fitter.encoder)
+
+    def pieces(self, pretokens: Sequence[str]) -> set[bytes]:
+        """The pieces that the current rules leave of these pretokens."""
+        cut = Split(Regex(self.pattern), "isolated")
+        return {piece.encode() for text in pretokens for piece, _ in cut.pre_tokenize_str(text)}
+
+    def _tabulate(self) -> None:
+        fitter, known = self._fitter, self._tables
+        self._tables = {c: known.get(c) or tabulate(c, fitter.tokens, fitter.encoder) for c in self.contexts}
+        self.pattern = cutting_pattern(list(self._tables.values()), self._splitter)
 
 
 def _token_pretokens(tokens: Sequence[bytes], splitter: PretokenSplitter) -> list[str]:

@@ -2,8 +2,9 @@
 
 import hashlib
 import heapq
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -65,32 +66,46 @@ class TokenizerFigures:
 def compare_tokenizers(documents: Iterable[str], original: Any, distilled: Any, remapped: Any) -> TokenizerFigures:
     """Tokens of `original` and `remapped`; pretoken occurrences to which `distilled` gives the ids of `original`."""
     figures = TokenizerFigures()
+    # a token in the byte alphabet has a character for each of its bytes
+    sizes = {token_id: len(token) for token, token_id in original.get_vocab().items()}
     for texts in text_chunks(documents):
         before = original.encode_batch(texts, add_special_tokens=False)
-        exact = distilled.encode_batch(texts, add_special_tokens=False)
+        exact = distilled.encode_batch_fast(texts, add_special_tokens=False)
         after = remapped.encode_batch_fast(texts, add_special_tokens=False)
         for text, first, second, third in zip(texts, before, exact, after, strict=True):
             figures.documents += 1
             figures.bytes += len(text.encode())
             figures.tokens_before += len(first.ids)
             figures.tokens_after += len(third.ids)
-            words = _words(first.ids, first.word_ids)
+            words = _words(first.ids, first.word_ids, sizes)
             figures.pretokens += len(words)
             if first.ids == second.ids:
                 figures.agreeing_documents += 1
                 figures.agreeing_pretokens += len(words)
-                continue
-            others = _words(second.ids, second.word_ids)
-            figures.agreeing_pretokens += sum(ids == others.get(word) for word, ids in words.items())
+            else:
+                figures.agreeing_pretokens += _agreeing(words, second.ids, sizes)
     return figures
 
 
-def _words(ids: list[int], word_ids: list[int]) -> dict[int, tuple[int, ...]]:
-    """Pretoken number -> its ids."""
-    found: dict[int, list[int]] = {}
+def _words(ids: list[int], word_ids: list[int], sizes: Mapping[int, int]) -> list[tuple[int, list[int]]]:
+    """Every pretoken: (byte at which it starts, its ids)."""
+    found: list[tuple[int, list[int]]] = []
+    place, current = 0, None
     for token_id, word in zip(ids, word_ids, strict=True):
-        found.setdefault(word, []).append(token_id)
-    return {word: tuple(tokens) for word, tokens in found.items()}
+        if word != current:
+            found.append((place, []))
+            current = word
+        found[-1][1].append(token_id)
+        place += sizes[token_id]
+    return found
+
+
+def _agreeing(words: list[tuple[int, list[int]]], ids: list[int], sizes: Mapping[int, int]) -> int:
+    """How many pretokens stand in `ids` with the same ids at the same bytes (its own pretokens may be cut finer)."""
+    starts = dict(zip(accumulate((sizes[token_id] for token_id in ids), initial=0), range(len(ids) + 1), strict=True))
+    return sum(
+        place in starts and ids[starts[place] : starts[place] + len(expected)] == expected for place, expected in words
+    )
 
 
 def _percent(part: int, whole: int) -> float | None:
