@@ -21,6 +21,8 @@ from ivr.encoding.unigram_encoder import UnigramEncoder
 from ivr.errors import ConfigError
 
 EXACT = 2**53  # float64 holds every integer up to here
+# `tokenizers` reads 123.0 as 1230 / 10, so a score in a file is exact up to here
+EXACT_IN_FILE = EXACT // 10
 MAX_ROUNDS = 60
 
 TIE = "tie"  # the same merges at another place of a run: no scores can tell them apart
@@ -169,8 +171,8 @@ def fit(
             f"{len(batch):,}",
             f"{added:,}",
         )
-        if scores_V.max(initial=0) >= EXACT:
-            raise ConfigError(f"token scores pass 2^53 ({scores_V.max():.3g}); try a smaller --prior-exponent")
+        if scores_V.max(initial=0) >= EXACT_IN_FILE:
+            raise ConfigError(f"token scores pass 2^53 / 10 ({scores_V.max():.3g}); try a smaller --prior-exponent")
         if not added:
             return Fit(bonuses_R, scores_V, constraints, rounds, unmended)
     raise ConfigError(f"the fit found new constraints for {MAX_ROUNDS} rounds; please report this tokenizer")

@@ -9,7 +9,7 @@ from tokenizers import Tokenizer
 
 from ivr.analysis.tables import PretokenTable
 from ivr.encoding.bpe import read_bpe
-from ivr.tokenizer.bonuses import cause_of, merge_difference
+from ivr.tokenizer.bonuses import EXACT_IN_FILE, cause_of, merge_difference
 from ivr.tokenizer.comparison import Mismatch, compare_pretokens, compare_vocabularies
 from ivr.tokenizer.cutting import Distillation
 
@@ -58,7 +58,7 @@ def build_certificate(
             "run_units": distillation.units,
             "run_contexts": distillation.contexts,
             "short_numbers": distillation.numbers_fitted,
-            "largest_exact_integer": 2**53,
+            "largest_exact_score": EXACT_IN_FILE,
         },
         "corpus": corpus,
         "vocabulary": {

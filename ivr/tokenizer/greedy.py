@@ -15,7 +15,7 @@ from ivr.encoding.batch import Batch, Segmentations
 from ivr.encoding.unigram_encoder import UnigramEncoder
 from ivr.tokenizer.candidates import Candidates
 
-NEVER = -(2**52)  # the score of a token that is not in use
+NEVER = -(2**49)  # the score of a token that is not in use: below every sum of the others
 
 
 def entry_score(split_score: int, num_bytes: int) -> int:
@@ -108,28 +108,32 @@ def choose_leavers(
     tokens: Sequence[int],
     preference: Sequence[float],
     wanted: int,
-    max_lost: Sequence[float] | None = None,
+    max_cost: Sequence[float] | None = None,
+    use_cost: float = 0.0,
     on_choice: Callable[[int], None] = lambda done: None,
 ) -> list[tuple[int, float]]:
     """(token, weighted tokens lost) of those given up, cheapest first; among equals the smallest preference first.
 
-    `max_lost[i]`: the i-th token given up must cost less than this; the choice ends when the cheapest does not.
+    A token costs the tokens its text then needs, and `use_cost` for each of its uses: its row has learnt from them.
+    `max_cost[i]`: the i-th token given up must cost less than this; the choice ends when the cheapest does not.
     """
     holders = state.holders()
     heap = []
     for token, rank in zip(tokens, preference, strict=True):
         rows = holders.rows_of(token)
-        heap.append((state.try_score(token, NEVER, rows)[0] if len(rows) else 0.0, rank, token))
+        cost = state.try_score(token, NEVER, rows)[0] + use_cost * holders.uses(token) if len(rows) else 0.0
+        heap.append((cost, rank, token))
     heapq.heapify(heap)
     chosen: list[tuple[int, float]] = []
     while heap and len(chosen) < wanted:
         _, rank, token = heapq.heappop(heap)
         rows = holders.rows_of(token)
         change, lengths = state.try_score(token, NEVER, rows)
-        if heap and (change, rank, token) > heap[0]:
-            heapq.heappush(heap, (change, rank, token))
+        cost = change + use_cost * holders.uses(token)
+        if heap and (cost, rank, token) > heap[0]:
+            heapq.heappush(heap, (cost, rank, token))
             continue
-        if max_lost is not None and change >= max_lost[len(chosen)]:
+        if max_cost is not None and cost >= max_cost[len(chosen)]:
             break
         state.set_score(token, NEVER, rows, lengths)
         holders.update(rows)
@@ -150,9 +154,15 @@ class Holders:
         ids = segmentations.ids[order]
         self._rows = rows[order]
         self._starts = np.searchsorted(ids, np.arange(num_tokens + 1))
+        self._uses = np.bincount(ids, state.weights_P[self._rows], minlength=num_tokens)
         self._more: dict[int, set[int]] = {}  # rows that came to use a token since
 
+    def uses(self, token: int) -> float:
+        """Weighted uses of a token when this was made."""
+        return float(self._uses[token])
+
     def rows_of(self, token: int) -> np.ndarray:
+        """The distinct pretokens that use a token; some may have ceased to."""
         rows = self._rows[self._starts[token] : self._starts[token + 1]]
         more = self._more.get(token)
         return np.union1d(rows, np.array(sorted(more), np.int64)) if more else np.unique(rows)

@@ -184,9 +184,9 @@ def cutting_pattern(tables: Sequence[RunTable], splitter: PretokenSplitter) -> s
     """GPT-2's pattern, cutting the runs of these tables where BPE does (Oniguruma syntax, on text)."""
     # after a cut inside punctuation an apostrophe starts a piece; a contraction never follows punctuation
     alternatives = [r"(?<![^\s\p{L}\p{N}])'(?:s|t|re|ve|m|ll|d)"]
-    for number, kind in enumerate(CLASSES, 1):
+    for kind in CLASSES:
         mine = [table for table in tables if _class_of(table.unit, splitter) == kind.name]
-        alternatives += _class_alternatives(kind, number, mine)
+        alternatives += _class_alternatives(kind, mine)
     return "|".join(alternatives)
 
 
@@ -201,14 +201,14 @@ def _class_of(unit: str, splitter: PretokenSplitter) -> str:
     return "numbers" if splitter("1" + probe) == ["1" + probe] else "others"
 
 
-def _class_alternatives(kind: CharacterClass, number: int, tables: Sequence[RunTable]) -> list[str]:
+def _class_alternatives(kind: CharacterClass, tables: Sequence[RunTable]) -> list[str]:
     plain = [r"\s+(?!\S)", r"\s+"] if kind.name == "blanks" else [f"{kind.lead}{kind.pattern}+"]
     if not tables:
         return plain
     long_units = [_quote(table.unit) for table in tables if len(table.unit) > 1]
     # no three equal characters in a row, no three equal longer units: the whole word at once
     no_long = "".join(f"(?!(?:{unit}){{{SHORTEST}}})" for unit in long_units)
-    word = f"{kind.lead}(?:{no_long}({kind.pattern})(?!\\{number}{{2}}))++"
+    word = f"{kind.lead}(?:{no_long}({kind.pattern})(?!\\k<-1>{{2}}))++"
     fast = f"{word}(?!{kind.pattern})" if kind.name != "blanks" else ""
     at_start = "|".join(_starts(kind, table) for table in tables)
     later = "|".join(_later(kind, table) for table in tables)

@@ -42,6 +42,7 @@ class Config:
     keep_tokens: Path | None = None
     protect_corpus: Path | None = None
     protect_weight: float = 1.0
+    use_cost: float = 0.5
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -101,6 +102,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="W",
         help="tokens of protected text count W times (default: %(default)s)",
     )
+    ids.add_argument(
+        "--use-cost",
+        type=float,
+        default=Config.use_cost,
+        metavar="C",
+        help="giving up an id costs C tokens for each of its uses, besides what its text then takes: the model has "
+        "learnt a row for it; 0 counts tokens alone (default: %(default)s)",
+    )
 
 
 def run(config: Config) -> Manifest:
@@ -140,7 +149,7 @@ def run(config: Config) -> Manifest:
             tokens, scores_V, _untouchable(tokens, added, config.keep_tokens),
             cut_table(read_pretoken_frequency(paths.pretoken_frequency), splitter),
             cut_table(protected, splitter) if protected else None,
-            config.protect_weight, config.swaps, config.min_gain, rules,
+            config.protect_weight, config.use_cost, config.swaps, config.min_gain, rules,
         )  # fmt: skip
         write_candidates(paths.replacement_candidates, selection.swaps)
         write_text(paths.selection_log, selection_log(selection, config.swaps, config.protect_weight, vars(rules)))

@@ -58,6 +58,7 @@ def select_swaps(
     domain: PretokenTable,
     protected: PretokenTable | None,
     protect_weight: float,
+    use_cost: float,
     wanted: int,
     min_saved: float,
     rules: CandidateRules,
@@ -90,7 +91,7 @@ def select_swaps(
     preference = [float(-token_id) for token_id in droppable]
     limits = [worth[token] for token in new_ids]
     with Progress("choose leavers", len(new_ids), "ids") as bar:
-        leavers = choose_leavers(state, droppable, preference, len(new_ids), limits, bar.update)
+        leavers = choose_leavers(state, droppable, preference, len(new_ids), limits, use_cost, bar.update)
     for token in new_ids[len(leavers) :]:  # no id is cheap enough for these
         state.take_out(token)
     new_ids = new_ids[: len(leavers)]

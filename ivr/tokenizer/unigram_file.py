@@ -15,7 +15,7 @@ from ivr.artifacts import write_json, write_text
 from ivr.errors import CorruptInputError
 
 # an added token is produced by name only, never by the model: no sum of other scores is as low as this
-NEVER = -(2**52)
+NEVER = -(2**49)
 
 
 def unigram_tokenizer(base: Tokenizer, tokens: Sequence[str], scores_V: np.ndarray, never: Sequence[int]) -> Tokenizer:

@@ -19,7 +19,7 @@ from ivr.encoding.bpe import read_bpe
 from ivr.encoding.bpe_encoder import BpeEncoder
 from ivr.encoding.unigram_encoder import UnigramEncoder
 from ivr.errors import ConfigError
-from ivr.tokenizer.bonuses import EXACT, INVERSION, TIE, Fit, fit, prior_bonuses
+from ivr.tokenizer.bonuses import EXACT_IN_FILE, INVERSION, TIE, Fit, fit, prior_bonuses
 from ivr.tokenizer.unigram_file import read_unigram, unigram_tokenizer
 
 EXPONENT = 2.0
@@ -119,7 +119,7 @@ def test_a_constraint_moves_only_its_own_merge() -> None:
 @given(merge_lists("abc", most=15))
 def test_scores_survive_the_file(file: Path, merges: Merges) -> None:
     base = bpe_of(merges)
-    scores_V = np.random.default_rng(len(merges)).integers(-FILE_EXACT + 1, FILE_EXACT, read_bpe(base).num_ids)
+    scores_V = np.random.default_rng(len(merges)).integers(-FILE_EXACT + 1, FILE_EXACT_IN_FILE, read_bpe(base).num_ids)
     saved_and_reloaded(base, scores_V, file).save(str(file))  # once more through the library
     tokenizer, tokens, scores = read_unigram(file)
     special = tokenizer.token_to_id("<|endoftext|>")
@@ -133,8 +133,5 @@ def test_scores_beyond_float64_are_refused_with_the_option_to_turn() -> None:
         fitted(bpe_of([("a", "b"), ("c", "d"), ("ab", "cd"), ("b", "a")]), ["abcd"], exponent=30.0)
 
 
-@pytest.mark.xfail(
-    reason="the fit allows scores to 2^53, of which the library's JSON parser misreads one in ten", strict=True
-)
 def test_the_fit_allows_no_score_that_the_file_cannot_hold() -> None:
-    assert EXACT <= FILE_EXACT
+    assert EXACT_IN_FILE <= FILE_EXACT
