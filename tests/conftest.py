@@ -2,8 +2,12 @@
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -32,6 +36,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def gpt2_dir() -> Path:
     """A directory with GPT-2's vocab.json and merges.txt; the test must be marked needs_gpt2."""
     return GPT2_DIR
+
+
+@pytest.fixture(scope="session")
+def gpt2(gpt2_dir: Path) -> "Tokenizer":
+    """GPT-2's own tokenizer; the test must be marked needs_gpt2."""
+    from ivr.corpus.base_tokenizer import build_tokenizer, read_vocab_and_merges
+
+    return build_tokenizer(*read_vocab_and_merges(gpt2_dir, "gpt2"))
 
 
 @pytest.fixture(scope="session")

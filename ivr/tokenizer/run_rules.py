@@ -315,8 +315,9 @@ def _cut(unit: str, low: int, high: int | None, characters: int, after: str) -> 
     y = _group(unit)
     whole, part = divmod(characters, len(unit))
     begun = whole + bool(part)
-    # possessive, so that the neighbour is the run's
-    rest = f"{y}{{{low - begun}}}{y}*+" if high is None else f"{y}{{{low - begun},{high - begun}}}"
+    # possessive, so that the neighbour is the run's; but the last blank before a word is not the run's
+    more = "*" if unit.isspace() else "*+"
+    rest = f"{y}{{{low - begun}}}{y}{more}" if high is None else f"{y}{{{low - begun},{high - begun}}}"
     tail = _quote(unit[part:]) if part else ""
     return f"{y}{{{whole}}}{_quote(unit[:part])}(?={tail}{rest}{after})"
 

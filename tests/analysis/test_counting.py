@@ -14,7 +14,7 @@ from tokenizers import Tokenizer
 from tokenizers.pre_tokenizers import ByteLevel
 
 from ivr.analysis.counting import CorpusCounts, chunks_of, count_documents
-from ivr.corpus.base_tokenizer import build_tokenizer, read_vocab_and_merges
+from ivr.corpus.base_tokenizer import build_tokenizer
 from ivr.encoding.batch import Batch
 
 MEGABYTES_A_CORPUS = 5
@@ -30,11 +30,6 @@ def tokenizer() -> Tokenizer:
     from small_bpe import bpe_of
 
     return as_text(bpe_of(learnt_merges(domain_documents())))
-
-
-@pytest.fixture(scope="module")
-def gpt2(gpt2_dir: Path) -> Tokenizer:
-    return as_text(build_tokenizer(*read_vocab_and_merges(gpt2_dir, "gpt2")))
 
 
 def count(tokenizer: Tokenizer, documents: list[str], threads: int = 1) -> tuple[CorpusCounts, list[list[int]]]:
@@ -161,9 +156,9 @@ def test_documents_of_the_real_corpora(gpt2: Tokenizer, corpora_dir: Path, name:
     """Documents drawn from each corpus (5 MB of each; the library is slow), ids equal on every one."""
     separator = "\n" if name in LINES else "\n\n"
     documents = sampled(corpora_dir / f"{name}.txt.xz", separator, MEGABYTES_A_CORPUS)
-    check_against_the_library(gpt2, documents, threads=2)
+    check_against_the_library(as_text(gpt2), documents, threads=2)
 
 
 @pytest.mark.needs_gpt2
 def test_nasty_documents_with_gpt2s_vocabulary(gpt2: Tokenizer) -> None:
-    check_against_the_library(gpt2, [*NASTY, "".join(NASTY), *domain_documents(40)])
+    check_against_the_library(as_text(gpt2), [*NASTY, "".join(NASTY), *domain_documents(40)])

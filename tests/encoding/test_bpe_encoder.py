@@ -2,7 +2,6 @@
 
 import json
 import random
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +10,6 @@ from hypothesis import strategies as st
 from small_bpe import Merges, bpe_of, letters_of, merge_lists, naive_bpe, strings_over
 from tokenizers import Tokenizer
 
-from ivr.corpus.base_tokenizer import build_tokenizer, read_vocab_and_merges
 from ivr.encoding.batch import Batch
 from ivr.encoding.bpe import read_bpe
 from ivr.encoding.bpe_encoder import LONG, BpeEncoder
@@ -74,11 +72,6 @@ def test_empty_strings_and_an_empty_batch() -> None:
     tokenizer = bpe_of([("a", "b")])
     assert encode(tokenizer, [b"", b"ab", b""]) == [[], [tokenizer.token_to_id("ab")], []]
     assert encode(tokenizer, []) == []
-
-
-@pytest.fixture(scope="module")
-def gpt2(gpt2_dir: Path) -> Tokenizer:
-    return build_tokenizer(*read_vocab_and_merges(gpt2_dir, "gpt2"))
 
 
 @pytest.mark.needs_gpt2

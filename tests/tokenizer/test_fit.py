@@ -119,7 +119,7 @@ def test_a_constraint_moves_only_its_own_merge() -> None:
 @given(merge_lists("abc", most=15))
 def test_scores_survive_the_file(file: Path, merges: Merges) -> None:
     base = bpe_of(merges)
-    scores_V = np.random.default_rng(len(merges)).integers(-FILE_EXACT + 1, FILE_EXACT_IN_FILE, read_bpe(base).num_ids)
+    scores_V = np.random.default_rng(len(merges)).integers(-FILE_EXACT + 1, FILE_EXACT, read_bpe(base).num_ids)
     saved_and_reloaded(base, scores_V, file).save(str(file))  # once more through the library
     tokenizer, tokens, scores = read_unigram(file)
     special = tokenizer.token_to_id("<|endoftext|>")

@@ -1,0 +1,86 @@
+"""Runs of a self-merging unit are cut where BPE cuts them: against the tokenizers library, neighbours and lengths."""
+
+import json
+from itertools import product
+from pathlib import Path
+
+import pytest
+from small_bpe import bpe_of
+from tokenizers import Regex, Tokenizer
+from tokenizers.pre_tokenizers import Split
+
+from ivr.analysis.pretokens import PretokenSplitter
+from ivr.encoding.bpe import read_bpe
+from ivr.encoding.bpe_encoder import BpeEncoder
+from ivr.tokenizer.cutting import distill, pretokens_with_runs
+from ivr.tokenizer.run_rules import cutting_pattern, initial_contexts, self_merging_units, tabulate
+
+
+def pattern_for(tokenizer: Tokenizer) -> str:
+    bpe, splitter = read_bpe(tokenizer), PretokenSplitter(tokenizer)
+    tables = [tabulate(context, bpe.token_bytes(), BpeEncoder(bpe)) for context in initial_contexts(bpe, splitter)]
+    return cutting_pattern(tables, splitter)
+
+
+def pieces(pattern: str, text: str) -> list[str]:
+    return [piece for piece, _ in Split(Regex(pattern), "isolated").pre_tokenize_str(text)]
+
+
+# a tower, a token of three, neighbours that draw on both sides, a unit of two characters
+RUNNING = [("a", "a"), ("aa", "aa"), ("aa", "a"), ("b", "aa"), ("a", "c"), ("b", "c"), ("bc", "bc"), ("Ġ", "aa")]
+
+
+def test_units_are_the_shortest_and_know_their_longest_token() -> None:
+    assert self_merging_units(read_bpe(bpe_of(RUNNING))) == [("a", 4), ("bc", 2)]
+
+
+def test_text_without_runs_is_split_as_before() -> None:
+    tokenizer = bpe_of(RUNNING)
+    pattern, splitter = pattern_for(tokenizer), PretokenSplitter(tokenizer)
+    for text in ["it's aa bc  aabb!? 12 33\n\n x", "''s 's!'s 1's", "\n \n  a", "  ", "a b  c   d", "naïve ''ll"]:
+        assert pieces(pattern, text) == splitter(text)
+
+
+def test_every_run_beside_every_neighbour_is_as_bpe() -> None:
+    base = bpe_of(RUNNING)
+    texts = [
+        left + unit * length + right
+        for unit, length, left, right in product(
+            ["a", "bc"], range(1, 41), ["", " ", "b", "c", "cb", "x", " b"], ["", "b", "c", "cb", "cx", "x"]
+        )
+    ]
+    texts = [text for text in texts if len(PretokenSplitter(base)(text)) == 1]
+    result = distill(base, read_bpe(base), texts, 3.0).tokenizer
+    assert [result.encode(text).ids for text in texts] == [base.encode(text).ids for text in texts]
+
+
+def test_the_result_is_a_plain_tokenizer_json(tmp_path: Path) -> None:
+    base = bpe_of(RUNNING)
+    result = distill(base, read_bpe(base), ["aaa", "baaac"], 3.0).tokenizer
+    result.save(str(tmp_path / "tokenizer.json"))
+    spec = json.loads((tmp_path / "tokenizer.json").read_text(encoding="utf-8"))
+    assert spec["model"]["type"] == "Unigram"
+    assert "merges" not in spec["model"]
+    assert [step["type"] for step in spec["pre_tokenizer"]["pretokenizers"]] == ["Split", "ByteLevel"]
+
+
+def test_runs_are_found_by_three_equal_units() -> None:
+    base = bpe_of(RUNNING)
+    contexts = initial_contexts(read_bpe(base), PretokenSplitter(base))
+    assert pretokens_with_runs(["aab", "aaab", "bcbc", "xbcbcbc", "\n\n\n"], contexts) == ["aaab", "xbcbcbc", "\n\n\n"]
+
+
+@pytest.mark.slow
+@pytest.mark.needs_gpt2
+def test_gpt2_runs_of_punctuation_blanks_and_digits(gpt2: Tokenizer) -> None:
+    """Alone, after a blank, and beside other characters: what tables and rules look like in text."""
+    units = ["-", "=", ".", "*", "_", "#", "!", "0", "\n", " ", "c", "C", "ㅋ", "'", '"']
+    texts = [
+        left + unit * length + right
+        for unit, length, left, right in product(units, range(3, 41), ["", " ", "(", "a"], ["", ")", "b", "\n"])
+    ]
+    result = distill(gpt2, read_bpe(gpt2), texts, 3.0).tokenizer
+    found = result.encode_batch_fast(texts)
+    truth = gpt2.encode_batch_fast(texts)
+    wrong = [text for text, one, other in zip(texts, found, truth, strict=True) if one.ids != other.ids]
+    assert wrong == []
