@@ -40,6 +40,7 @@ ALIGN_ARGS =#               ... `ivr align`
 TRAIN_ARGS =#               ... `ivr train`
 EVALUATE_ARGS =#            ... `ivr evaluate`
 REPORT_ARGS =#              ... `ivr report`
+VERIFY_ARGS =#              ... `ivr verify`, e.g. '--adversarial 100000 --runs 16'
 PYTEST_ARGS =#              more options for pytest in `make test`
 LOCK_ARGS =#                more options for `uv lock` in `make lock`, e.g. --upgrade
 PYTHON =#                   the Python 3.11-3.14 to use (default: the first one that runs)
@@ -74,6 +75,7 @@ train_OPTIONS = $(strip $(call option,MAX_STEPS,--max-steps)$(call option,BLOCK_
 	$(call option,DEEPSPEED,--deepspeed)$(TRAIN_ARGS))
 evaluate_OPTIONS = $(strip $(EVALUATE_ARGS))
 report_OPTIONS = $(strip $(REPORT_ARGS))
+verify_OPTIONS = $(strip $(VERIFY_ARGS))
 
 # names, sizes and times of the files a person brings: adding, removing or changing one runs `init` again
 brought = $(or $(CORPUS),$(ARTIFACTS)/corpora/raw)
@@ -103,6 +105,8 @@ train: $(M)/train.json #             fine-tune the aligned model
 evaluate: $(M)/evaluate.json #       bits per byte of every model
 report: $(M)/report.json #           summary and HTML report
 	@cat '$(ARTIFACTS)/report/summary.txt'
+verify: $(M)/distill-tokenizer.json #  compare the distilled tokenizer with the original from scratch
+	@$(call run,verify)
 status: | $(SETUP) #                 which stages are done, missing or stale
 	@$(call run,status)
 
@@ -258,5 +262,5 @@ help: #                              this list
 	  /^[a-z][a-z-]*:.* # / { name = $$1; sub(/:$$/, "", name); sub(/^.* # */, ""); printf "  %-31s %s\n", name, $$0 }
 	' $(firstword $(MAKEFILE_LIST))
 
-.PHONY: pipeline test init analyze distill-tokenizer select remap align train evaluate report status setup wheelhouse \
+.PHONY: pipeline test init analyze distill-tokenizer select remap align train evaluate report verify status setup wheelhouse \
   lock lock-check check fmt clean help
