@@ -11,7 +11,9 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from ivr.artifacts import ArtifactPaths
 from ivr.cli import main
 
+SWAPS = 25
 WORDS = ["the", "of", "and", "cell", "protein", "binding", "in", "with", "gene", "expression", "neuron", "receptor"]
+GENERAL_WORDS = ["window", "garden", "yellow", "bread", "river", "music", "winter", "sister", "table", "street"]
 RARE = [
     *("zebrafish", "hippocampus", "phosphorylation", "immunofluorescence", "cytokine", "세포주", "mutagenesis"),
     *("adenovirus", "bronchial", "calcium", "dopamine", "erythrocyte", "fibroblast", "glucose", "histology", "insulin"),

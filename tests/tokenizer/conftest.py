@@ -4,13 +4,10 @@ import shutil
 from collections.abc import Callable, Iterator
 
 import pytest
-from tiny_run import NASTY, RARE, WORDS, TinyRun, domain_documents, learnt_merges
+from tiny_run import GENERAL_WORDS, NASTY, RARE, SWAPS, WORDS, TinyRun, domain_documents, learnt_merges
 
 from ivr.artifacts import ArtifactPaths
 from ivr.console import LOG
-
-SWAPS = 25
-GENERAL_WORDS = ["window", "garden", "yellow", "bread", "river", "music", "winter", "sister", "table", "street"]
 
 
 @pytest.fixture(autouse=True)

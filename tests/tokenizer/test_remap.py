@@ -7,10 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import SWAPS
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_run import NASTY, RARE, TinyRun, domain_documents
+from tiny_run import NASTY, RARE, SWAPS, TinyRun, domain_documents
 from tokenizers import Tokenizer
 
 from ivr.analysis.pretokens import PretokenSplitter

@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
-from conftest import GENERAL_WORDS, SWAPS
-from tiny_run import TinyRun
+from tiny_run import GENERAL_WORDS, SWAPS, TinyRun
 from tokenizers import Tokenizer
 
 from ivr.corpus.documents import read_documents
