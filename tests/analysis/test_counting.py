@@ -5,6 +5,7 @@ import lzma
 import random
 import tracemalloc
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,6 @@ from tokenizers.pre_tokenizers import ByteLevel
 from ivr.analysis.counting import CorpusCounts, chunks_of, count_documents
 from ivr.corpus.base_tokenizer import build_tokenizer
 from ivr.encoding.batch import Batch
-
-MEGABYTES_A_CORPUS = 5
 
 
 def as_text(tokenizer: Tokenizer) -> Tokenizer:
@@ -130,18 +129,24 @@ def test_memory_grows_with_distinct_pretokens_not_with_the_corpus(tokenizer: Tok
     assert often < 1.2 * once
 
 
-def sampled(file: Path, separator: str, megabytes: float) -> list[str]:
-    """Whole documents of a corpus, drawn with a fixed seed, up to this size."""
+def corpus(file: Path) -> list[str]:
+    """The documents of a corpus."""
+    separator = "\n" if file.name.split(".")[0] in LINES else "\n\n"
     with lzma.open(file, "rt", encoding="utf-8", newline="\n") as stream:
-        documents = [document for document in stream.read().split(separator) if document]
-    random.Random(0).shuffle(documents)
-    taken, size = [], 0.0
+        return [document for document in stream.read().split(separator) if document]
+
+
+def parts(documents: list[str], characters: int) -> Iterator[list[str]]:
+    """Documents in parts of about this size: the library's encodings are large."""
+    part: list[str] = []
+    size = 0
     for document in documents:
-        taken.append(document)
-        size += len(document.encode()) / 1e6
-        if size >= megabytes:
-            break
-    return taken
+        part.append(document)
+        size += len(document)
+        if size > characters:
+            yield part
+            part, size = [], 0
+    yield part
 
 
 LINES = {"korean_reviews", "chem_smiles"}
@@ -152,11 +157,26 @@ NAMES = ["biomedical", "chem_smiles", "english_books", "english_docs", "korean_r
 @pytest.mark.needs_corpora
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
-def test_documents_of_the_real_corpora(gpt2: Tokenizer, corpora_dir: Path, name: str) -> None:
-    """Documents drawn from each corpus (5 MB of each; the library is slow), ids equal on every one."""
-    separator = "\n" if name in LINES else "\n\n"
-    documents = sampled(corpora_dir / f"{name}.txt.xz", separator, MEGABYTES_A_CORPUS)
-    check_against_the_library(as_text(gpt2), documents, threads=2)
+def test_every_document_of_the_real_corpora_has_the_ids_of_the_library(
+    gpt2: Tokenizer, corpora_dir: Path, name: str
+) -> None:
+    tokenizer = as_text(gpt2)
+    for part in parts(corpus(corpora_dir / f"{name}.txt.xz"), 4_000_000):
+        lines = io.BytesIO()
+        count_documents(tokenizer, iter(part), 2, lines)
+        expected = "".join(" ".join(map(str, found.ids)) + "\n" for found in tokenizer.encode_batch(part))
+        assert lines.getvalue().decode("ascii") == expected
+
+
+@pytest.mark.needs_gpt2
+@pytest.mark.needs_corpora
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_counts_of_the_real_corpora(gpt2: Tokenizer, corpora_dir: Path, name: str) -> None:
+    """Counts too, on a megabyte of each."""
+    documents = corpus(corpora_dir / f"{name}.txt.xz")
+    random.Random(0).shuffle(documents)
+    check_against_the_library(as_text(gpt2), next(parts(documents, 1_000_000)), threads=2)
 
 
 @pytest.mark.needs_gpt2
