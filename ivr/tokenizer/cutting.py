@@ -24,7 +24,8 @@ from ivr.encoding.bpe_encoder import BpeEncoder
 from ivr.encoding.unigram_encoder import UnigramEncoder
 from ivr.errors import ConfigError
 from ivr.tokenizer.bonuses import Constraints, Fit, fit
-from ivr.tokenizer.run_rules import SHORTEST, Contexts, RunTable, cutting_pattern, initial_contexts, tabulate
+from ivr.tokenizer.run_pattern import cutting_pattern
+from ivr.tokenizer.run_rules import SHORTEST, Contexts, RunTable, initial_contexts, tabulate
 from ivr.tokenizer.unigram_file import unigram_tokenizer
 
 LEARNING_ROUNDS = 6

@@ -13,7 +13,8 @@ from ivr.analysis.pretokens import PretokenSplitter
 from ivr.encoding.bpe import read_bpe
 from ivr.encoding.bpe_encoder import BpeEncoder
 from ivr.tokenizer.cutting import distill, pretokens_with_runs
-from ivr.tokenizer.run_rules import cutting_pattern, initial_contexts, self_merging_units, tabulate
+from ivr.tokenizer.run_pattern import cutting_pattern
+from ivr.tokenizer.run_rules import initial_contexts, self_merging_units, tabulate
 
 
 def pattern_for(tokenizer: Tokenizer) -> str:
