@@ -14,8 +14,7 @@ import numpy as np
 from ivr.encoding.batch import Batch, Segmentations
 from ivr.encoding.unigram_encoder import UnigramEncoder
 from ivr.tokenizer.candidates import Candidates
-
-NEVER = -(2**49)  # the score of a token that is not in use: below every sum of the others
+from ivr.tokenizer.unigram_file import NEVER
 
 
 def entry_score(split_score: int, num_bytes: int) -> int:

@@ -11,7 +11,8 @@ from ivr.console import LOG, Progress
 from ivr.encoding.batch import Batch
 from ivr.encoding.unigram_encoder import UnigramEncoder
 from ivr.tokenizer.candidates import CandidateRules, find_candidates
-from ivr.tokenizer.greedy import NEVER, VocabularyState, choose_entries, choose_leavers
+from ivr.tokenizer.greedy import VocabularyState, choose_entries, choose_leavers
+from ivr.tokenizer.unigram_file import NEVER
 
 EXTRA_SHARE = 0.25  # entries chosen beyond the wanted number, so that those made idle by later ones can go again
 
