@@ -234,6 +234,21 @@ uv="$$(command -v uv || true)"
 	if [ -z "$${SSL_CERT_FILE:-}" ] && [ -n "$${PIP_CERT:-}" ]; then export SSL_CERT_FILE="$$PIP_CERT"; fi
 endef
 
+## A real Slurm on this machine, for tests (root on Debian; the state lies in TESTBED_DIR, default artifacts/.testbed)
+testbed-up: #                        install and start it: two nodes, two partitions, accounting
+	@slurm/testbed/testbed.sh up
+testbed-down: #                      end its processes, remove its state
+	@slurm/testbed/testbed.sh down
+test-cluster: | $(SETUP) #           the cluster tests on it, and down again
+	@if reason="$$(slurm/testbed/testbed.sh check)"; then
+	  trap 'slurm/testbed/testbed.sh down' EXIT
+	  slurm/testbed/testbed.sh up
+	  eval "$$(slurm/testbed/testbed.sh env)"
+	else
+	  echo "test-cluster: no testbed here: $$reason" >&2
+	fi
+	$(VENV)/bin/python -m pytest tests/cluster $(PYTEST_ARGS)
+
 ## For those who change the code
 check: lock-check | $(SETUP) #       ruff (lint and format), mypy, lock-check
 	@$(VENV)/bin/ruff check .
@@ -263,4 +278,4 @@ help: #                              this list
 	' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: pipeline test init analyze distill-tokenizer select remap align train evaluate report verify status setup wheelhouse \
-  lock lock-check check fmt clean help
+  lock lock-check check fmt clean help testbed-up testbed-down test-cluster

@@ -1,6 +1,7 @@
 """Fixtures for real data: the GPT-2 tokenizer files and the corpora, where this machine has them."""
 
 import os
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             for item in items:
                 if item.get_closest_marker(mark):
                     item.add_marker(pytest.mark.skip(reason=reason))
+    without_testbed = [item for item in items if item.get_closest_marker("needs_testbed")]
+    if without_testbed and not Path(os.environ.get("TESTBED_DIR", "none"), "configured").exists():
+        check = subprocess.run([ROOT / "slurm/testbed/testbed.sh", "check"], capture_output=True, text=True)
+        reason = "no testbed: " + (check.stdout.strip() or "not up; `make test-cluster` does all")
+        for item in without_testbed:
+            item.add_marker(pytest.mark.skip(reason=reason))
 
 
 @pytest.fixture(scope="session")
