@@ -1,0 +1,122 @@
+"""The pipeline's own stages on one corpus, as a user runs them; and which source files decide what they make."""
+
+import ast
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import save_file
+
+from ivr.artifacts import ArtifactPaths
+from ivr.corpus.base_tokenizer import write_tokenizer_config
+
+ROOT = Path(__file__).resolve().parents[3]
+STAGES = {
+    "init": "ivr.corpus.init",
+    "analyze": "ivr.analysis.analyze",
+    "distill-tokenizer": "ivr.tokenizer.distill",
+}
+
+
+class Run:
+    """One artifacts directory."""
+
+    def __init__(self, root: Path, gpt2_dir: Path, corpus: Path, general: Path | None) -> None:
+        """`corpus`, `general`: raw files."""
+        self.root, self.gpt2_dir, self.corpus, self.general = root, gpt2_dir, corpus, general
+        self.paths = ArtifactPaths(root / "artifacts")
+
+    def prepare(self, last_stage: str) -> None:
+        """Run the stages up to this one, those whose code changed since with --force."""
+        for stage, module in STAGES.items():
+            stamp = self.root / f"{stage}.code"
+            code = hashlib.sha256(b"".join(file.read_bytes() for file in sources_of([module]))).hexdigest()
+            if not stamp.is_file() or stamp.read_text() != code:
+                options = self._init_options() if stage == "init" else []
+                self._ivr(stage, "--force", *options)
+                stamp.write_text(code)
+            if stage == last_stage:
+                return
+
+    def _init_options(self) -> list[str]:
+        model = self.root / "model"
+        if not (model / "model.safetensors").is_file():
+            _write_model(model, self.gpt2_dir)
+        options = ["--model-name", str(model), "--raw-corpora-dir", str(_folder_with(self.root / "raw", self.corpus))]
+        if self.general:
+            options += ["--general-corpora-dir", str(_folder_with(self.root / "general", self.general))]
+        return options
+
+    def select_and_remap(self, swaps: int) -> Path:
+        """The remapped tokenizer.json."""
+        self._ivr("select", "--force", "--swaps", str(swaps))
+        self._ivr("remap", "--force")
+        return self.paths.remapped_tokenizer / "tokenizer.json"
+
+    def words(self) -> tuple[list[bytes], np.ndarray]:
+        """Distinct pretokens of the text to learn from, and how often each occurs."""
+        from ivr.analysis.tables import read_pretoken_frequency
+
+        table = read_pretoken_frequency(self.paths.pretoken_frequency)
+        return [pretoken.encode() for pretoken in table.pretokens], table.counts_P
+
+    def documents(self) -> Iterator[str]:
+        """The documents to learn from."""
+        from ivr.corpus.documents import read_documents
+
+        return read_documents(self.paths.cleaned_corpora)
+
+    def heldout_pretokens(self) -> int:
+        """Pretokens of the held-out text: the fewest tokens there can be if none crosses a pretoken's border."""
+        from tokenizers import Tokenizer
+
+        from ivr.analysis.analyze import count_corpus
+
+        tokenizer = Tokenizer.from_file(str(self.paths.original_tokenizer / "tokenizer.json"))
+        return int(count_corpus(tokenizer, self.paths.heldout_corpora, 2, "held-out pretokens").counts_P.sum())
+
+    def _ivr(self, *arguments: str) -> None:
+        command = [sys.executable, "-m", "ivr", *arguments, "--artifacts-dir", str(self.paths.root), "--quiet"]
+        subprocess.run(command, cwd=ROOT, check=True, stdout=sys.stderr)
+
+
+def _folder_with(folder: Path, file: Path) -> Path:
+    """A folder that holds this one file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(file, folder / file.name)
+    return folder
+
+
+def _write_model(folder: Path, gpt2_dir: Path) -> None:
+    """A model directory around GPT-2's tokenizer: no stage up to `remap` looks at its weights."""
+    folder.mkdir(parents=True, exist_ok=True)
+    size = 50_257
+    config = {"model_type": "gpt2", "vocab_size": size, "n_positions": 32, "n_embd": 4, "n_layer": 1, "n_head": 1}
+    (folder / "config.json").write_text(json.dumps(config))
+    for name in ("vocab.json", "merges.txt"):
+        shutil.copyfile(gpt2_dir / name, folder / name)
+    write_tokenizer_config(folder, None)
+    save_file({"wte.weight": np.zeros((size, 4), np.float32)}, str(folder / "model.safetensors"))
+
+
+def sources_of(modules: Iterable[str]) -> list[Path]:
+    """The files of these modules and of all of ivr that they import, at the top or inside functions; sorted."""
+    found: dict[str, Path] = {}
+    waiting = list(modules)
+    while waiting:
+        name = waiting.pop()
+        path = ROOT / (name.replace(".", "/") + ".py")
+        if name in found or not name.startswith("ivr.") or not path.is_file():
+            continue
+        found[name] = path
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                waiting += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+            elif isinstance(node, ast.Import):
+                waiting += [alias.name for alias in node.names]
+    return [found[name] for name in sorted(found)]
