@@ -275,6 +275,8 @@ def remove_leftovers(root: Path) -> None:
         for name in [*folders, *names]:
             if leftover := LEFTOVER.fullmatch(name):
                 path = Path(folder, name)
+                if leftover["target"].endswith(".jobs.json"):
+                    continue  # `ivr submit` and `ivr status` write these beside a running stage
                 whole = path.with_name(leftover["target"])
                 if leftover["old"] and not whole.exists():
                     path.rename(whole)  # killed between two renames: the old artifact is the whole one

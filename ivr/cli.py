@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import ivr
 from ivr.console import LOG, set_up_logging
@@ -29,7 +30,8 @@ STAGES: dict[str, tuple[str, str]] = {
     "train": ("ivr.training.train", "fine-tune the aligned model"),
     "evaluate": ("ivr.training.evaluate", "bits per byte, tokens per byte and agreement of every model"),
     "report": ("ivr.report.report", "summary of a run, and its HTML report"),
-    "status": ("ivr.report.status", "which stages are done, current or missing"),
+    "status": ("ivr.cluster.status", "which stages are done, current or missing, and their jobs"),
+    "submit": ("ivr.cluster.submit", "run a stage as a Slurm job"),
 }
 
 DESCRIPTION = "Move GPT-2's tokenizer from BPE to Unigram without changing an id, then make its rare ids say more."
@@ -50,17 +52,14 @@ exit codes: 0 done, 1 verify found a difference, 2 usage, 3 stale or missing inp
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one stage; returns the exit code."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    named = next((word for word in arguments if not word.startswith("-")), "")
-    parser, module = build_parser(named if named in STAGES else "")
-    options = parser.parse_args(arguments)
+    module, options = parse(arguments)
     if module is None:
-        parser.print_help()
+        build_parser()[0].print_help()
         return 0 if not arguments else 2
+    named = options.stage
     set_up_logging(options.verbosity)
-    names = {item.name for item in fields(module.Config)}
-    config = module.Config(**{key: value for key, value in vars(options).items() if key in names})
     try:
-        module.run(config)
+        module.run(_make_config(module, options))
     except IvrError as error:
         LOG.error("ivr %s: %s", named, error)
         return error.exit_code
@@ -75,6 +74,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
         LOG.error("ivr %s: %s (-v shows where)", named, error)
         return 4
     return 0
+
+
+def parse(arguments: Sequence[str]) -> tuple[ModuleType | None, argparse.Namespace]:
+    """The stage's module and its options; wrong usage ends the process with 2.
+
+    What `submit` does not know belongs to the stage it sends, and is checked here, before it travels.
+    """
+    named = next((word for word in arguments if not word.startswith("-")), "")
+    parser, module = build_parser(named if named in STAGES else "")
+    options, unknown = parser.parse_known_args(arguments)
+    if named == "submit" and options.sent:
+        sent, sent_options = parse([options.sent, *unknown])
+        assert sent is not None
+        options.arguments, options.sent_config = tuple(unknown), _make_config(sent, sent_options)
+    elif unknown:
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+    return module, options
+
+
+def _make_config(module: ModuleType, options: argparse.Namespace) -> Any:
+    names = {item.name for item in fields(module.Config)}
+    return module.Config(**{key: value for key, value in vars(options).items() if key in names})
 
 
 def build_parser(stage: str = "") -> tuple[argparse.ArgumentParser, ModuleType | None]:

@@ -217,7 +217,8 @@ def artifacts_lock(path: Path, name: str) -> Iterator[None]:
         stream.seek(0)
         stream.truncate()
         since = time.strftime("%Y-%m-%d %H:%M:%S")
-        stream.write(f"`ivr {name}`, process {os.getpid()} on {socket.gethostname()}, since {since}")
+        job = f", Slurm job {os.environ['SLURM_JOB_ID']}" if "SLURM_JOB_ID" in os.environ else ""
+        stream.write(f"`ivr {name}`, process {os.getpid()} on {socket.gethostname()}{job}, since {since}")
         stream.flush()
         yield
 

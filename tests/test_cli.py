@@ -18,7 +18,7 @@ from types import SimpleNamespace
 import pytest
 
 from ivr import errors
-from ivr.cli import STAGES, build_parser, main
+from ivr.cli import STAGES, build_parser, main, parse
 from ivr.console import LOG
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -132,11 +132,11 @@ def test_the_examples_parse(stage: str) -> None:
     skip_without_module(stage)
     import shlex
 
-    parser, module = build_parser(stage)
+    _, module = build_parser(stage)
     assert module is not None
     examples = [line.strip() for line in module.EPILOG.splitlines() if line.strip().startswith(f"ivr {stage}")]
     for example in examples:
-        parser.parse_args(shlex.split(example, comments=True)[1:])
+        parse(shlex.split(example, comments=True)[1:])
 
 
 @dataclass(frozen=True)

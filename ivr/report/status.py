@@ -1,34 +1,13 @@
-"""Stage `status`: which stages are done, missing or stale, from the manifests and file sizes alone; hashes nothing."""
+"""Which stages are done, missing or stale, from the manifests and file sizes alone; hashes nothing."""
 
-import argparse
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from ivr.artifacts import ArtifactPaths
 from ivr.manifest import PIPELINE, Manifest
 
-DESCRIPTION = """\
-Show which stages are done, missing or stale, when they ran, how long, and how large their outputs are.
-
-A stage is stale when an input is no longer what an earlier stage wrote last, when an output is gone, or when a
-stage it rests on is stale itself. Sizes are compared, contents are not: `ivr <stage>` checks those.
-"""
-EPILOG = """\
-examples:
-  ivr status
-  ivr status --json --artifacts-dir runs/korean
-"""
-
 UNITS = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
-
-
-@dataclass(frozen=True)
-class Config:
-    artifacts_dir: Path = Path("artifacts")
-    force: bool = False
-    json: bool = False
 
 
 @dataclass(frozen=True)
@@ -42,20 +21,6 @@ class StageStatus:
     wall_seconds: float = 0.0
     peak_memory_bytes: int = 0
     output_bytes: int = 0
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    output = parser.add_argument_group("output")
-    output.add_argument(
-        "--json", action="store_true", help="print a JSON list, one object a stage (default: print a table)"
-    )
-
-
-def run(config: Config) -> None:
-    """Print the table on standard output. Takes no lock and writes nothing: it may run beside a stage."""
-    paths = ArtifactPaths(config.artifacts_dir)
-    rows = stage_statuses(config.artifacts_dir, read_manifests(paths))
-    print(json.dumps([asdict(row) for row in rows], indent=2) if config.json else status_table(rows))
 
 
 def read_manifests(paths: ArtifactPaths) -> dict[str, Manifest]:
@@ -136,20 +101,25 @@ def _size(path: Path) -> int | None:
         return None
 
 
-def status_table(rows: Sequence[StageStatus]) -> str:
-    """The rows as aligned text."""
-    cells = [("stage", "state", "started (UTC)", "time", "memory", "output")]
+def status_table(
+    rows: Sequence[StageStatus], more: Sequence[str] = (), cells_of: Mapping[str, Sequence[str]] | None = None
+) -> str:
+    """The rows as aligned text; `more` columns are headed so, their cells given by stage."""
+    lines = [["stage", "state", "started (UTC)", "time", "memory", "output", *more]]
     for row in rows:
         when = row.started_at.replace("T", " ").removesuffix("Z")
         figures = (duration(row.wall_seconds), size(row.peak_memory_bytes), size(row.output_bytes))
-        cells.append((row.stage, row.state, when, *(figures if when else ("", "", ""))))
-    widths = [max(len(line[column]) for line in cells) for column in range(6)]
-    lines = []
-    for line, reason in zip(cells, ["", *(row.reason for row in rows)], strict=True):
-        left = [text.ljust(width) for text, width in zip(line[:3], widths[:3], strict=True)]
-        right = [text.rjust(width) for text, width in zip(line[3:], widths[3:], strict=True)]
-        lines.append("  ".join([*left, *right, reason]).rstrip())
-    return "\n".join(lines)
+        others = (cells_of or {}).get(row.stage) or [""] * len(more)
+        lines.append([row.stage, row.state, when, *(figures if when else ("", "", "")), *others])
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    text = []
+    for line, reason in zip(lines, ["", *(row.reason for row in rows)], strict=True):
+        padded = [
+            cell.rjust(width) if column in (3, 4, 5) else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ]
+        text.append("  ".join([*padded, reason]).rstrip())
+    return "\n".join(text)
 
 
 def duration(seconds: float) -> str:

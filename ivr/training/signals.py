@@ -5,6 +5,24 @@ from types import FrameType, TracebackType
 from typing import Any
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
+_heard: list[int] = []  # of this process, in order; only where someone listens from the start
+_listening = False
+
+
+def listen_early() -> None:
+    """From now on SIGTERM and SIGUSR2 are noted instead of ending the process; the first StopRequest hears them.
+
+    For a job of a batch system: the warning may come while the model is still being loaded.
+    """
+    global _listening
+    _listening = True
+    for number in (signal.SIGTERM, signal.SIGUSR2):
+        signal.signal(number, lambda number, frame: _heard.append(number))
+
+
+def heard() -> bool:
+    """Whether any stop signal came since `listen_early`."""
+    return bool(_heard)
 
 
 class StopRequest:
@@ -17,6 +35,8 @@ class StopRequest:
     def __enter__(self) -> "StopRequest":
         for number in STOP_SIGNALS:
             self._before[number] = signal.signal(number, self._note)
+        if _heard:
+            self.signal = self.signal or _heard[0]
         return self
 
     def __exit__(
@@ -28,4 +48,6 @@ class StopRequest:
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self.signal and number == signal.SIGINT:
             raise KeyboardInterrupt
+        if _listening:
+            _heard.append(number)
         self.signal = self.signal or number

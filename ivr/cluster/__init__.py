@@ -1,0 +1,1 @@
+"""Sending stages to a Slurm cluster: profile, submission, the job itself, its states."""

@@ -1,0 +1,152 @@
+"""From a profile and a piece of work to submitit's AutoExecutor, and to the script that sbatch gets.
+
+The command runs under srun, one task a process. After it, on the host and outside any image, the script looks whether
+the job left a note that it wants another turn (ivr.cluster.job writes it once all ranks have saved), asks Slurm for
+it, or writes the exit code beside the log.
+"""
+
+import contextlib
+import shlex
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ivr.cluster.profile import Profile
+from ivr.errors import ConfigError
+
+# after `rc=$?`; {folder} and {turns} are filled in
+TEARDOWN = """\
+rc=$?
+id=${{SLURM_ARRAY_JOB_ID:+${{SLURM_ARRAY_JOB_ID}}_}}${{SLURM_ARRAY_TASK_ID:-$SLURM_JOB_ID}}
+cd {folder} || exit "$rc"
+if [ -e "$id.again" ]; then
+  rm -f "$id.again"
+  if [ "${{SLURM_RESTART_COUNT:-0}}" -ge {turns} ]; then
+    echo "ivr: job $id has been requeued {turns} times (max_requeues of the profile); no more" >&2
+  elif scontrol requeue "$SLURM_JOB_ID"; then
+    echo "ivr: job $id is queued again" >&2
+    exit 0
+  else
+    echo "ivr: Slurm does not requeue job $id; submit the stage again, it goes on from what was saved" >&2
+  fi
+fi
+echo "$rc" > "$id.exit"
+exit "$rc\""""
+
+
+@dataclass(frozen=True)
+class Work:
+    """One job, or with several command lines an array of them. A command line is a stage and its arguments."""
+
+    stage: str
+    command_lines: tuple[tuple[str, ...], ...]
+    nodes: int = 1
+    processes_per_node: int = 1
+    gpus_per_node: int = 0
+
+    @property
+    def is_array(self) -> bool:
+        return len(self.command_lines) > 1
+
+
+def plan_work(profile: Profile, stage: str, command_lines: tuple[tuple[str, ...], ...]) -> Work:
+    """What a stage needs of the site: training takes all of it, `evaluate` one GPU, the others are one process."""
+    if stage == "train":
+        return Work(stage, command_lines, profile.nodes, profile.processes, profile.gpus_per_node)
+    gpus = min(profile.gpus_per_node, 1) if stage == "evaluate" else 0
+    return Work(stage, command_lines, gpus_per_node=gpus)
+
+
+def make_executor(
+    profile: Profile, work: Work, folder: Path, artifacts: Path, after: tuple[str, ...] = (), dry_run: bool = False
+) -> Any:
+    """An AutoExecutor that runs `work` with logs in `folder`, once the jobs `after` have succeeded."""
+    from submitit import AutoExecutor
+
+    words, srun_words = runtime_words(profile, work, (artifacts.absolute(), Path.cwd()))
+    with _without_srun() if dry_run else contextlib.nullcontext():
+        if not dry_run and shutil.which("sbatch") is None:
+            raise ConfigError("there is no sbatch here: submit from a machine of the cluster, or look with --dry-run")
+        executor = AutoExecutor(folder, cluster="slurm", slurm_python=words, slurm_max_num_timeout=profile.max_requeues)
+    optional = {"slurm_partition": profile.partition, "slurm_account": profile.account, "slurm_qos": profile.qos}
+    executor.update_parameters(
+        name=f"ivr-{work.stage}",
+        timeout_min=profile.minutes,
+        nodes=work.nodes,
+        tasks_per_node=work.processes_per_node,
+        cpus_per_task=profile.cpus_per_process,
+        gpus_per_node=work.gpus_per_node or None,
+        stderr_to_stdout=True,
+        slurm_mem=profile.memory or None,
+        slurm_signal_delay_s=profile.warning_seconds,
+        slurm_comment=folder.name,  # a wiped cluster gives the same job ids again: this tells ours from others
+        slurm_dependency="afterok:" + ":".join(after) if after else None,
+        slurm_setup=setup_lines(profile),
+        slurm_teardown=TEARDOWN.format(folder=shlex.quote(str(folder)), turns=profile.max_requeues).splitlines(),
+        # a rank that dies takes the others along, which would wait for it for hours
+        slurm_srun_args=["--kill-on-bad-exit=1", *srun_words],
+        slurm_additional_parameters={"requeue": True, "kill-on-invalid-dep": "yes", **_options(profile.sbatch)},
+        **{key: value for key, value in optional.items() if value},
+    )
+    return executor
+
+
+def script_of(executor: Any, work: Work) -> str:
+    """The text sbatch would get."""
+    slurm = executor._executor
+    if work.is_array:
+        slurm.parameters["map_count"] = len(work.command_lines)
+    return str(slurm._make_submission_file_text(slurm._submitit_command_str, "dry-run"))
+
+
+def runtime_words(profile: Profile, work: Work, needed: tuple[Path, ...]) -> tuple[str, list[str]]:
+    """(what stands for `python` in the command, more words for srun); `needed` directories are mounted, too.
+
+    `-P`: the current directory may be a checkout, and its code must not shadow the installed one.
+    """
+    if profile.runtime == "none":
+        return f"{shlex.quote(profile.python or sys.executable)} -P", []
+    python = [profile.python or "python", "-P"]
+    ours = [str(path) for path in dict.fromkeys(needed) if str(path) not in profile.mounts]
+    workdir = str(needed[-1])
+    if profile.runtime == "apptainer":
+        words = ["apptainer", "exec", *(["--nv"] if work.gpus_per_node else [])]
+        for mount in (*profile.mounts, *ours):
+            words += ["--bind", mount]
+        return shlex.join([*words, "--pwd", workdir, profile.image, *python]), []
+    mounts = [mount if ":" in mount else f"{mount}:{mount}" for mount in (*profile.mounts, *ours)]
+    return shlex.join(python), [
+        f"--container-image={profile.image}",
+        f"--container-mounts={','.join(mounts)}",
+        f"--container-workdir={workdir}",
+    ]
+
+
+def setup_lines(profile: Profile) -> list[str]:
+    """What the script does before srun."""
+    lines = list(profile.setup)
+    lines += [f"export {name}={shlex.quote(text)}" for name, text in sorted(profile.environment.items())]
+    # from Slurm 22.05 on srun does not take this over from sbatch
+    return [*lines, f"export SRUN_CPUS_PER_TASK={profile.cpus_per_process}"]
+
+
+def _options(words: tuple[str, ...]) -> dict[str, Any]:
+    """['--constraint=a100', '--exclusive'] as submitit takes them."""
+    pairs = (word.removeprefix("--").partition("=") for word in words)
+    return {name: text if equals else True for name, equals, text in pairs}
+
+
+@contextlib.contextmanager
+def _without_srun() -> Iterator[None]:
+    """submitit refuses to be made on a machine without srun, even when it is only to print a script."""
+    from submitit.slurm.slurm import SlurmExecutor
+
+    real = SlurmExecutor.affinity
+    SlurmExecutor.affinity = classmethod(lambda cls: 2)
+    try:
+        yield
+    finally:
+        SlurmExecutor.affinity = real

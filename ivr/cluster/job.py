@@ -1,0 +1,73 @@
+"""What runs inside a job: one stage, given as its command line. submitit calls `run_stage` on every task.
+
+submitit's own answer to signals checkpoints on rank 0 alone and calls `scontrol`, which an image does not have. So
+its handlers are replaced on all ranks: training hears the signal, saves together at the end of the step and exits
+with 75; the other stages keep nothing midway and leave the signal to Slurm.
+"""
+
+import os
+import runpy
+import signal
+import sys
+from pathlib import Path
+
+from ivr.errors import TryAgainError
+from ivr.training import signals
+
+RESUMABLE = frozenset({"train"})
+
+
+def run_stage(arguments: list[str]) -> int:
+    """Run `ivr ARGUMENTS` in this process; 0 is returned, any other exit code ends the process."""
+    from submitit import JobEnvironment
+
+    job = JobEnvironment()
+    folder = Path(os.environ["SUBMITIT_FOLDER"])
+    for leftover in folder.glob(f"{job.job_id}_{job.global_rank}_*.save_tmp"):
+        leftover.unlink(missing_ok=True)  # of a turn that was killed while it wrote its result
+    if job.num_tasks > 1:
+        _tell_torch()
+    _replace_handlers(resumable=arguments[0] in RESUMABLE)
+    code = _call(arguments)
+    if code == TryAgainError.exit_code:
+        if job.global_rank > 0:
+            return 0  # rank 0 speaks for all; a bad exit here would have srun kill it before it has spoken
+        restarted = int(os.environ.get("SLURM_RESTART_COUNT", "0")) > 0  # then the lock's holder may be our dead self
+        if signals.heard() or restarted:
+            (folder / f"{job.job_id}.again").touch()
+    if code != 0:
+        sys.exit(code)
+    return 0
+
+
+def _call(arguments: list[str]) -> int:
+    """`python -m ivr ARGUMENTS`, in this process; returns the exit code."""
+    sys.argv = ["ivr", *arguments]
+    try:
+        runpy.run_module("ivr", run_name="__main__")
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    return 0
+
+
+def _replace_handlers(resumable: bool) -> None:
+    signal.signal(signal.SIGCONT, signal.SIG_DFL)  # Slurm sends it before TERM; submitit would log it
+    if resumable:
+        signals.listen_early()
+        return
+    # a stage that keeps nothing midway: killed at the time limit, requeued by Slurm itself when preempted
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _tell_torch() -> None:
+    """RANK, WORLD_SIZE, MASTER_ADDR and the like, from Slurm's. A MASTER_ADDR of the profile is kept."""
+    from submitit.helpers import TorchDistributedEnvironment
+
+    told = os.environ.get("MASTER_ADDR")
+    # each task sees all GPUs of its node and takes the one of its local rank: DeepSpeed counts on it
+    TorchDistributedEnvironment().export(set_cuda_visible_devices=False, overwrite=True)
+    if told:
+        os.environ["MASTER_ADDR"] = told
+    elif os.environ.get("SLURM_JOB_NUM_NODES") == "1":
+        os.environ["MASTER_ADDR"] = "127.0.0.1"

@@ -1,0 +1,236 @@
+"""Stage `submit`: send another stage to Slurm, wait for it or not."""
+
+import argparse
+import secrets
+import shlex
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ivr.artifacts import ArtifactPaths
+from ivr.cluster.profile import Profile, read_profile
+from ivr.cluster.records import Job, add_jobs, latest_submission, read_jobs, unfinished, update_jobs
+from ivr.console import LOG
+from ivr.errors import ClusterError, ConfigError, TryAgainError
+from ivr.manifest import PIPELINE
+
+DESCRIPTION = """\
+Run a stage as a Slurm job, with that stage's own options, and wait for it; Ctrl-C ends the waiting, not the job.
+A stage waits in Slurm (afterok) for the unfinished jobs of the stages before it: a whole pipeline can be queued."""
+EPILOG = """\
+examples:
+  ivr submit train --max-steps 2000 --profile slurm/profiles/gpu-node.toml
+  ivr submit analyze --shards 16 --profile slurm/profiles/cpu-node.toml --detach
+  ivr submit train --profile slurm/profiles/two-nodes.toml --dry-run
+  ivr submit --attach 1234
+"""
+SENDABLE = (*PIPELINE, "verify")
+
+
+@dataclass(frozen=True)
+class Config:
+    artifacts_dir: Path = Path("artifacts")
+    force: bool = False
+    sent: str | None = None
+    arguments: tuple[str, ...] = ()
+    sent_config: Any = None
+    profile: Path | None = None
+    dry_run: bool = False
+    detach: bool = False
+    after: tuple[str, ...] = ()
+    attach: str | None = None
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The stage's options; those of the stage that is sent come after its name and are checked by itself."""
+    parser.usage = "ivr submit STAGE [options of STAGE] --profile FILE [options]"
+    parser.add_argument(
+        "sent",
+        nargs="?",
+        choices=SENDABLE,
+        metavar="STAGE",
+        help=f"what to run: {', '.join(SENDABLE)}; its own options may follow (default: none, with --attach)",
+    )
+    where = parser.add_argument_group("where")
+    where.add_argument(
+        "--profile",
+        type=Path,
+        metavar="FILE",
+        help="facts of the site: partition, GPUs, image; see slurm/profiles/ (default: none, it must be given)",
+    )
+    how = parser.add_argument_group("how")
+    how.add_argument("--dry-run", action="store_true", help="print what sbatch would get, and submit nothing")
+    how.add_argument("--detach", action="store_true", help="do not wait for the job")
+    how.add_argument(
+        "--after",
+        nargs="+",
+        default=(),
+        metavar="JOB",
+        help="wait in Slurm for these jobs, too (default: the unfinished jobs of earlier stages)",
+    )
+    how.add_argument("--attach", metavar="JOB", help="wait for a job submitted earlier (default: none)")
+
+
+def run(config: Config) -> None:
+    """Submit, then wait; raises ClusterError when the job fails."""
+    paths = ArtifactPaths(config.artifacts_dir.absolute())
+    if config.attach:
+        return _attach(config.attach, paths)
+    if config.sent is None or config.profile is None:
+        raise ConfigError("name a stage and a profile: `ivr submit train --profile slurm/profiles/cpu-node.toml`")
+    profile = read_profile(config.profile)
+    parts = command_lines(config, paths)
+    if config.dry_run:
+        after: tuple[str, ...] = config.after
+        for index, lines in enumerate(parts):
+            if index:
+                after = ("<the job above>",)
+            _print_script(profile, config.sent, lines, paths, after)
+        return None
+    _check_image(profile)
+    _refuse_a_second(config.sent, paths)
+    _check_reachable(paths)
+    after = tuple(dict.fromkeys((*config.after, *_jobs_before(config.sent, paths))))
+    jobs: list[Job] = []
+    for lines in parts:
+        jobs = _submit(profile, config.sent, lines, paths, after)
+        after = (jobs[0].array_id,)
+    if config.detach:
+        from ivr.cluster.watch import how_to_come_back
+
+        LOG.info("submit: not waiting; %s", how_to_come_back(jobs, paths))
+        print(jobs[0].array_id)
+        return None
+    return _wait(jobs, paths)
+
+
+def command_lines(config: Config, paths: ArtifactPaths) -> list[tuple[tuple[str, ...], ...]]:
+    """The submissions that make up a stage, each a job (one command line) or an array (several).
+
+    `analyze --shards N` is an array of N parts, then the stage itself, which joins them.
+    """
+    assert config.sent is not None
+    whole = (config.sent, *config.arguments, "--artifacts-dir", str(paths.root))
+    whole += ("--force",) if config.force else ()
+    shards = getattr(config.sent_config, "shards", 0)
+    if config.sent != "analyze" or shards < 2 or getattr(config.sent_config, "part", None) is not None:
+        return [(whole,)]
+    return [tuple((*whole, "--part", str(part)) for part in range(shards)), (whole,)]
+
+
+def _print_script(
+    profile: Profile, stage: str, lines: tuple[tuple[str, ...], ...], paths: ArtifactPaths, after: tuple[str, ...]
+) -> None:
+    from ivr.cluster.executor import make_executor, plan_work, script_of
+
+    work = plan_work(profile, stage, lines)
+    folder = paths.root / "jobs" / f"{stage}-DATE"
+    print(script_of(make_executor(profile, work, folder, paths.root, after, dry_run=True), work))
+    for line in lines:
+        print(f"# a task runs: ivr {shlex.join(line)}")
+    print()
+
+
+def _submit(
+    profile: Profile, stage: str, lines: tuple[tuple[str, ...], ...], paths: ArtifactPaths, after: tuple[str, ...]
+) -> list[Job]:
+    """One sbatch; the rows are recorded."""
+    from submitit.core.utils import FailedJobError, FailedSubmissionError
+
+    from ivr.cluster.executor import make_executor, plan_work
+    from ivr.cluster.job import run_stage
+
+    work = plan_work(profile, stage, lines)
+    # a folder of its own: a wiped cluster counts from 1 again, and submitit would find old results by their numbers
+    folder = paths.root / "jobs" / f"{stage}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(3)}"
+    folder.mkdir(parents=True)
+    executor = make_executor(profile, work, folder, paths.root, after)
+    try:
+        sent = executor.map_array(run_stage, [list(line) for line in lines])
+    except (FailedJobError, FailedSubmissionError) as error:
+        lines_said = [line for line in str(error).splitlines() if line.strip()]
+        for leftover in folder.iterdir():
+            leftover.unlink()
+        folder.rmdir()
+        raise ClusterError(f"sbatch refused (profile {profile.name!r}): {'; '.join(lines_said)}") from None
+    for link in folder.glob(".submission_file_*"):
+        link.unlink()
+    jobs = [
+        Job(
+            job_id=job.job_id,
+            stage=stage,
+            command=shlex.join(["ivr", *line]),
+            profile=profile.name,
+            folder=str(folder.relative_to(paths.root)),
+            log=str(folder.relative_to(paths.root) / f"{job.job_id}_0_log.out"),
+            submitted_at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            after=after,
+        )
+        for job, line in zip(sent, lines, strict=True)
+    ]
+    add_jobs(paths, jobs)
+    what = f"array {jobs[0].array_id} of {len(jobs)}" if work.is_array else f"job {jobs[0].job_id}"
+    waits = f", after {', '.join(after)}" if after else ""
+    LOG.info("submit: `ivr %s` is %s%s; logs in %s", stage, what, waits, folder)
+    return jobs
+
+
+def _wait(jobs: Sequence[Job], paths: ArtifactPaths) -> None:
+    """Also for the jobs of this stage that these wait for: an array whose part fails says more than what it stops."""
+    from ivr.cluster.watch import wait_for
+
+    before = [job for job in read_jobs(paths, jobs[0].stage) if job.array_id in jobs[0].after]
+    if before:
+        wait_for(before, paths)
+    wait_for(jobs, paths)
+
+
+def _attach(job_id: str, paths: ArtifactPaths) -> None:
+    known = [job for stage in SENDABLE for job in read_jobs(paths, stage)]
+    jobs = latest_submission([job for job in known if job.array_id == job_id.partition("_")[0]])
+    if not jobs:
+        ids = ", ".join(dict.fromkeys(job.array_id for job in known)) or "none"
+        raise ConfigError(f"--attach {job_id}: no such job was submitted for {paths.root}; known: {ids}")
+    _wait(jobs, paths)
+
+
+def _refuse_a_second(stage: str, paths: ArtifactPaths) -> None:
+    """One submission of a stage at a time."""
+    from ivr.cluster.states import look_up
+    from ivr.cluster.watch import summary
+
+    open_jobs = look_up(unfinished(paths, [stage]), paths.root)
+    update_jobs(paths, open_jobs)
+    still = [job for job in open_jobs if not job.ended]
+    if still:
+        raise TryAgainError(
+            f"`ivr {stage}` was submitted for {paths.root} already: {summary(still)}. Attach: `ivr submit --attach "
+            f"{still[0].array_id} --artifacts-dir {paths.root}`; cancel: `scancel {still[0].array_id}`"
+        )
+
+
+def _jobs_before(stage: str, paths: ArtifactPaths) -> list[str]:
+    """Ids of the unfinished jobs of earlier stages."""
+    from ivr.cluster.states import look_up
+
+    order = PIPELINE.index(stage) if stage in PIPELINE else PIPELINE.index("distill-tokenizer") + 1
+    jobs = look_up(unfinished(paths, PIPELINE[:order]), paths.root)
+    update_jobs(paths, jobs)
+    return [job.array_id for job in jobs if not job.ended]
+
+
+def _check_image(profile: Profile) -> None:
+    if profile.image.startswith("/") and not Path(profile.image).exists():
+        raise ConfigError(
+            f"profile {profile.name!r}: there is no image {profile.image}; `make sif` or `make sqsh` makes one "
+            "(it must lie where all nodes see it)"
+        )
+
+
+def _check_reachable(paths: ArtifactPaths) -> None:
+    try:
+        (paths.root / "jobs").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"--artifacts-dir {paths.root} cannot be written: {error}") from None

@@ -1,0 +1,130 @@
+"""Waiting for jobs: their log as it grows, their states, and what to say of one that failed."""
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from ivr.artifacts import ArtifactPaths
+from ivr.cluster.records import Job, update_jobs
+from ivr.cluster.states import look_up
+from ivr.console import LOG
+from ivr.errors import ClusterError
+
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 15.0
+LAST_LINES = 20
+SECONDS_WITHOUT_SLURM = 600
+HINTS = {
+    "TIMEOUT": "the time limit of the profile was too short, or warning_seconds for a whole step and a checkpoint; "
+    "`ivr train` goes on from its last checkpoint when it is submitted again",
+    "OUT_OF_MEMORY": "give it more `memory` in the profile",
+    "NODE_FAIL": "its node died, and Slurm did not requeue it",
+    "CANCELLED": "someone cancelled it, or a job it waited for failed",
+    "LOST": "Slurm knows nothing of it any more, and it left no exit code",
+}
+
+
+class LeftRunningError(ClusterError):
+    """Nobody waits any more; the jobs go on."""
+
+    exit_code = 130
+
+
+def wait_for(jobs: Sequence[Job], paths: ArtifactPaths) -> list[Job]:
+    """Wait until all have ended, showing the first one's log. Raises ClusterError when one failed.
+
+    Ctrl-C ends the waiting only.
+    """
+    log = LogTail(paths.root / jobs[0].log)
+    pause, answered, said = FIRST_PAUSE_SECONDS, time.monotonic(), ""
+    try:
+        while True:
+            try:
+                jobs = look_up(jobs, paths.root)
+                answered = time.monotonic()
+            except ClusterError as error:
+                if time.monotonic() - answered > SECONDS_WITHOUT_SLURM:
+                    raise
+                LOG.warning("submit: %s; asking again", error)
+            update_jobs(paths, jobs)
+            now = summary(jobs)
+            if now != said:
+                LOG.info("submit: %s", now)
+                said, pause = now, FIRST_PAUSE_SECONDS
+            log.show()
+            if all(job.ended for job in jobs):
+                break
+            time.sleep(pause)
+            pause = min(pause * 1.2, LONGEST_PAUSE_SECONDS)
+    except KeyboardInterrupt:
+        raise LeftRunningError(f"no longer waiting; {how_to_come_back(jobs, paths)}") from None
+    failed = [job for job in jobs if not job.succeeded]
+    if failed:
+        raise ClusterError("\n".join(describe_failure(job, paths.root) for job in failed[:3]))
+    return list(jobs)
+
+
+def summary(jobs: Sequence[Job]) -> str:
+    """`job 12 RUNNING on n1`, or for an array `job 12: 3 COMPLETED, 1 RUNNING`."""
+    if len(jobs) > 1:
+        counts = Counter(job.state for job in jobs)
+        return f"job {jobs[0].array_id}: " + ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
+    job = jobs[0]
+    where = f" on {job.node}" if job.node else ""
+    why = f" ({job.reason})" if job.reason and not job.node else ""
+    turns = f", turn {job.restarts + 1}" if job.restarts else ""
+    return f"job {job.job_id} {job.state}{where}{why}{turns}"
+
+
+def how_to_come_back(jobs: Sequence[Job], paths: ArtifactPaths) -> str:
+    ids = " ".join(sorted({job.array_id for job in jobs if not job.ended}))
+    return (
+        f"job {ids} goes on. Attach: `ivr submit --attach {ids.split()[0]} --artifacts-dir {paths.root}`; "
+        f"look: `ivr status --artifacts-dir {paths.root}`; cancel: `scancel {ids}`"
+    )
+
+
+def describe_failure(job: Job, root: Path) -> str:
+    """One message: which job, how it ended, what that means, and the last lines of its log."""
+    code = "" if job.exit_code in (None, 0) else f", exit code {job.exit_code}"
+    where = f" on {job.node}" if job.node else ""
+    hint = f": {HINTS[job.state]}" if job.state in HINTS else ""
+    text = f"job {job.job_id} (`ivr {job.stage}`) ended as {job.state}{code}{where}{hint}"
+    lines = last_lines(root / job.log)
+    if lines:
+        return "\n  ".join([f"{text}; the end of {root / job.log}:", *lines])
+    if job.node:
+        return f"{text}; it wrote no {root / job.log}: is that folder there on {job.node}, and may it be written?"
+    return f"{text}; it never started"
+
+
+def last_lines(path: Path, count: int = LAST_LINES) -> list[str]:
+    """The end of a log; nothing where there is none."""
+    try:
+        with path.open("rb") as stream:
+            stream.seek(0, 2)
+            stream.seek(max(0, stream.tell() - 200 * count))
+            return stream.read().decode(errors="replace").splitlines()[-count:]
+    except FileNotFoundError:
+        return []
+
+
+class LogTail:
+    """Prints on stderr what was appended to a file since the last look."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._seen = 0
+
+    def show(self) -> None:
+        import sys
+
+        try:
+            with self.path.open("rb") as stream:
+                stream.seek(self._seen)
+                text = stream.read()
+        except FileNotFoundError:
+            return
+        self._seen += len(text)
+        sys.stderr.write(text.decode(errors="replace"))
+        sys.stderr.flush()
