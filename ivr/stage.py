@@ -65,7 +65,7 @@ class Stage:
 
     @property
     def identity(self) -> str:
-        return sha256_json(_identity(self.config))
+        return sha256_json(config_identity(self.config))
 
     @property
     def manifest(self) -> Manifest:
@@ -162,13 +162,18 @@ def open_stage(name: str, config: Any, inputs: Sequence[Input]) -> Iterator[Stag
     with artifacts_lock(paths.lock, name):
         remove_leftovers(root)
         stage = Stage(name, config, paths.manifest(name), root)
-        present = [item for item in inputs if _check_present(name, item)]
+        present = check_present(name, inputs)
         stage.inputs = [row for item in present for row in _describe([item.path], root)]
         _check_recorded(paths, present, stage.inputs)
         yield stage
 
 
-def _check_present(name: str, item: Input) -> bool:
+def check_present(name: str, inputs: Sequence[Input]) -> list[Input]:
+    """Those that are there; raises StaleInputError or ConfigError for one that must be and is not."""
+    return [item for item in inputs if _is_present(name, item)]
+
+
+def _is_present(name: str, item: Input) -> bool:
     if item.path.exists():
         return True
     if item.optional:
@@ -201,15 +206,15 @@ def _check_recorded(paths: ArtifactPaths, inputs: Sequence[Input], rows: Sequenc
 
 
 @contextlib.contextmanager
-def artifacts_lock(path: Path, name: str) -> Iterator[None]:
+def artifacts_lock(path: Path, name: str, shared: bool = False) -> Iterator[None]:
     """Hold the one lock of an artifacts directory. Raises TryAgainError, naming the holder, when it is taken.
 
-    The lock goes with the process, however that ends.
+    The lock goes with the process, however that ends. `shared`: beside others that share it, too.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+", encoding="utf-8") as stream:
         try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(stream, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except BlockingIOError:
             stream.seek(0)
             holder = stream.read().strip() or "another process"
@@ -223,7 +228,8 @@ def artifacts_lock(path: Path, name: str) -> Iterator[None]:
         yield
 
 
-def _identity(config: Any) -> dict[str, Any]:
+def config_identity(config: Any) -> dict[str, Any]:
+    """The options that can change the result."""
     return {
         item.name: _plain(getattr(config, item.name))
         for item in dataclasses.fields(config)

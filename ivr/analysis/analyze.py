@@ -5,17 +5,20 @@ same pretoken counts for the general text that is to be protected.
 """
 
 import argparse
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ivr.artifacts import ArtifactPaths
-from ivr.stage import Input, Manifest, open_stage
+from ivr.artifacts import ArtifactPaths, sha256_json
+from ivr.errors import ConfigError
+from ivr.stage import Input, Manifest, check_present, config_identity, open_stage
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
     from ivr.analysis.counting import CorpusCounts
+    from ivr.analysis.shards import Shards
 
 DESCRIPTION = """\
 Encode the cleaned corpus with the base tokenizer: ids of every document, frequencies of ids and of pretokens.
@@ -26,7 +29,9 @@ EPILOG = """\
 examples:
   ivr analyze
   ivr analyze --threads 16 --no-sequences
+  ivr analyze --shards 16 --part 3   # one part, for a node of its own; `ivr analyze --shards 16` joins them
 """
+SHARDS = "analysis/shards"  # below the artifacts directory, until they are joined
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,8 @@ class Config:
     original_tokenizer_dir: Path | None = None
     sequences: bool = True
     threads: int = field(default=0, metadata={"identity": False})
+    shards: int = field(default=1, metadata={"identity": False})
+    part: int | None = field(default=None, metadata={"identity": False})
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -67,10 +74,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="worker threads, 0 for every core (default: %(default)s)",
     )
+    work.add_argument(
+        "--shards",
+        type=int,
+        default=Config.shards,
+        metavar="N",
+        help="count in N parts and join them; the result is the same (default: %(default)s)",
+    )
+    work.add_argument(
+        "--part",
+        type=int,
+        metavar="K",
+        help="only count part K of the N, 0 the first; parts may run at once (default: all that are missing)",
+    )
 
 
-def run(config: Config) -> Manifest:
-    """Run the stage; returns its manifest."""
+def run(config: Config) -> Manifest | None:
+    """Run the stage; returns its manifest, or None after a part of it."""
+    if config.shards < 1 or (config.part is not None and not 0 <= config.part < config.shards):
+        raise ConfigError(f"--shards {config.shards} --part {config.part}: parts are 0 to shards - 1")
     paths = ArtifactPaths(config.artifacts_dir)
     corpus = config.cleaned_corpora_dir or paths.cleaned_corpora
     tokenizer_dir = config.original_tokenizer_dir or paths.original_tokenizer
@@ -79,6 +101,12 @@ def run(config: Config) -> Manifest:
         Input(paths.general_cleaned, made_by="init", optional=True),
         Input(tokenizer_dir / "tokenizer.json", made_by="init"),
     ]
+    if config.part is not None:
+        from ivr.analysis.shards import count_part
+
+        check_present("analyze", inputs)
+        count_part(_shards(config, paths, corpus, tokenizer_dir), config.part, config.force)
+        return None
     with open_stage("analyze", config, inputs) as stage:
         if stage.current:
             return stage.manifest
@@ -90,14 +118,19 @@ def run(config: Config) -> Manifest:
         tokenizer = Tokenizer.from_file(str(tokenizer_dir / "tokenizer.json"))
         threads = config.threads or default_processes()
         sequences = paths.token_id_sequences if config.sequences else None
-        counts = count_corpus(tokenizer, corpus, threads, "analyze", sequences)
+        general: CorpusCounts | None = None
+        if config.shards > 1:
+            counts, general = _shards(config, paths, corpus, tokenizer_dir).join(sequences)
+        else:
+            counts = count_corpus(tokenizer, corpus, threads, "analyze", sequences)
+            if paths.general_cleaned.is_dir():
+                general = count_corpus(tokenizer, paths.general_cleaned, threads, "analyze general text")
         write_token_frequency(paths.token_frequency, tokenizer, counts)
         write_pretoken_frequency(paths.pretoken_frequency, counts)
         outputs = [paths.token_frequency, paths.pretoken_frequency]
         if sequences:
             outputs.append(sequences)
-        if paths.general_cleaned.is_dir():
-            general = count_corpus(tokenizer, paths.general_cleaned, threads, "analyze general text")
+        if general is not None:
             write_pretoken_frequency(paths.general_pretoken_frequency, general)
             outputs.append(paths.general_pretoken_frequency)
             stage.results["general_tokens"] = int(general.token_counts_V.sum())
@@ -112,7 +145,25 @@ def run(config: Config) -> Manifest:
             ids_used=int((counts.token_counts_V > 0).sum()),
             ids=len(counts.token_counts_V),
         )
-        return stage.finish(outputs)
+        manifest = stage.finish(outputs)
+        shutil.rmtree(paths.root / SHARDS, ignore_errors=True)  # joined: of no more use
+        return manifest
+
+
+def _shards(config: Config, paths: ArtifactPaths, corpus: Path, tokenizer_dir: Path) -> "Shards":
+    from ivr.analysis.shards import Shards
+    from ivr.encoding.batch import default_processes
+
+    return Shards(
+        folder=paths.root / SHARDS,
+        paths=paths,
+        tokenizer_file=tokenizer_dir / "tokenizer.json",
+        corpus=corpus,
+        parts=config.shards,
+        threads=config.threads or default_processes(),
+        sequences=config.sequences,
+        identity=sha256_json(config_identity(config)),
+    )
 
 
 def count_corpus(

@@ -7,7 +7,6 @@ it, or writes the exit code beside the log.
 
 import contextlib
 import shlex
-import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from ivr.cluster.profile import Profile
-from ivr.errors import ConfigError
 
 # after `rc=$?`; {folder} and {turns} are filled in
 TEARDOWN = """\
@@ -68,8 +66,6 @@ def make_executor(
 
     words, srun_words = runtime_words(profile, work, (artifacts.absolute(), Path.cwd()))
     with _without_srun() if dry_run else contextlib.nullcontext():
-        if not dry_run and shutil.which("sbatch") is None:
-            raise ConfigError("there is no sbatch here: submit from a machine of the cluster, or look with --dry-run")
         executor = AutoExecutor(folder, cluster="slurm", slurm_python=words, slurm_max_num_timeout=profile.max_requeues)
     optional = {"slurm_partition": profile.partition, "slurm_account": profile.account, "slurm_qos": profile.qos}
     executor.update_parameters(

@@ -23,6 +23,9 @@ def run_stage(arguments: list[str]) -> int:
 
     job = JobEnvironment()
     folder = Path(os.environ["SUBMITIT_FOLDER"])
+    again = folder / f"{job.job_id}.again"
+    if job.global_rank == 0:
+        again.unlink(missing_ok=True)  # of a turn that Slurm requeued itself
     for leftover in folder.glob(f"{job.job_id}_{job.global_rank}_*.save_tmp"):
         leftover.unlink(missing_ok=True)  # of a turn that was killed while it wrote its result
     if job.num_tasks > 1:
@@ -34,7 +37,7 @@ def run_stage(arguments: list[str]) -> int:
             return 0  # rank 0 speaks for all; a bad exit here would have srun kill it before it has spoken
         restarted = int(os.environ.get("SLURM_RESTART_COUNT", "0")) > 0  # then the lock's holder may be our dead self
         if signals.heard() or restarted:
-            (folder / f"{job.job_id}.again").touch()
+            again.touch()
     if code != 0:
         sys.exit(code)
     return 0

@@ -3,6 +3,7 @@
 import argparse
 import secrets
 import shlex
+import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -89,6 +90,8 @@ def run(config: Config) -> None:
                 after = ("<the job above>",)
             _print_script(profile, config.sent, lines, paths, after)
         return None
+    if shutil.which("sbatch") is None:
+        raise ConfigError("there is no sbatch here: submit from a machine of the cluster, or look with --dry-run")
     _check_image(profile)
     _refuse_a_second(config.sent, paths)
     _check_reachable(paths)

@@ -1,0 +1,189 @@
+"""`analyze` in parts: each counts a share of the documents, on a node of its own; joined, they are the whole result.
+
+Counts of pretokens, of ids and of the documents that hold them add up, because a part has whole documents; the ids'
+lines follow one another. A part is a directory, whole or absent, and knows what it was counted from.
+"""
+
+import contextlib
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from tokenizers import Tokenizer
+
+from ivr.analysis.counting import CorpusCounts, count_documents, sorted_rows
+from ivr.artifacts import ArtifactPaths, atomic_directory, atomic_file, sha256_file, sha256_json, write_json
+from ivr.console import LOG, Progress
+from ivr.corpus.documents import corpus_files
+from ivr.corpus.parts import part_bytes, read_part
+from ivr.encoding.batch import Batch
+from ivr.errors import StaleInputError
+from ivr.manifest import Manifest
+from ivr.stage import artifacts_lock
+
+DOMAIN, GENERAL, FACTS = "domain", "general", "part.json"
+
+
+@dataclass(frozen=True)
+class Shards:
+    """`parts` parts of a corpus, below `folder`. `general` is the text to protect, `identity` the options' hash."""
+
+    folder: Path
+    paths: ArtifactPaths
+    tokenizer_file: Path
+    corpus: Path
+    parts: int
+    threads: int
+    sequences: bool
+    identity: str
+
+    @property
+    def key(self) -> str:
+        """Hash of what the parts are counted from: options, tokenizer, and every file as `ivr init` recorded it."""
+        return sha256_json(
+            [
+                self.identity,
+                self.parts,
+                sha256_file(self.tokenizer_file),
+                [_listing(c, self.paths) for c in self.corpora],
+            ]
+        )
+
+    @property
+    def corpora(self) -> list[Path]:
+        general = self.paths.general_cleaned
+        return [self.corpus, *([general] if general.is_dir() else [])]
+
+    def path(self, part: int) -> Path:
+        return self.folder / f"part-{part}-of-{self.parts}"
+
+    def is_current(self, part: int, key: str) -> bool:
+        return _facts(self.path(part)).get("key") == key
+
+    def count(self, part: int, key: str) -> None:
+        """Count one part and put its directory in place."""
+        tokenizer = Tokenizer.from_file(str(self.tokenizer_file))
+        documents, num_bytes = {}, {}
+        with atomic_directory(self.path(part)) as staging:
+            for name, corpus in zip((DOMAIN, GENERAL), self.corpora, strict=False):
+                with contextlib.ExitStack() as stack:
+                    lines = None
+                    if name == DOMAIN and self.sequences:
+                        lines = stack.enter_context((staging / "sequences.txt").open("wb"))
+                    what = f"analyze part {part} of {self.parts}" + ("" if name == DOMAIN else ", general text")
+                    bar = stack.enter_context(Progress(what, part_bytes(corpus, part, self.parts), "B"))
+                    texts = read_part(corpus, part, self.parts)
+                    counts = count_documents(tokenizer, texts, self.threads, lines, bar.update)
+                _write_counts(staging / name, counts)
+                documents[name], num_bytes[name] = counts.num_documents, counts.num_bytes
+            write_json(staging / FACTS, {"key": key, "documents": documents, "bytes": num_bytes})
+
+    def join(self, sequences: Path | None) -> tuple[CorpusCounts, CorpusCounts | None]:
+        """Counts of the domain and of the general text; parts that are not there are counted first, one by one."""
+        key = self.key
+        for part in range(self.parts):
+            if not self.is_current(part, key):
+                self.count(part, key)
+        if sequences is not None:
+            with atomic_file(sequences, "wb") as stream:
+                self._copy_lines(stream)
+        domain = self._add_up(DOMAIN)
+        return domain, self._add_up(GENERAL) if len(self.corpora) > 1 else None
+
+    def _copy_lines(self, stream: IO[bytes]) -> None:
+        for part in range(self.parts):
+            with (self.path(part) / "sequences.txt").open("rb") as lines:
+                shutil.copyfileobj(lines, stream, 1 << 20)
+
+    def _add_up(self, name: str) -> CorpusCounts:
+        folders = [self.path(part) for part in range(self.parts)]
+        pretokens = pa.concat_tables([pq.read_table(folder / name / "pretokens.parquet") for folder in folders])
+        sums = pretokens.group_by("pretoken").aggregate([("count", "sum"), ("document_count", "sum")])
+        strings = _batch(sums["pretoken"].combine_chunks())
+        counts_P, documents_P = sums["count_sum"].to_numpy(), sums["document_count_sum"].to_numpy()
+        order = sorted_rows(strings, counts_P)
+        ids = [pq.read_table(folder / name / "tokens.parquet") for folder in folders]
+        facts = [_facts(folder) for folder in folders]
+        return CorpusCounts(
+            pretokens=strings.select(order),
+            counts_P=counts_P[order],
+            documents_P=documents_P[order],
+            token_counts_V=np.stack([table["count"].to_numpy() for table in ids]).sum(axis=0),
+            token_documents_V=np.stack([table["document_count"].to_numpy() for table in ids]).sum(axis=0),
+            num_documents=sum(fact["documents"][name] for fact in facts),
+            num_bytes=sum(fact["bytes"][name] for fact in facts),
+        )
+
+
+def count_part(shards: Shards, part: int, force: bool) -> None:
+    """What `ivr analyze --shards N --part K` does; several parts may be at work in one artifacts directory."""
+    with _part_lock(shards, part):
+        key = shards.key
+        if not force and shards.is_current(part, key):
+            LOG.info("analyze: part %d of %d is current, nothing to do (--force runs it again)", part, shards.parts)
+            return
+        shards.count(part, key)
+        LOG.info("analyze: part %d of %d is counted", part, shards.parts)
+
+
+@contextlib.contextmanager
+def _part_lock(shards: Shards, part: int) -> Iterator[None]:
+    """No stage at work in the directory, and nobody at the same part."""
+    name = f"analyze --shards {shards.parts} --part {part}"
+    with (
+        artifacts_lock(shards.paths.lock, name, shared=True),
+        artifacts_lock(shards.folder / f".part-{part}-of-{shards.parts}.lock", name),
+    ):
+        yield
+
+
+def _listing(corpus: Path, paths: ArtifactPaths) -> list[list[str | int]]:
+    """[name, bytes, sha256 as recorded by init] of each file; its time where `init` did not make it.
+
+    Hashing a terabyte in every part would cost more than counting it. The stage itself hashes everything, once.
+    """
+    manifest = Manifest.read(paths.manifest("init"))
+    recorded = {row["path"]: row for row in manifest.outputs} if manifest else {}
+    rows: list[list[str | int]] = []
+    for file in corpus_files(corpus):
+        facts = file.stat()
+        try:
+            row = recorded.get(str(file.absolute().relative_to(paths.root.absolute())))
+        except ValueError:
+            row = None
+        if row is not None and row["bytes"] != facts.st_size:
+            raise StaleInputError(f"{file} is not what `ivr init` wrote (its size differs); run `ivr init` again")
+        rows.append([str(file.relative_to(corpus)), facts.st_size, row["sha256"] if row else facts.st_mtime_ns])
+    return rows
+
+
+def _facts(folder: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads((folder / FACTS).read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return {}
+
+
+def _write_counts(folder: Path, counts: CorpusCounts) -> None:
+    folder.mkdir()
+    strings = counts.pretokens
+    pretokens = pa.LargeBinaryArray.from_buffers(
+        pa.large_binary(), len(strings), [None, pa.py_buffer(strings.starts), pa.py_buffer(strings.data)]
+    )
+    columns = {"pretoken": pretokens, "count": counts.counts_P, "document_count": counts.documents_P}
+    pq.write_table(pa.table(columns), folder / "pretokens.parquet", compression="zstd")
+    columns = {"count": counts.token_counts_V, "document_count": counts.token_documents_V}
+    pq.write_table(pa.table(columns), folder / "tokens.parquet", compression="zstd")
+
+
+def _batch(strings: pa.Array) -> Batch:
+    """An Arrow array of strings as flat arrays."""
+    starts = np.frombuffer(strings.buffers()[1], np.int64)[strings.offset : strings.offset + len(strings) + 1]
+    data = np.frombuffer(strings.buffers()[2], np.uint8)
+    return Batch(data[starts[0] : starts[-1]], starts - starts[0])

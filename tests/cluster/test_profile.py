@@ -1,0 +1,81 @@
+"""Profiles: strict, and the ones that come with the project are good."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from ivr.cluster.profile import minutes, read_profile
+from ivr.errors import ConfigError
+
+PROFILES = sorted((Path(__file__).parents[2] / "slurm" / "profiles").glob("*.toml"))
+
+
+@pytest.mark.parametrize("path", PROFILES, ids=lambda path: path.stem)
+def test_the_examples_are_good(path: Path) -> None:
+    profile = read_profile(path)
+    assert profile.name == path.stem and profile.partition and profile.minutes >= 60
+
+
+def test_there_are_examples_for_the_usual_sites() -> None:
+    assert {"cpu-node", "gpu-node", "two-nodes", "a100", "h100"} <= {path.stem for path in PROFILES}
+    assert {read_profile(path).runtime for path in PROFILES} == {"none", "apptainer", "pyxis"}
+
+
+def test_an_unknown_key_names_all_legal_ones(tmp_path: Path) -> None:
+    path = tmp_path / "site.toml"
+    path.write_text('partiton = "gpu"\n')
+    with pytest.raises(ConfigError) as caught:
+        read_profile(path)
+    said = str(caught.value)
+    assert str(path) in said and "unknown key 'partiton' (did you mean 'partition'?)" in said
+    legal = "partition, account, qos, nodes, gpus_per_node, processes_per_node, cpus_per_process, memory, time"
+    assert legal in said and "environment" in said and "sbatch" in said
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("partition = 3", "must be a string"),
+        ('partition = "a\\nb"', "on one line"),
+        ("nodes = 0", "at least 1"),
+        ("nodes = true", "whole number"),
+        ("gpus_per_node = '8'", "whole number"),
+        ("memory = '64 GB'", "as Slurm does"),
+        ("time = 'soon'", "D-HH:MM:SS"),
+        ("time = '0'", "at least a minute"),
+        ("time = '1'\nwarning_seconds = 60", "not less than the time"),
+        ("runtime = 'docker'", "none, apptainer, pyxis"),
+        ("runtime = 'pyxis'", "needs an image"),
+        ("image = '/a.sif'", "need runtime"),
+        ("runtime = 'apptainer'\nimage = 'a'\nmounts = ['data']", "/on/the/node"),
+        ("mounts = '/data'", "list of strings"),
+        ("sbatch = ['constraint=a100']", "--option=value"),
+        ("sbatch = ['--output=x']", "cannot be set here"),
+        ("sbatch = ['--dependency=afterok:1']", "cannot be set here"),
+        ("environment = ['A=1']", "table"),
+        ("[environment]\n'A B' = '1'", "no name of a variable"),
+        ("[environment]\nA = 1", "must be a string"),
+        ("nodes = ", "not TOML"),
+        ("nodes = 1\nnodes = 2", "not TOML"),
+    ],
+)
+def test_what_is_refused(tmp_path: Path, content: str, message: str) -> None:
+    path = tmp_path / "site.toml"
+    path.write_text(content)
+    with pytest.raises(ConfigError, match=re.escape(str(path))) as caught:
+        read_profile(path)
+    assert message in str(caught.value)
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no such file"):
+        read_profile(tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("90", 90), ("1:30", 2), ("1:00", 1), ("2:00:00", 120), ("1-0", 1440), ("1-12:30", 2190), ("2-00:00:01", 2881)],
+)
+def test_forms_of_a_time_limit(text: str, expected: int) -> None:
+    assert minutes(text) == expected

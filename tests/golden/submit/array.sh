@@ -1,0 +1,95 @@
+#!/bin/bash
+
+# Parameters
+#SBATCH --array=0-3%4
+#SBATCH --comment=analyze-DATE
+#SBATCH --cpus-per-task=16
+#SBATCH --job-name=ivr-analyze
+#SBATCH --kill-on-invalid-dep=yes
+#SBATCH --mem=64G
+#SBATCH --nodes=1
+#SBATCH --ntasks-per-node=1
+#SBATCH --open-mode=append
+#SBATCH --output=/shared/run/jobs/analyze-DATE/%A_%a_0_log.out
+#SBATCH --partition=cpu
+#SBATCH --requeue
+#SBATCH --signal=USR2@120
+#SBATCH --time=240
+#SBATCH --wckey=submitit
+
+# setup
+export SRUN_CPUS_PER_TASK=16
+
+# command
+export SUBMITIT_EXECUTOR=slurm
+srun --unbuffered --output /shared/run/jobs/analyze-DATE/%A_%a_%t_log.out --kill-on-bad-exit=1 /home/me/gpt2-ivr/.venv/bin/python -P -u -m submitit.core._submit /shared/run/jobs/analyze-DATE
+
+
+# teardown
+rc=$?
+id=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_}${SLURM_ARRAY_TASK_ID:-$SLURM_JOB_ID}
+cd /shared/run/jobs/analyze-DATE || exit "$rc"
+if [ -e "$id.again" ]; then
+  rm -f "$id.again"
+  if [ "${SLURM_RESTART_COUNT:-0}" -ge 100 ]; then
+    echo "ivr: job $id has been requeued 100 times (max_requeues of the profile); no more" >&2
+  elif scontrol requeue "$SLURM_JOB_ID"; then
+    echo "ivr: job $id is queued again" >&2
+    exit 0
+  else
+    echo "ivr: Slurm does not requeue job $id; submit the stage again, it goes on from what was saved" >&2
+  fi
+fi
+echo "$rc" > "$id.exit"
+exit "$rc"
+# a task runs: ivr analyze --shards 4 --threads 16 --artifacts-dir /shared/run --force --part 0
+# a task runs: ivr analyze --shards 4 --threads 16 --artifacts-dir /shared/run --force --part 1
+# a task runs: ivr analyze --shards 4 --threads 16 --artifacts-dir /shared/run --force --part 2
+# a task runs: ivr analyze --shards 4 --threads 16 --artifacts-dir /shared/run --force --part 3
+
+#!/bin/bash
+
+# Parameters
+#SBATCH --comment=analyze-DATE
+#SBATCH --cpus-per-task=16
+#SBATCH --dependency='afterok:<the job above>'
+#SBATCH --job-name=ivr-analyze
+#SBATCH --kill-on-invalid-dep=yes
+#SBATCH --mem=64G
+#SBATCH --nodes=1
+#SBATCH --ntasks-per-node=1
+#SBATCH --open-mode=append
+#SBATCH --output=/shared/run/jobs/analyze-DATE/%j_0_log.out
+#SBATCH --partition=cpu
+#SBATCH --requeue
+#SBATCH --signal=USR2@120
+#SBATCH --time=240
+#SBATCH --wckey=submitit
+
+# setup
+export SRUN_CPUS_PER_TASK=16
+
+# command
+export SUBMITIT_EXECUTOR=slurm
+srun --unbuffered --output /shared/run/jobs/analyze-DATE/%j_%t_log.out --kill-on-bad-exit=1 /home/me/gpt2-ivr/.venv/bin/python -P -u -m submitit.core._submit /shared/run/jobs/analyze-DATE
+
+
+# teardown
+rc=$?
+id=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_}${SLURM_ARRAY_TASK_ID:-$SLURM_JOB_ID}
+cd /shared/run/jobs/analyze-DATE || exit "$rc"
+if [ -e "$id.again" ]; then
+  rm -f "$id.again"
+  if [ "${SLURM_RESTART_COUNT:-0}" -ge 100 ]; then
+    echo "ivr: job $id has been requeued 100 times (max_requeues of the profile); no more" >&2
+  elif scontrol requeue "$SLURM_JOB_ID"; then
+    echo "ivr: job $id is queued again" >&2
+    exit 0
+  else
+    echo "ivr: Slurm does not requeue job $id; submit the stage again, it goes on from what was saved" >&2
+  fi
+fi
+echo "$rc" > "$id.exit"
+exit "$rc"
+# a task runs: ivr analyze --shards 4 --threads 16 --artifacts-dir /shared/run --force
+

@@ -1,0 +1,51 @@
+#!/bin/bash
+
+# Parameters
+#SBATCH --comment=train-DATE
+#SBATCH --cpus-per-task=12
+#SBATCH --exclusive
+#SBATCH --gpus-per-node=8
+#SBATCH --job-name=ivr-train
+#SBATCH --kill-on-invalid-dep=yes
+#SBATCH --mem=0
+#SBATCH --nodes=2
+#SBATCH --ntasks-per-node=8
+#SBATCH --open-mode=append
+#SBATCH --output=/shared/run/jobs/train-DATE/%j_0_log.out
+#SBATCH --partition=gpu
+#SBATCH --requeue
+#SBATCH --signal=USR2@300
+#SBATCH --switches=1
+#SBATCH --time=2880
+#SBATCH --wckey=submitit
+
+# setup
+export GLOO_SOCKET_IFNAME=ib0
+export NCCL_IB_HCA=mlx5
+export NCCL_SOCKET_IFNAME=ib0
+export SRUN_CPUS_PER_TASK=12
+
+# command
+export SUBMITIT_EXECUTOR=slurm
+srun --unbuffered --output /shared/run/jobs/train-DATE/%j_%t_log.out --kill-on-bad-exit=1 --container-image=/shared/images/gpt2-ivr.sqsh --container-mounts=/shared/corpora:/shared/corpora:ro,/shared/run:/shared/run,/home/me/gpt2-ivr:/home/me/gpt2-ivr --container-workdir=/home/me/gpt2-ivr python -P -u -m submitit.core._submit /shared/run/jobs/train-DATE
+
+
+# teardown
+rc=$?
+id=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_}${SLURM_ARRAY_TASK_ID:-$SLURM_JOB_ID}
+cd /shared/run/jobs/train-DATE || exit "$rc"
+if [ -e "$id.again" ]; then
+  rm -f "$id.again"
+  if [ "${SLURM_RESTART_COUNT:-0}" -ge 100 ]; then
+    echo "ivr: job $id has been requeued 100 times (max_requeues of the profile); no more" >&2
+  elif scontrol requeue "$SLURM_JOB_ID"; then
+    echo "ivr: job $id is queued again" >&2
+    exit 0
+  else
+    echo "ivr: Slurm does not requeue job $id; submit the stage again, it goes on from what was saved" >&2
+  fi
+fi
+echo "$rc" > "$id.exit"
+exit "$rc"
+# a task runs: ivr train --deepspeed slurm/deepspeed/zero3.json --artifacts-dir /shared/run
+
