@@ -1,7 +1,8 @@
 """Where every artifact lies, and the only code that writes one.
 
 A file is written beside its target, synced and renamed; a directory is staged whole and exchanged. `kill -9` at
-any moment leaves the old artifact or the new one, never a part. Temporary names are `.NAME.tmp-PID`.
+any moment leaves the old artifact or the new one, never a part. Temporary names are `.NAME.tmp-PID`. A log alone grows
+in place, line by line.
 """
 
 import contextlib
@@ -220,6 +221,16 @@ def write_text(target: Path, text: str) -> None:
 def write_json(target: Path, value: Any) -> None:
     """Replace `target` by readable JSON, whole or not at all."""
     write_text(target, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def append_text(target: Path, text: str) -> None:
+    """Add whole lines to a log that may be read while it grows. One write: a kill cuts at most the last line short."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(target, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+    try:
+        os.write(descriptor, text.encode())
+    finally:
+        os.close(descriptor)
 
 
 @contextlib.contextmanager

@@ -2,9 +2,11 @@
 
     checkpoints/<identity>/step-00000100/   weights and optimizer (training.pt, or DeepSpeed's own files),
                                             metrics.jsonl up to that step, and complete.json
+    checkpoints/unfinished.json             the card of the run that was begun last, while it is not finished
 
 A checkpoint is staged, marked by `complete.json` (sizes and hashes of all its files) and renamed into place. One
 folder per identity (options and input hashes), so that trying another learning rate costs no earlier run its state.
+A run's card names everything that decides its arithmetic: a run with another card does not go on from its checkpoints.
 """
 
 import json
@@ -19,6 +21,9 @@ from ivr.errors import ConfigError
 from ivr.training.processes import Team
 
 MARKER, WEIGHTS, METRICS, DEEPSPEED_TAG = "complete.json", "training.pt", "metrics.jsonl", "deepspeed"
+UNFINISHED = "unfinished.json"
+
+Card = dict[str, Any]  # what -> its value, in the words of an error message
 
 
 @dataclass(frozen=True)
@@ -27,12 +32,10 @@ class Checkpoint:
 
     path: Path
     step: int
-    world_size: int
-    kind: str
-    zero_stage: int
+    card: Card
 
 
-def save(folder: Path, step: int, team: Team, model: Any, optimizer: Any, metrics: Path, keep: int) -> Path:
+def save(folder: Path, step: int, card: Card, team: Team, model: Any, optimizer: Any, metrics: Path, keep: int) -> Path:
     """Write the checkpoint of `step` and drop all but the newest `keep`. Every rank calls this."""
     target = folder / f"step-{step:08d}"
     if not team.is_main:
@@ -49,8 +52,7 @@ def save(folder: Path, step: int, team: Team, model: Any, optimizer: Any, metric
             str(path.relative_to(staging)): {"bytes": path.stat().st_size, "sha256": sha256_file(path)}
             for path in files_below(staging)
         }
-        facts = {"step": step, "world_size": team.size, "kind": team.kind, "zero_stage": team.zero_stage}
-        write_json(staging / MARKER, {**facts, "files": files})
+        write_json(staging / MARKER, {"step": step, "card": card, "files": files})
     for old in _step_folders(folder)[:-keep]:
         shutil.rmtree(old)
     team.wait()  # nobody goes on before the checkpoint is in place
@@ -64,31 +66,47 @@ def newest_whole(folder: Path) -> Checkpoint | None:
             marker = json.loads((path / MARKER).read_text(encoding="utf-8"))
             damaged = [name for name, facts in marker["files"].items() if not _is_file_as(path / name, facts)]
             if not damaged:
-                return Checkpoint(path, marker["step"], marker["world_size"], marker["kind"], marker["zero_stage"])
+                return Checkpoint(path, marker["step"], marker["card"])
             LOG.warning("train: %s is damaged (%s), looking for an older one", path, damaged[0])
         except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
             LOG.warning("train: %s is no whole checkpoint (%r), looking for an older one", path, error)
     return None
 
 
-def check_fits(found: Checkpoint, team: Team) -> None:
-    """Refuse a checkpoint of another number of processes or another kind of run; ZeRO's parts are tied to both."""
-    for what, before, now in (
-        ("processes", found.world_size, team.size),
-        ("kind of run", f"{found.kind} ZeRO-{found.zero_stage}", f"{team.kind} ZeRO-{team.zero_stage}"),
-    ):
-        if before != now:
-            raise ConfigError(
-                f"{found.path} was made with {what}: {before}, this run has {now}; "
-                "start it the same way, or begin anew with --no-resume"
-            )
+def check_fits(path: Path, before: Card, now: Card) -> None:
+    """Refuse to go on from a run with another card, naming every difference."""
+    different = [
+        f"{what} {before.get(what)}, this run {now.get(what)}"
+        for what in sorted({*before, *now})
+        if before.get(what) != now.get(what)
+    ]
+    if different:
+        raise ConfigError(
+            f"{path} was made with {'; '.join(different)}. Go on with what it was made with, "
+            "or begin anew with --no-resume"
+        )
+
+
+def begin(checkpoints: Path, identity: str, card: Card, resume: bool) -> None:
+    """Note that this run is under way. Refuses when a run with another card was interrupted and could go on."""
+    note = checkpoints / UNFINISHED
+    if resume and note.is_file():
+        before = json.loads(note.read_text(encoding="utf-8"))
+        if before["identity"] != identity and (found := newest_whole(checkpoints / before["identity"])) is not None:
+            check_fits(found.path, before["card"], card)
+    write_json(note, {"identity": identity, "card": card})
+
+
+def finish(checkpoints: Path) -> None:
+    """The run that `begin` noted is finished: another one may follow."""
+    (checkpoints / UNFINISHED).unlink(missing_ok=True)
 
 
 def load(found: Checkpoint, team: Team, model: Any, optimizer: Any) -> None:
     """Put the checkpoint's weights and optimizer state in place. Every rank calls this."""
     import torch
 
-    if team.kind == "DEEPSPEED":
+    if team.zero_stage:
         model.load_checkpoint(str(found.path), tag=DEEPSPEED_TAG)
         return
     state = torch.load(found.path / WEIGHTS, map_location="cpu", weights_only=True)
@@ -99,7 +117,7 @@ def load(found: Checkpoint, team: Team, model: Any, optimizer: Any) -> None:
 def _write_state(staging: Path, team: Team, model: Any, optimizer: Any) -> None:
     import torch
 
-    if team.kind == "DEEPSPEED":
+    if team.zero_stage:
         model.save_checkpoint(str(staging), tag=DEEPSPEED_TAG, save_latest=False)
     elif team.is_main:
         unwrapped = team.accelerator.unwrap_model(model)

@@ -18,28 +18,34 @@ import torch
 from ivr.console import LOG, Progress
 from ivr.errors import ConfigError, TryAgainError
 from ivr.training import checkpoints
+from ivr.training.divergence import WINDOW, LossWatch
+from ivr.training.feed import Feed
 from ivr.training.metrics import JsonLines
-from ivr.training.optimisation import learning_rate
-from ivr.training.packing import TokenStream, block_order
+from ivr.training.optimisation import Schedule
+from ivr.training.phases import RowMask, forget_optimizer_state
 from ivr.training.processes import Team
-from ivr.training.signals import StopRequest
+from ivr.training.signals import STOP_SIGNALS, StopRequest
+from ivr.training.throughput import speed
 
 
 @dataclass(frozen=True)
 class Plan:
     """What decides the arithmetic of a run. Sizes count blocks of one process; a step reads blocks_per_step."""
 
-    max_steps: int
+    schedule: Schedule
     block_size: int
     batch_size: int
     accumulation: int
     world_size: int
-    lr: float
-    warmup_steps: int
     max_grad_norm: float
     seed: int
     eval_every: int
     save_every: int
+    max_loss_rise: float
+
+    @property
+    def max_steps(self) -> int:
+        return self.schedule.max_steps
 
     @property
     def blocks_per_step(self) -> int:
@@ -48,23 +54,29 @@ class Plan:
 
 @dataclass
 class Run:
-    """The parts of one training run; `evaluate` returns held-out bits per byte."""
+    """The parts of one training run. `evaluate` returns held-out bits per byte; `keep_evidence(facts, blocks by
+    step)` writes down what led to a divergence and returns where; flops: of one token; peak: of one device."""
 
     team: Team
     plan: Plan
-    stream: TokenStream
+    feed: Feed
     model: Any
     optimizer: Any
+    row_mask: RowMask | None
     metrics: JsonLines
-    timing: JsonLines
     evaluate: Callable[[], float | None]
+    keep_evidence: Callable[[dict[str, Any], dict[int, np.ndarray]], Path]
     checkpoint_folder: Path
     keep_checkpoints: int
+    card: checkpoints.Card
+    flops: float
+    peak: float | None
 
     def save(self, step: int) -> Path:
         return checkpoints.save(
             self.checkpoint_folder,
             step,
+            self.card,
             self.team,
             self.model,
             self.optimizer,
@@ -73,39 +85,40 @@ class Run:
         )
 
 
-def fit(run: Run, first_step: int) -> None:
+def fit(run: Run, first_step: int, stop: StopRequest) -> None:
     """Take the steps first_step .. max_steps - 1, logging, evaluating and saving on the way.
 
-    Raises ConfigError on a loss that is no number, TryAgainError or KeyboardInterrupt after a stop signal, when the
-    checkpoint of the last whole step is in place.
+    Raises ConfigError on a loss that is no number or diverges, TryAgainError or KeyboardInterrupt after a stop
+    signal, when the checkpoint of the last whole step is in place.
     """
     plan, team = run.plan, run.team
-    with StopRequest() as stop, Progress("train", total=plan.max_steps, unit="step") as bar:
+    watch = LossWatch(_losses(run), plan.max_loss_rise)
+    saved_at = first_step
+    with Progress("train", total=plan.max_steps, unit="step") as bar:
         bar.update(first_step)
         if first_step == 0:
             _log_heldout(run, 0)
-        saved_at = first_step
         for step in range(first_step, plan.max_steps):
             started = time.monotonic()
-            lr = learning_rate(step, plan.max_steps, plan.warmup_steps, plan.lr)
-            blocks_NT = blocks_of_step(run.stream, plan, step)
-            loss, grad_norm = _take_step(run, step, lr, blocks_NT)
+            blocks_NT = blocks_of_step(run.feed, plan, step)
+            loss, grad_norm = _take_step(run, step, blocks_NT)
             done = step + 1
             # one exchange for the loss and for whether any rank was asked to stop
-            total_loss, *stops = team.total([loss, *[float(stop.signal == number) for number in _STOPS]])
+            total_loss, *stops = team.total([loss, *[float(stop.signal == number) for number in STOP_SIGNALS]])
             loss = total_loss / team.size
-            if not math.isfinite(loss):
-                raise ConfigError(
-                    f"the loss is {loss} at step {done} (learning rate {lr:.3g}, gradient norm {grad_norm:.3g}); "
-                    f"the last saved step is {saved_at or 'none'}. Try a smaller --lr or a longer --warmup-steps"
-                )
+            if not (math.isfinite(loss) and math.isfinite(grad_norm)):
+                _give_up(run, done, loss, grad_norm, f"the loss is {loss}", saved_at, [step])
             if team.is_main:
-                _log_step(run, done, loss, lr, grad_norm, blocks_NT, time.monotonic() - started)
+                _log_step(run, done, loss, grad_norm, blocks_NT, time.monotonic() - started)
                 bar.update(1, note=f"loss {loss:.4f}")
+            if watch.diverges(loss):
+                suspects = list(range(max(0, done - WINDOW), done))
+                what = f"the loss diverges: {loss:.4f}, the mean of {WINDOW} steps rose by {plan.max_loss_rise} nats"
+                _give_up(run, done, loss, grad_norm, what, saved_at, suspects)
             last = done == plan.max_steps
             if last or done % plan.eval_every == 0:
                 _log_heldout(run, done)
-            stopped = next((number for number, asked in zip(_STOPS, stops, strict=True) if asked), 0)
+            stopped = next((number for number, asked in zip(STOP_SIGNALS, stops, strict=True) if asked), 0)
             if last or stopped or done % plan.save_every == 0:
                 run.save(done)
                 saved_at = done
@@ -113,7 +126,10 @@ def fit(run: Run, first_step: int) -> None:
                 _stop(stopped, done)
 
 
-_STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
+def _losses(run: Run) -> list[float]:
+    """Of the steps that a resumed run has behind it; the same on every rank."""
+    rows = run.metrics.rows() if run.team.is_main else []
+    return list(run.team.share([row["loss"] for row in rows if "loss" in row]))
 
 
 def _stop(number: int, step: int) -> None:
@@ -124,11 +140,33 @@ def _stop(number: int, step: int) -> None:
     raise TryAgainError(f"stopped by {name} after step {step}, which is saved; the same command goes on from there")
 
 
-def blocks_of_step(stream: TokenStream, plan: Plan, step: int) -> np.ndarray:
+def _give_up(run: Run, done: int, loss: float, grad_norm: float, what: str, saved_at: int, suspects: list[int]) -> None:
+    """Every rank stops; rank 0 keeps what was read."""
+    last_good = f"step {saved_at}, in {run.checkpoint_folder}" if saved_at else "none"
+    kept = "training/diverged"
+    if run.team.is_main:
+        facts = {
+            "step": done,
+            "loss": repr(loss),  # JSON has no NaN
+            "gradient_norm": repr(grad_norm),
+            "lr": run.plan.schedule.rate(done - 1),
+            "last_good_checkpoint": last_good,
+            "first_position": suspects[0] * run.plan.blocks_per_step,
+        }
+        blocks = {step + 1: blocks_of_step(run.feed, run.plan, step) for step in suspects}
+        kept = str(run.keep_evidence(facts, blocks))
+    run.team.wait()
+    raise ConfigError(
+        f"{what} at step {done} (learning rate {run.plan.schedule.rate(done - 1):.3g}, gradient norm {grad_norm:.3g}); "
+        f"the last good checkpoint is {last_good}; what was read is in {kept}. "
+        "Try a smaller --lr or a longer --warmup-steps"
+    )
+
+
+def blocks_of_step(feed: Feed, plan: Plan, step: int) -> np.ndarray:
     """All ranks' blocks of one step, (blocks_per_step, block_size + 1)."""
     count = plan.blocks_per_step
-    indices = block_order(stream.num_blocks(plan.block_size), step * count, count, plan.seed)
-    return stream.blocks(indices, plan.block_size)
+    return feed.blocks(step * count, count, plan.block_size, plan.seed)
 
 
 def batches_of_rank(blocks_NT: np.ndarray, plan: Plan, rank: int) -> Iterator[torch.Tensor]:
@@ -138,15 +176,18 @@ def batches_of_rank(blocks_NT: np.ndarray, plan: Plan, rank: int) -> Iterator[to
         yield torch.from_numpy(blocks_NT[start : start + plan.batch_size])
 
 
-def _take_step(run: Run, step: int, lr: float, blocks_NT: np.ndarray) -> tuple[float, float]:
+def _take_step(run: Run, step: int, blocks_NT: np.ndarray) -> tuple[float, float]:
     """(mean loss in nats a token on this rank, norm of the gradient over all ranks)."""
     plan, team, accelerator = run.plan, run.team, run.team.accelerator
     run.model.train()
-    for group in run.optimizer.param_groups:
-        group["lr"] = lr
+    if run.row_mask is not None:
+        run.row_mask.active = plan.schedule.rows_alone(step)
+        if step == plan.schedule.rows_steps:
+            forget_optimizer_state(run.optimizer)
+    plan.schedule.apply(run.optimizer.param_groups, step)
     torch.manual_seed(_seed_of(plan.seed, step, team.rank))
     total = torch.zeros((), device=accelerator.device)
-    grad_norm: Any = 0.0
+    grad_norm: Any = None
     for batch_BT in batches_of_rank(blocks_NT, plan, team.rank):
         batch_BT = batch_BT.to(accelerator.device, non_blocking=True)
         with accelerator.accumulate(run.model):
@@ -159,27 +200,26 @@ def _take_step(run: Run, step: int, lr: float, blocks_NT: np.ndarray) -> tuple[f
             run.optimizer.step()
             run.optimizer.zero_grad()
         total += loss.detach()
-    return total.item() / plan.accumulation, float(grad_norm if grad_norm is not None else math.nan)
+    return total.item() / plan.accumulation, float(grad_norm) if grad_norm is not None else 0.0
 
 
 def _seed_of(seed: int, step: int, rank: int) -> int:
     return int(np.random.SeedSequence([seed, step, rank]).generate_state(1, np.uint64)[0] >> 1)
 
 
-def _log_step(
-    run: Run, done: int, loss: float, lr: float, grad_norm: float, blocks: np.ndarray, seconds: float
-) -> None:
+def _log_step(run: Run, done: int, loss: float, grad_norm: float, blocks: np.ndarray, seconds: float) -> None:
     tokens = int(blocks[:, 1:].size)
-    num_bytes = int(run.stream.bytes_per_token_V[blocks[:, 1:]].sum())
+    num_bytes = int(run.feed.bytes_per_token_V[blocks[:, 1:]].sum())
     run.metrics.append(
-        {"step": done, "loss": loss, "lr": lr, "gradient_norm": grad_norm, "tokens": tokens, "bytes": num_bytes}
-    )
-    run.timing.append(
         {
             "step": done,
-            "seconds": round(seconds, 4),
-            "tokens_per_second": round(tokens / seconds, 1),
-            "bytes_per_second": round(num_bytes / seconds, 1),
+            "loss": loss,
+            "lr": run.plan.schedule.rate(done - 1),
+            "gradient_norm": grad_norm,
+            "tokens": tokens,
+            "bytes": num_bytes,
+            "position": done * run.plan.blocks_per_step,
+            **speed(tokens, num_bytes, seconds, run.flops, run.team.size, run.peak),
         }
     )
 

@@ -1,12 +1,16 @@
-"""AdamW's parameter groups and the learning rate of each step."""
+"""AdamW's parameter groups, and what each group's learning rate and decay are at each step."""
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
+from ivr.training.phases import embedding_matrices
+
 BETAS = (0.9, 0.95)
 FINAL_SHARE = 0.1  # of the peak, where the cosine ends
+EMBEDDINGS, MATRICES, VECTORS = "embeddings", "matrices", "vectors"
 
 
 def learning_rate(step: int, max_steps: int, warmup_steps: int, peak: float) -> float:
@@ -21,15 +25,50 @@ def learning_rate(step: int, max_steps: int, warmup_steps: int, peak: float) -> 
     return peak * (FINAL_SHARE + (1 - FINAL_SHARE) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress))))
 
 
-def make_optimizer(model: torch.nn.Module, peak: float, weight_decay: float) -> torch.optim.Optimizer:
-    """AdamW; biases and LayerNorm weights (1-d parameters) are not decayed."""
-    groups: list[dict[str, Any]] = [
-        # the shape is that of the whole parameter, also where ZeRO-3 has taken the values away
-        {"params": [p for p in model.parameters() if _dimensions(p) >= 2], "weight_decay": weight_decay},
-        {"params": [p for p in model.parameters() if _dimensions(p) < 2], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW([group for group in groups if group["params"]], lr=peak, betas=BETAS, eps=1e-8)
+@dataclass(frozen=True)
+class Schedule:
+    """Steps [0, rows_steps) train rows alone, the others everything; each phase has its warm-up and its cosine."""
+
+    max_steps: int
+    warmup_steps: int
+    lr: float
+    weight_decay: float
+    rows_steps: int = 0
+    rows_lr: float = 0.0
+
+    def rows_alone(self, step: int) -> bool:
+        return step < self.rows_steps
+
+    def rate(self, step: int) -> float:
+        if self.rows_alone(step):
+            return learning_rate(step, self.rows_steps, self.warmup_steps, self.rows_lr)
+        rest = self.max_steps - self.rows_steps
+        return learning_rate(step - self.rows_steps, rest, self.warmup_steps, self.lr)
+
+    def apply(self, groups: list[dict[str, Any]], step: int) -> None:
+        """Set lr and weight_decay of the optimizer's groups for 0-based `step`."""
+        rate, rows_alone = self.rate(step), self.rows_alone(step)
+        for group in groups:
+            embeddings = group["name"] == EMBEDDINGS
+            group["lr"] = rate if embeddings or not rows_alone else 0.0
+            decays = group["name"] != VECTORS and not (embeddings and rows_alone)
+            group["weight_decay"] = self.weight_decay if decays else 0.0
+
+
+def make_optimizer(model: Any, schedule: Schedule) -> torch.optim.Optimizer:
+    """AdamW over what is to be trained; biases and LayerNorm weights (1-d parameters) are not decayed."""
+    matrices = {id(parameter) for parameter in embedding_matrices(model)}
+    members: dict[str, list[torch.nn.Parameter]] = {EMBEDDINGS: [], MATRICES: [], VECTORS: []}
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            name = EMBEDDINGS if id(parameter) in matrices else MATRICES if _dimensions(parameter) >= 2 else VECTORS
+            members[name].append(parameter)
+    groups: list[dict[str, Any]] = [{"params": found, "name": name} for name, found in members.items() if found]
+    optimizer = torch.optim.AdamW(groups, lr=schedule.lr, betas=BETAS, eps=1e-8)
+    schedule.apply(optimizer.param_groups, 0)
+    return optimizer
 
 
 def _dimensions(parameter: torch.nn.Parameter) -> int:
+    # the shape is that of the whole parameter, also where ZeRO-3 has taken the values away
     return len(getattr(parameter, "ds_shape", parameter.shape))

@@ -1,7 +1,8 @@
-"""Documents -> one memory-mapped stream of token ids -> fixed-length blocks in a seeded order.
+"""Documents -> one stream of token ids in memory-mapped shards -> fixed-length blocks.
 
 The stream is `E doc E doc ... E` with E = `<|endoftext|>`: every document starts and ends at a boundary, nothing is
 padded. Block i is the tokens [i*T, i*T + T], inputs and targets shifted by one, so that each token is predicted once.
+A shard ends where it is full, in the midst of a document if need be; a block may lie in two.
 """
 
 import json
@@ -14,34 +15,52 @@ import numpy as np
 
 from ivr.artifacts import atomic_directory, sha256_file, sha256_json, write_json
 from ivr.console import Progress
-from ivr.errors import ConfigError, CorruptInputError
+from ivr.errors import CorruptInputError
 
 END_OF_TEXT = "<|endoftext|>"
-TOKENS_FILE, FACTS_FILE = "tokens.bin", "tokens.json"
+FACTS_FILE = "tokens.json"
+TOKENS_A_SHARD = 1 << 27  # 256 MiB of uint16
 CHARACTERS_AT_ONCE = 4_000_000
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
 class TokenStream:
-    """A tokenised corpus. tokens: (N,) uint16 or uint32, read-only; bytes_per_token_V: UTF-8 bytes of each id."""
+    """A tokenised corpus. shards: uint16 or uint32, read-only, each but the last of tokens_a_shard ids;
+    bytes_per_token_V: UTF-8 bytes of each id."""
 
-    tokens: np.ndarray
+    shards: tuple[np.ndarray, ...]
+    tokens_a_shard: int
     bytes_per_token_V: np.ndarray
     num_documents: int
     num_bytes: int
 
+    def __len__(self) -> int:
+        return sum(len(shard) for shard in self.shards)
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """The ids [start, stop), which may lie in several shards."""
+        parts = []
+        while start < stop:
+            number, offset = divmod(start, self.tokens_a_shard)
+            part = self.shards[number][offset : offset + stop - start]
+            parts.append(part)
+            start += len(part)
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
     def num_blocks(self, block_size: int) -> int:
-        return max(0, (len(self.tokens) - 1) // block_size)
+        return max(0, (len(self) - 1) // block_size)
 
     def left_over(self, block_size: int) -> int:
         """Tokens at the end that fill no block and are never trained on."""
-        return max(0, len(self.tokens) - 1 - self.num_blocks(block_size) * block_size)
+        return max(0, len(self) - 1 - self.num_blocks(block_size) * block_size)
 
     def blocks(self, indices: np.ndarray, block_size: int) -> np.ndarray:
         """The blocks `indices` (B,) as (B, block_size + 1) int64."""
-        offsets_BT = indices[:, None] * block_size + np.arange(block_size + 1)[None, :]
-        return self.tokens[offsets_BT].astype(np.int64)
+        found_BT = np.empty((len(indices), block_size + 1), dtype=np.int64)
+        for row, index in enumerate(indices.tolist()):
+            found_BT[row] = self.read(index * block_size, (index + 1) * block_size + 1)
+        return found_BT
 
 
 def load_tokenizer(model_dir: Path) -> Any:
@@ -91,43 +110,68 @@ def stream_key(tokenizer_sha256: str, corpus: list[list[str]]) -> str:
     return sha256_json({"format": FORMAT, "tokenizer": tokenizer_sha256, "corpus": corpus})[:16]
 
 
-def tokenise(folder: Path, tokenizer: Any, end_id: int, documents: Iterable[str]) -> None:
+def tokenise(
+    folder: Path, tokenizer: Any, end_id: int, documents: Iterable[str], tokens_a_shard: int = TOKENS_A_SHARD
+) -> None:
     """Write the stream of `documents` to `folder`, whole or not at all."""
     dtype = np.dtype("<u2" if tokenizer.get_vocab_size() <= 1 << 16 else "<u4")
-    num_documents = num_bytes = num_tokens = 0
-    with atomic_directory(folder) as staging:
-        with (staging / TOKENS_FILE).open("wb") as stream, Progress("tokenise", unit="B") as bar:
-            num_tokens += _append(stream, [end_id], dtype)
-            for text, ids in encode_documents(tokenizer, documents):
-                if not ids:
-                    continue
-                size = len(text.encode())
-                num_tokens += _append(stream, [*ids, end_id], dtype)
-                num_documents += 1
-                num_bytes += size
-                bar.update(size)
-        write_json(
-            staging / FACTS_FILE,
-            {
-                "dtype": dtype.str,
-                "tokens": num_tokens,
-                "documents": num_documents,
-                "bytes": num_bytes,
-                "sha256": sha256_file(staging / TOKENS_FILE),
-            },
-        )
+    num_documents = num_bytes = 0
+    with atomic_directory(folder) as staging, Progress("tokenise", unit="B") as bar:
+        shards = _ShardWriter(staging, dtype, tokens_a_shard)
+        shards.append([end_id])
+        for text, ids in encode_documents(tokenizer, documents):
+            if not ids:
+                continue
+            shards.append([*ids, end_id])
+            size = len(text.encode())
+            num_documents += 1
+            num_bytes += size
+            bar.update(size)
+        facts = {"dtype": dtype.str, "documents": num_documents, "bytes": num_bytes, "tokens_a_shard": tokens_a_shard}
+        write_json(staging / FACTS_FILE, {**facts, "shards": shards.close()})
 
 
-def _append(stream: IO[bytes], ids: list[int], dtype: np.dtype) -> int:
-    stream.write(np.asarray(ids, dtype=dtype).tobytes())
-    return len(ids)
+class _ShardWriter:
+    """Writes ids to tokens-00000.bin, tokens-00001.bin, ..., each of `size` ids but the last."""
+
+    def __init__(self, folder: Path, dtype: np.dtype, size: int) -> None:
+        self.folder, self.dtype, self.size = folder, dtype, size
+        self.written: list[int] = []
+        self._stream: IO[bytes] | None = None
+
+    def append(self, ids: list[int]) -> None:
+        left = np.asarray(ids, dtype=self.dtype)
+        while left.size:
+            if self._stream is None or self.written[-1] == self.size:
+                self._close_shard()
+                self._stream = self._path(len(self.written)).open("wb")
+                self.written.append(0)
+            part, left = np.split(left, [min(left.size, self.size - self.written[-1])])
+            self._stream.write(part.tobytes())
+            self.written[-1] += part.size
+
+    def close(self) -> list[dict[str, Any]]:
+        """The facts of every shard."""
+        self._close_shard()
+        paths = [self._path(number) for number in range(len(self.written))]
+        return [
+            {"file": path.name, "tokens": tokens, "sha256": sha256_file(path)}
+            for path, tokens in zip(paths, self.written, strict=True)
+        ]
+
+    def _path(self, number: int) -> Path:
+        return self.folder / f"tokens-{number:05d}.bin"
+
+    def _close_shard(self) -> None:
+        if self._stream is not None:
+            self._stream.close()
 
 
 def is_whole(folder: Path) -> bool:
     """True when `folder` holds a stream with the bytes that its facts name."""
     try:
         facts = json.loads((folder / FACTS_FILE).read_text(encoding="utf-8"))
-        return bool(facts["sha256"] == sha256_file(folder / TOKENS_FILE))
+        return all(shard["sha256"] == sha256_file(folder / shard["file"]) for shard in facts["shards"])
     except (FileNotFoundError, ValueError, KeyError):
         return False
 
@@ -135,8 +179,9 @@ def is_whole(folder: Path) -> bool:
 def open_stream(folder: Path, tokenizer: Any) -> TokenStream:
     """Map the stream in `folder` into memory."""
     facts = json.loads((folder / FACTS_FILE).read_text(encoding="utf-8"))
-    tokens = np.memmap(folder / TOKENS_FILE, dtype=np.dtype(facts["dtype"]), mode="r")
-    return TokenStream(tokens, bytes_per_token(tokenizer), facts["documents"], facts["bytes"])
+    dtype = np.dtype(facts["dtype"])
+    shards = tuple(np.memmap(folder / shard["file"], dtype=dtype, mode="r") for shard in facts["shards"])
+    return TokenStream(shards, facts["tokens_a_shard"], bytes_per_token(tokenizer), facts["documents"], facts["bytes"])
 
 
 def bytes_per_token(tokenizer: Any) -> np.ndarray:
@@ -146,21 +191,3 @@ def bytes_per_token(tokenizer: Any) -> np.ndarray:
     for token, token_id in tokenizer.get_vocab(with_added_tokens=True).items():
         sizes_V[token_id] = 0 if token in special else len(token)
     return sizes_V
-
-
-def block_order(num_blocks: int, start: int, count: int, seed: int) -> np.ndarray:
-    """The blocks at positions [start, start + count) of an endless sequence of seeded permutations, one per epoch.
-
-    Position p depends on (num_blocks, seed, p) alone: resuming needs no state.
-    """
-    if num_blocks < 1:
-        raise ConfigError("the training text fills no block; use a smaller --block-size or more text")
-    taken = []
-    position = start
-    while position < start + count:
-        epoch, offset = divmod(position, num_blocks)
-        permutation = np.random.Generator(np.random.PCG64([seed, epoch])).permutation(num_blocks)
-        part = permutation[offset : offset + start + count - position]
-        taken.append(part)
-        position += len(part)
-    return np.concatenate(taken)

@@ -1,7 +1,7 @@
 """The processes of one run: how many, on what, and whether ZeRO is really what runs.
 
-One process when `ivr train` is started by hand; as many as the launcher started under `accelerate launch -m ivr
-train ...` or torchrun. Rank 0 alone holds the lock of the artifacts directory and writes.
+One process when `ivr train` is started by hand; as many as were started by --processes (launcher.py), `accelerate
+launch -m ivr train ...`, torchrun or a batch system. Rank 0 alone holds the lock of the artifacts directory and writes.
 """
 
 import contextlib
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ivr.errors import ConfigError
+from ivr.training.options import Config
 
 # the longest time one rank may work alone (tokenising, hashing) while the others wait
 PATIENCE = datetime.timedelta(hours=2)
@@ -29,6 +30,11 @@ class Team:
     size: int
     kind: str  # accelerate's name of what runs: NO, MULTI_CPU, MULTI_GPU, DEEPSPEED
     zero_stage: int  # 0 without DeepSpeed
+    precision: str  # of the products: float32 or bf16; weights are float32
+
+    @property
+    def what_runs(self) -> str:
+        return f"{self.kind} ZeRO-{self.zero_stage}" if self.zero_stage else self.kind
 
     @property
     def is_main(self) -> bool:
@@ -69,7 +75,7 @@ def leave_process_group() -> None:
             torch.distributed.destroy_process_group()
 
 
-def assemble(deepspeed: Path | None, batch_size: int, accumulation: int, max_grad_norm: float, threads: int) -> Team:
+def assemble(config: Config) -> Team:
     """Start accelerate, with DeepSpeed where asked. Raises ConfigError when something else would run."""
     import torch
 
@@ -79,10 +85,12 @@ def assemble(deepspeed: Path | None, batch_size: int, accumulation: int, max_gra
     from accelerate import Accelerator, InitProcessGroupKwargs
 
     expected = world_size()
+    precision = ("bf16" if cuda else "float32") if config.precision == "auto" else config.precision
     common: dict[str, Any] = {
-        "gradient_accumulation_steps": accumulation,
-        "mixed_precision": "bf16" if cuda else "no",
+        "gradient_accumulation_steps": config.gradient_accumulation,
+        "mixed_precision": "bf16" if precision == "bf16" else "no",
     }
+    deepspeed = config.deepspeed
     if expected > 1 or deepspeed is not None:
         backend = "nccl" if cuda else "gloo"
         common["kwargs_handlers"] = [InitProcessGroupKwargs(backend=backend, timeout=PATIENCE)]
@@ -91,10 +99,12 @@ def assemble(deepspeed: Path | None, batch_size: int, accumulation: int, max_gra
         # without cpu=True accelerate starts no process group on a machine without accelerator: every rank alone
         accelerator = Accelerator(cpu=not cuda, **common)
     else:
-        settings = read_deepspeed_config(deepspeed, batch_size, accumulation, max_grad_norm, bf16=cuda)
+        settings = read_deepspeed_config(
+            deepspeed, config.batch_size, config.gradient_accumulation, config.max_grad_norm, precision == "bf16"
+        )
         zero_stage = int(settings["zero_optimization"]["stage"])
         accelerator = _with_deepspeed(settings, cuda, common)
-    _steady_arithmetic(cuda, threads)
+    _steady_arithmetic(cuda, config.threads)
     kind = accelerator.distributed_type.value
     if (kind == "DEEPSPEED") != (deepspeed is not None):
         wanted = f"--deepspeed {deepspeed}" if deepspeed else "no --deepspeed"
@@ -104,7 +114,29 @@ def assemble(deepspeed: Path | None, batch_size: int, accumulation: int, max_gra
         )
     if accelerator.num_processes != expected:
         raise ConfigError(f"the launcher started {expected} processes, accelerate joined {accelerator.num_processes}")
-    return Team(accelerator, accelerator.process_index, accelerator.num_processes, kind, zero_stage)
+    if accelerator.mixed_precision != common["mixed_precision"]:
+        raise ConfigError(
+            f"--precision {precision} was asked for, but what accelerate would run is {accelerator.mixed_precision}; "
+            "unset ACCELERATE_MIXED_PRECISION, or run `accelerate launch` without a config file"
+        )
+    return Team(accelerator, accelerator.process_index, accelerator.num_processes, kind, zero_stage, precision)
+
+
+def check_prepared(team: Team, model: Any) -> None:
+    """Look at what `prepare` really made of the model. Raises ConfigError when it is not what was asked for."""
+    import torch
+
+    found = type(model).__name__
+    if team.zero_stage:
+        stage = int(model.zero_optimization_stage()) if hasattr(model, "zero_optimization_stage") else 0
+        bf16 = stage and bool(model.bfloat16_enabled())
+        if stage != team.zero_stage or bf16 != (team.precision == "bf16"):
+            raise ConfigError(
+                f"ZeRO-{team.zero_stage} in {team.precision} was asked for, but what runs is {found}, "
+                f"ZeRO-{stage} in {'bf16' if bf16 else 'float32'}"
+            )
+    elif team.size > 1 and not isinstance(model, torch.nn.parallel.DistributedDataParallel):
+        raise ConfigError(f"{team.size} processes were asked for, but the model is a {found}: they would train apart")
 
 
 def read_deepspeed_config(

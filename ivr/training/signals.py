@@ -1,8 +1,10 @@
-"""A request to stop, heard during a step and answered at its end."""
+"""A request to stop, heard at any time and answered where nothing is lost: before the work, or at the end of a step."""
 
 import signal
 from types import FrameType, TracebackType
 from typing import Any
+
+from ivr.errors import TryAgainError
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
 _heard: list[int] = []  # of this process, in order; only where someone listens from the start
@@ -44,6 +46,14 @@ class StopRequest:
     ) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+
+    def check(self) -> None:
+        """Before training has begun: end at once when asked to."""
+        if self.signal == signal.SIGINT:
+            raise KeyboardInterrupt
+        if self.signal:
+            name = signal.Signals(self.signal).name
+            raise TryAgainError(f"stopped by {name} before the first step; the same command begins again")
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self.signal and number == signal.SIGINT:

@@ -1,11 +1,11 @@
 """Stage `train`: fine-tune the aligned model on the cleaned corpora. Wiring only; the work is in the modules beside.
 
-`ivr train` is one process; `accelerate launch --num_processes N -m ivr train ...` (or torchrun) is N. Every rank runs
-this module; rank 0 alone opens the stage, and tells the others what to do.
+`ivr train` is one process; `ivr train --processes N`, `accelerate launch --num_processes N -m ivr train ...`, torchrun
+or a batch system make it N. Every rank runs this module; rank 0 alone opens the stage, and tells the others what to do.
 """
 
-import argparse
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +13,15 @@ from ivr.artifacts import ArtifactPaths, sha256_file, sha256_json
 from ivr.console import LOG
 from ivr.errors import ConfigError, IvrError, StaleInputError
 from ivr.stage import Input, Manifest, Stage, open_stage
+from ivr.training.options import Config as Config  # the stage's interface
+from ivr.training.options import add_arguments as add_arguments
+from ivr.training.options import check_options
 
 if TYPE_CHECKING:
-    from ivr.training.loop import Run
+    from ivr.training.checkpoints import Card, Checkpoint
     from ivr.training.processes import Team
+    from ivr.training.setup import Job
+    from ivr.training.signals import StopRequest
 
 DESCRIPTION = """\
 Fine-tune the aligned model on the cleaned corpora: packed blocks, AdamW, warm-up and cosine, held-out bits per byte.
@@ -24,234 +29,201 @@ An interrupted run goes on from its newest whole checkpoint when the same comman
 EPILOG = """\
 examples:
   ivr train --max-steps 500 --lr 1e-4
-  accelerate launch --num_processes 2 -m ivr train --deepspeed slurm/deepspeed/zero2.json
+  ivr train --phases rows-then-all --replay-corpus artifacts/corpora/general/cleaned
+  ivr train --processes 2 --deepspeed slurm/deepspeed/zero2.json
 """
-
-
-def _not_identity(default: Any) -> Any:
-    return field(default=default, metadata={"identity": False})
-
-
-@dataclass(frozen=True)
-class Config:
-    artifacts_dir: Path = Path("artifacts")
-    force: bool = False
-    model_name: Path | None = None
-    cleaned_corpora_dir: Path | None = None
-    max_steps: int = 300
-    epochs: float | None = None
-    block_size: int = 0
-    batch_size: int = 4
-    gradient_accumulation: int = 1
-    lr: float = 5e-4
-    warmup_steps: int = 20
-    weight_decay: float = 0.1
-    max_grad_norm: float = 1.0
-    seed: int = 0
-    threads: int = 2
-    deepspeed: Path | None = None
-    eval_every: int = 100
-    eval_bytes: int = 50_000
-    save_every: int = _not_identity(100)
-    keep_checkpoints: int = _not_identity(2)
-    resume: bool = _not_identity(True)
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The stage's options."""
-    inputs = parser.add_argument_group("inputs")
-    inputs.add_argument(
-        "--model-name",
-        type=Path,
-        default=Config.model_name,
-        metavar="DIR",
-        help="local model directory with its tokenizer (default: ARTIFACTS_DIR/models/aligned)",
-    )
-    inputs.add_argument(
-        "--cleaned-corpora-dir",
-        type=Path,
-        default=Config.cleaned_corpora_dir,
-        metavar="DIR",
-        help="text to train on (default: ARTIFACTS_DIR/corpora/cleaned)",
-    )
-    length = parser.add_argument_group("how long")
-    either = length.add_mutually_exclusive_group()
-    _number(either, "--max-steps", int, "optimizer steps")
-    either.add_argument(
-        "--epochs",
-        type=float,
-        default=Config.epochs,
-        metavar="X",
-        help="instead of --max-steps: passes over the text, in whole steps (default: none)",
-    )
-    _number(length, "--block-size", int, "tokens a block; 0: the model's context")
-    _number(length, "--batch-size", int, "blocks a process reads at once")
-    _number(length, "--gradient-accumulation", int, "such batches a step")
-    work = parser.add_argument_group("optimizer")
-    _number(work, "--lr", float, "peak learning rate")
-    _number(work, "--warmup-steps", int, "steps of linear warm-up; a cosine to a tenth of the peak follows")
-    _number(work, "--weight-decay", float, "of matrices; biases and LayerNorm are not decayed")
-    _number(work, "--max-grad-norm", float, "clip gradients to this norm")
-    _number(work, "--seed", int, "of the order of blocks and of dropout")
-    machine = parser.add_argument_group("machine")
-    _number(machine, "--threads", int, "CPU threads of a process; another number rounds differently")
-    machine.add_argument(
-        "--deepspeed",
-        type=Path,
-        default=Config.deepspeed,
-        metavar="FILE",
-        help="DeepSpeed configuration, e.g. slurm/deepspeed/zero2.json (default: none, plain PyTorch)",
-    )
-    watch = parser.add_argument_group("held-out text and checkpoints")
-    _number(watch, "--eval-every", int, "steps between two measurements of held-out bits per byte")
-    _number(watch, "--eval-bytes", int, "held-out bytes measured; 0: never measure")
-    _number(watch, "--save-every", int, "steps between two checkpoints")
-    _number(watch, "--keep-checkpoints", int, "newest checkpoints kept")
-    watch.add_argument(
-        "--resume",
-        action=argparse.BooleanOptionalAction,
-        default=Config.resume,
-        help="go on from the newest whole checkpoint of the same options and inputs (default: --resume)",
-    )
-
-
-def _number(group: Any, name: str, kind: type, what: str) -> None:
-    default = getattr(Config, name.removeprefix("--").replace("-", "_"))
-    group.add_argument(
-        name, type=kind, default=default, metavar="N" if kind is int else "X", help=f"{what} (default: %(default)s)"
-    )
 
 
 def run(config: Config) -> Manifest:
     """Train; returns the manifest, on every rank."""
     check_options(config)
     from ivr.training.processes import leave_process_group, world_size
+    from ivr.training.signals import StopRequest
 
+    started = world_size()
+    if started == 1 and config.processes > 1:
+        from ivr.training.launcher import launch
+
+        launch(config)
+        return _manifest(config)
+    if config.processes not in (1, started):
+        raise ConfigError(f"--processes {config.processes}: the launcher has started {started}")
     try:
-        if world_size() == 1:
-            return _lead(config, None)  # starts accelerate only if there is work
-        team = _assemble(config)
-        manifest = _lead(config, team) if team.is_main else _follow(config, team)
-        team.wait()
-        return manifest
+        with StopRequest() as stop:
+            if started == 1:
+                return _lead(config, None, stop)  # starts accelerate only if there is work
+            team = _assemble(config)
+            manifest = _lead(config, team, stop) if team.is_main else _follow(config, team, stop)
+            team.wait()
+            return manifest
     finally:
         leave_process_group()
 
 
-def check_options(config: Config) -> None:
-    """Raises ConfigError for a value that cannot work."""
-    least = {
-        "max_steps": 1,
-        "batch_size": 1,
-        "gradient_accumulation": 1,
-        "threads": 1,
-        "eval_every": 1,
-        "save_every": 1,
-        "keep_checkpoints": 1,
-        "block_size": 0,
-        "warmup_steps": 0,
-        "weight_decay": 0,
-        "eval_bytes": 0,
-        "seed": 0,
-    }
-    for name, smallest in least.items():
-        if not getattr(config, name) >= smallest:
-            raise ConfigError(f"--{name.replace('_', '-')} {getattr(config, name)}: must be at least {smallest}")
-    for name in ("lr", "max_grad_norm", "epochs"):
-        value = getattr(config, name)
-        if value is not None and not 0 < value < float("inf"):
-            raise ConfigError(f"--{name.replace('_', '-')} {value}: must be a number above 0")
-
-
 @dataclass(frozen=True)
-class _Job:
-    """What rank 0 tells the others: the key of the run, or why there is none."""
+class _Order:
+    """What rank 0 tells the others: the job, or why there is none."""
 
-    identity: str = ""
-    stream_key: str = ""
-    error: IvrError | None = None
+    job: "Job | None" = None
+    error: BaseException | None = None
 
 
-def _lead(config: Config, team: "Team | None") -> Manifest:
+def _lead(config: Config, team: "Team | None", stop: "StopRequest") -> Manifest:
     """Rank 0: open the stage, see whether there is work, do it with the others, write the manifest."""
     paths = ArtifactPaths(config.artifacts_dir)
-    model_dir, corpus_dir = _directories(config, paths)
-    inputs = [
-        Input(model_dir, made_by="" if config.model_name else "align"),
-        Input(corpus_dir, made_by="" if config.cleaned_corpora_dir else "init"),
-        Input(paths.heldout_corpora, made_by="init", optional=True),
-    ]
-    inputs += [Input(config.deepspeed)] if config.deepspeed else []
     told = False
     try:
-        with open_stage("train", config, inputs) as stage:
+        with open_stage("train", config, _inputs(config, paths)) as stage:
             if stage.current:
                 return stage.manifest
             team = team or _assemble(config)
-            key = _tokenise(stage, config, paths, model_dir, corpus_dir)
-            job = _Job(identity=sha256_json([stage.identity, stage.inputs])[:16], stream_key=key)
+            job = _prepare(config, paths, team, stage, stop)
             told = True
-            team.share(job)
-            _train(config, paths, team, job, stage)
-            return stage.finish([paths.final_model, paths.training / "metrics.jsonl"])
-    except IvrError as error:
+            team.share(_Order(job))
+            _train(config, paths, team, job, stop, stage)
+            manifest = stage.finish([paths.final_model, paths.training / "metrics.jsonl"])
+            from ivr.training import checkpoints
+
+            checkpoints.finish(paths.training / "checkpoints")
+            return manifest
+    except (IvrError, KeyboardInterrupt) as error:
         if team is not None and not told:
             told = True
-            team.share(_Job(error=error))
+            team.share(_Order(error=error))
         raise
     finally:
         if team is not None and not told:
-            team.share(_Job())  # current, or an exception that no follower can know of
+            team.share(_Order())  # current, or an exception that no follower can know of
 
 
-def _follow(config: Config, team: "Team") -> Manifest:
+def _follow(config: Config, team: "Team", stop: "StopRequest") -> Manifest:
     """Ranks above 0: do what rank 0 says."""
     LOG.setLevel("WARNING")
     paths = ArtifactPaths(config.artifacts_dir)
-    job = team.share()
-    if job.error is not None:
-        raise job.error
-    if job.identity:
-        _train(config, paths, team, job, None)
-    manifest = Manifest.read(paths.manifest("train"))
+    order = team.share()
+    if order.error is not None:
+        raise order.error
+    if order.job is not None:
+        _train(config, paths, team, order.job, stop, None)
+    return _manifest(config)
+
+
+def _manifest(config: Config) -> Manifest:
+    manifest = Manifest.read(ArtifactPaths(config.artifacts_dir).manifest("train"))
     return manifest or Manifest("train", "", {}, "", [], [])
 
 
 def _assemble(config: Config) -> "Team":
     from ivr.training.processes import assemble
 
-    return assemble(
-        config.deepspeed, config.batch_size, config.gradient_accumulation, config.max_grad_norm, config.threads
-    )
+    return assemble(config)
 
 
-def _directories(config: Config, paths: ArtifactPaths) -> tuple[Path, Path]:
-    return config.model_name or paths.aligned_model, config.cleaned_corpora_dir or paths.cleaned_corpora
+def _directories(config: Config, paths: ArtifactPaths) -> tuple[Path, Path, Path | None]:
+    """Model, training text, replayed text."""
+    replay = (config.replay_corpus or paths.general_cleaned) if config.replay_share else None
+    return config.model_name or paths.aligned_model, config.cleaned_corpora_dir or paths.cleaned_corpora, replay
 
 
-def _tokenise(stage: Stage, config: Config, paths: ArtifactPaths, model_dir: Path, corpus_dir: Path) -> str:
-    """Make sure the corpus lies tokenised in training/data/<key>; returns the key."""
+def _inputs(config: Config, paths: ArtifactPaths) -> list[Input]:
+    model_dir, corpus_dir, replay_dir = _directories(config, paths)
+    inputs = [
+        Input(model_dir, made_by="" if config.model_name else "align"),
+        Input(corpus_dir, made_by="" if config.cleaned_corpora_dir else "init"),
+        Input(paths.heldout_corpora, made_by="init", optional=True),
+    ]
+    if replay_dir is not None:
+        inputs.append(Input(replay_dir, made_by="" if config.replay_corpus else "init"))
+    if config.trains_rows:
+        rules = config.remap_rules_path or paths.remap_rules
+        inputs.append(Input(rules, made_by="" if config.remap_rules_path else "remap"))
+    return inputs + ([Input(config.deepspeed)] if config.deepspeed else [])
+
+
+def _prepare(config: Config, paths: ArtifactPaths, team: "Team", stage: Stage, stop: "StopRequest") -> "Job":
+    """Rank 0: everything that needs no model. Refuses to go on from another run's checkpoints."""
+    from ivr.training import checkpoints
+    from ivr.training.setup import Job
+
+    model_dir, corpus_dir, replay_dir = _directories(config, paths)
+    card = _card(config, paths, stage)
+    identity = sha256_json(card)[:16]
+    card |= {"processes": team.size, "kind of run": team.what_runs, "precision": team.precision}
+    begin = config.resume and not config.force
+    checkpoints.begin(paths.training / "checkpoints", identity, card, resume=begin)
+    keys = _tokenise(paths, model_dir, [folder for folder in (corpus_dir, replay_dir) if folder], stop.check)
+    new_ids: tuple[int, ...] = ()
+    if config.trains_rows:
+        from ivr.tokenizer.rules import read_rules
+
+        new_ids = tuple(sorted(swap.id for swap in read_rules(config.remap_rules_path or paths.remap_rules).swaps))
+    stop.check()
+    return Job(identity, card, keys[0], keys[1] if replay_dir else None, new_ids)
+
+
+def _card(config: Config, paths: ArtifactPaths, stage: Stage) -> "Card":
+    """Everything on this machine that decides the run's arithmetic, each under the name a person knows it by."""
+    model_dir, corpus_dir, replay_dir = _directories(config, paths)
+    hashes = {str((paths.root / row["path"]).absolute()): row["sha256"] for row in stage.inputs}
+
+    def digest(path: Path) -> str:
+        below = sorted((name, value) for name, value in hashes.items() if Path(name).is_relative_to(path.absolute()))
+        return sha256_json([value for _, value in below])[:16]
+
+    card: Card = {
+        "model": digest(model_dir),
+        "tokenizer": digest(model_dir / "tokenizer.json"),
+        "training text": digest(corpus_dir),
+        "held-out text": digest(paths.heldout_corpora),
+    }
+    if replay_dir is not None:
+        card["replayed text"] = digest(replay_dir)
+    if config.deepspeed is not None:
+        card["DeepSpeed configuration"] = digest(config.deepspeed)
+    if config.trains_rows:
+        card["remap rules"] = digest(config.remap_rules_path or paths.remap_rules)
+    # what lies at a path stands above; processes and precision are added as they really are
+    left_out = {"force", "processes", "precision"}
+    for item in fields(config):
+        if "Path" not in str(item.type) and item.name not in left_out and item.metadata.get("identity", True):
+            card[f"--{item.name.replace('_', '-')}"] = getattr(config, item.name)
+    return card
+
+
+def _tokenise(paths: ArtifactPaths, model_dir: Path, corpora: list[Path], check: Callable[[], None]) -> list[str]:
+    """Make sure each corpus lies tokenised in training/data/<key>, and no other; returns the keys."""
     import shutil
 
     from ivr.corpus.documents import corpus_files, read_documents
     from ivr.training import packing
 
-    corpus = [[file.name, sha256_file(file)] for file in corpus_files(corpus_dir)]
-    if not corpus:
-        raise StaleInputError(f"{corpus_dir} holds no .txt file to train on; run `ivr init` first")
-    key = packing.stream_key(sha256_file(model_dir / "tokenizer.json"), corpus)
     folder = paths.training / "data"
-    if not packing.is_whole(folder / key):
-        tokenizer = packing.load_tokenizer(model_dir)
-        end_id = packing.end_of_text_id(tokenizer, model_dir)
-        packing.tokenise(folder / key, tokenizer, end_id, read_documents(corpus_dir))
+    tokenizer_sha256 = sha256_file(model_dir / "tokenizer.json")
+    keys = []
+    for corpus_dir in corpora:
+        files = [[file.name, sha256_file(file)] for file in corpus_files(corpus_dir)]
+        if not files:
+            raise StaleInputError(f"{corpus_dir} holds no .txt file to train on; run `ivr init` first")
+        keys.append(key := packing.stream_key(tokenizer_sha256, files))
+        if not packing.is_whole(folder / key):
+            tokenizer = packing.load_tokenizer(model_dir)
+            end_id = packing.end_of_text_id(tokenizer, model_dir)
+            packing.tokenise(folder / key, tokenizer, end_id, _checked(read_documents(corpus_dir), check))
     for other in folder.iterdir():
-        if other.name != key:
+        if other.name not in keys:
             shutil.rmtree(other)  # of an earlier tokenizer or corpus
-    return key
+    return keys
 
 
-def _train(config: Config, paths: ArtifactPaths, team: "Team", job: _Job, stage: Stage | None) -> None:
+def _checked(documents: Iterable[str], check: Callable[[], None]) -> Iterator[str]:
+    for text in documents:
+        check()
+        yield text
+
+
+def _train(
+    config: Config, paths: ArtifactPaths, team: "Team", job: "Job", stop: "StopRequest", stage: Stage | None
+) -> None:
     """Every rank: build, resume, fit; rank 0 (the one with a stage) writes the final model and the results."""
     from ivr.training import checkpoints
     from ivr.training.final import write_final
@@ -259,19 +231,18 @@ def _train(config: Config, paths: ArtifactPaths, team: "Team", job: _Job, stage:
     from ivr.training.results import card_rows, summarise
     from ivr.training.setup import build
 
-    model_dir, _ = _directories(config, paths)
-    running = build(config, paths, team, model_dir, job.stream_key, job.identity)
-    found = _find_checkpoint(config, running, team)
+    model_dir, _, _ = _directories(config, paths)
+    found = _find_checkpoint(config, paths.training / "checkpoints" / job.identity, team)
     if found is not None:
-        checkpoints.check_fits(found, team)
+        checkpoints.check_fits(found.path, found.card, job.card)
+    running = build(config, paths, team, model_dir, job)
+    if found is not None:
         checkpoints.load(found, team, running.model, running.optimizer)
     if team.is_main:
         running.metrics.restart(found.path / checkpoints.METRICS if found else None)
-        if found is None:
-            running.timing.restart()
-        else:
+        if found is not None:
             LOG.info("train: going on after step %d, from %s", found.step, found.path)
-    fit(running, found.step if found else 0)
+    fit(running, found.step if found else 0, stop)
     state = team.accelerator.get_state_dict(running.model)  # a collective under ZeRO-3
     if stage is not None:
         state = {name: tensor.detach().cpu() for name, tensor in state.items()}
@@ -280,15 +251,16 @@ def _train(config: Config, paths: ArtifactPaths, team: "Team", job: _Job, stage:
     team.wait()
 
 
-def _find_checkpoint(config: Config, running: "Run", team: "Team") -> Any:
+def _find_checkpoint(config: Config, folder: Path, team: "Team") -> "Checkpoint | None":
     """The checkpoint to go on from, agreed on by all ranks; none with --no-resume or --force."""
     import shutil
 
     from ivr.training import checkpoints
 
-    found = None
+    found: Any = None
     if team.is_main:
         if config.force or not config.resume:
-            shutil.rmtree(running.checkpoint_folder, ignore_errors=True)
-        found = checkpoints.newest_whole(running.checkpoint_folder)
-    return team.share(found)
+            shutil.rmtree(folder, ignore_errors=True)
+        found = checkpoints.newest_whole(folder)
+    shared: Checkpoint | None = team.share(found)
+    return shared

@@ -5,7 +5,7 @@ import itertools
 import pytest
 from builders import tiny_model
 
-from ivr.training.optimisation import learning_rate, make_optimizer
+from ivr.training.optimisation import Schedule, learning_rate, make_optimizer
 
 
 def test_warm_up_peak_and_end() -> None:
@@ -24,9 +24,37 @@ def test_short_runs(max_steps: int, warmup: int) -> None:
 
 def test_only_matrices_decay_and_nothing_is_left_out() -> None:
     model = tiny_model(50)
-    decayed, plain = make_optimizer(model, 1e-3, 0.1).param_groups
-    assert (decayed["weight_decay"], plain["weight_decay"]) == (0.1, 0.0)
-    assert all(parameter.ndim == 2 for parameter in decayed["params"])
-    assert all(parameter.ndim == 1 for parameter in plain["params"])
-    together = {id(parameter) for group in (decayed, plain) for parameter in group["params"]}
+    groups = make_optimizer(model, Schedule(10, 2, 1e-3, 0.1)).param_groups
+    assert {group["name"]: group["weight_decay"] for group in groups} == {
+        "embeddings": 0.1,
+        "matrices": 0.1,
+        "vectors": 0.0,
+    }
+    embeddings, matrices, vectors = (group["params"] for group in groups)
+    assert [id(parameter) for parameter in embeddings] == [id(model.transformer.wte.weight)]
+    assert all(parameter.ndim == 2 for parameter in matrices)
+    assert all(parameter.ndim == 1 for parameter in vectors)
+    together = {id(parameter) for group in groups for parameter in group["params"]}
     assert together == {id(parameter) for parameter in model.parameters()}
+
+
+def test_an_untied_head_is_an_embedding_matrix_too() -> None:
+    model = tiny_model(50, tied=False)
+    groups = make_optimizer(model, Schedule(10, 2, 1e-3, 0.1)).param_groups
+    assert len(groups[0]["params"]) == 2
+
+
+def test_each_phase_has_its_own_warm_up_and_what_is_not_trained_stands_still() -> None:
+    schedule = Schedule(max_steps=30, warmup_steps=2, lr=1e-3, weight_decay=0.1, rows_steps=10, rows_lr=1e-2)
+    rates = [schedule.rate(step) for step in range(30)]
+    assert rates[:10] == [learning_rate(step, 10, 2, 1e-2) for step in range(10)]
+    assert rates[10:] == [learning_rate(step, 20, 2, 1e-3) for step in range(20)]
+    groups = make_optimizer(tiny_model(50), schedule).param_groups
+    schedule.apply(groups, 9)
+    assert [(group["lr"], group["weight_decay"]) for group in groups] == [(rates[9], 0), (0, 0.1), (0, 0)]
+    schedule.apply(groups, 10)
+    assert [(group["lr"], group["weight_decay"]) for group in groups] == [
+        (rates[10], 0.1),
+        (rates[10], 0.1),
+        (rates[10], 0),
+    ]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -16,6 +18,9 @@ from safetensors.torch import load_file
 from ivr.artifacts import ArtifactPaths
 from ivr.errors import ConfigError, StaleInputError, TryAgainError
 from ivr.training import loop
+from ivr.training.divergence import LossWatch
+from ivr.training.metrics import TIME_FIELDS, without_times
+from ivr.training.packing import load_tokenizer
 from ivr.training.train import Config, run
 
 World = ArtifactPaths
@@ -30,9 +35,10 @@ def metrics(world: World) -> list[dict]:
     return [json.loads(line) for line in (world.training / "metrics.jsonl").read_text().splitlines()]
 
 
-def products(world: World) -> dict[str, bytes]:
-    files = [world.training / "metrics.jsonl", *sorted(world.final_model.iterdir())]
-    return {path.name: path.read_bytes() for path in files}
+def products(world: World) -> dict[str, object]:
+    """What two runs of the same inputs have in common: the model's files, and the log but for its times."""
+    files: dict[str, object] = {path.name: path.read_bytes() for path in sorted(world.final_model.iterdir())}
+    return files | {"metrics.jsonl": without_times(metrics(world))}
 
 
 def test_two_runs_from_scratch_write_the_same_bytes(another_world: Callable[[str], World]) -> None:
@@ -59,14 +65,16 @@ def test_metrics_tell_the_run_and_the_loss_falls(world: World) -> None:
     steps = [row for row in rows if "loss" in row]
     assert [row["step"] for row in steps] == list(range(1, 41))
     assert [row["step"] for row in rows if "heldout_bits_per_byte" in row] == [0, 20, 40]
-    assert set(steps[0]) == {"step", "loss", "lr", "gradient_norm", "tokens", "bytes"}
+    arithmetic = {"step", "loss", "lr", "gradient_norm", "tokens", "bytes", "position"}
+    assert set(steps[0]) == arithmetic | TIME_FIELDS - {"mfu"}  # the speed of a CPU is not known
+    assert [row["position"] for row in steps] == list(range(4, 164, 4))
+    assert steps[3]["tokens_per_second"] == pytest.approx(steps[3]["tokens"] / steps[3]["seconds"], rel=0.01)
     assert steps[0]["lr"] == pytest.approx(1.5e-3)
     assert steps[-1]["lr"] == pytest.approx(3e-4)
     assert steps[0]["tokens"] == 4 * 32
     results = manifest.results
     assert results["loss_last"] < results["loss_first"] - 0.5
     assert results["heldout_bits_per_byte_last"] < results["heldout_bits_per_byte_first"]
-    assert len((world.training / "timing.jsonl").read_text().splitlines()) == 40
     assert not torch.equal(
         load_file(world.aligned_model / "model.safetensors")["transformer.wte.weight"],
         load_file(world.final_model / "model.safetensors")["transformer.wte.weight"],
@@ -171,27 +179,53 @@ def test_a_damaged_checkpoint_is_passed_over(
     assert products(world) == products(straight)
 
 
-def test_other_options_do_not_go_on_from_anothers_checkpoint(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_run_is_not_gone_on_with_otherwise(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     interrupted(world, monkeypatch)
-    run(config(world, lr=1e-3))
+    with pytest.raises(ConfigError, match=r"step-00000003 was made with --lr 0.0005, this run 0.001.*--no-resume"):
+        run(config(world, lr=1e-3))
+    run(config(world, lr=1e-3, resume=False))
     assert metrics(world)[1]["lr"] == pytest.approx(5e-4)
-    assert len(list(world.training.glob("checkpoints/*"))) == 2  # the interrupted run can still be finished
+    run(config(world, lr=2e-3))  # that one was finished, so another may follow
+    run(config(world))  # the interrupted one can still be
+    assert [row["lr"] for row in metrics(world) if "loss" in row][1] == pytest.approx(5e-4)
+
+
+@pytest.mark.parametrize("what", ["model", "tokenizer", "training text"])
+def test_an_interrupted_run_is_not_gone_on_with_from_another(
+    world: World, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    folder = world.root / "mine"
+    shutil.copytree(world.aligned_model, folder / "model")
+    shutil.copytree(world.cleaned_corpora, folder / "text")
+    options = {"model_name": folder / "model", "cleaned_corpora_dir": folder / "text"}
+    interrupted(world, monkeypatch, **options)
+    altered = {
+        "model": folder / "model" / "generation_config.json",
+        "tokenizer": folder / "model" / "tokenizer.json",
+        "training text": folder / "text" / "domain.txt",
+    }[what]
+    altered.write_text(altered.read_text() + "\n")
+    with pytest.raises(ConfigError, match=f"{what} [0-9a-f]{{16}}, this run [0-9a-f]{{16}}"):
+        run(config(world, **options))
 
 
 def test_no_resume_begins_anew(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     interrupted(world, monkeypatch)
-    timing_before = (world.training / "timing.jsonl").read_text().splitlines()
+    before = metrics(world)
     run(config(world, resume=False))
-    timing = (world.training / "timing.jsonl").read_text().splitlines()
-    assert (len(timing_before), len(timing)) == (3, 6)
-    assert timing[:3] != timing_before
+    assert [row["step"] for row in metrics(world) if "loss" in row] == [1, 2, 3, 4, 5, 6]
+    assert [row["seconds"] for row in metrics(world) if "loss" in row][:3] != [
+        row["seconds"] for row in before if "loss" in row
+    ]
 
 
 def test_a_checkpoint_of_another_number_of_processes_is_refused(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     interrupted(world, monkeypatch)
     (marker,) = world.training.glob("checkpoints/*/step-00000003/complete.json")
-    marker.write_text(json.dumps(json.loads(marker.read_text()) | {"world_size": 4}))
-    with pytest.raises(ConfigError, match="processes: 4, this run has 1"):
+    facts = json.loads(marker.read_text())
+    facts["card"] |= {"processes": 4, "kind of run": "DEEPSPEED ZeRO-2"}
+    marker.write_text(json.dumps(facts))
+    with pytest.raises(ConfigError, match="kind of run DEEPSPEED ZeRO-2, this run NO; processes 4, this run 1"):
         run(config(world))
 
 
@@ -214,10 +248,55 @@ def test_a_loss_that_is_no_number_stops_the_run_naming_the_step(world: World, mo
         return take_step(run, step, *rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr(loop, "_take_step", diverging)
-    with pytest.raises(ConfigError, match=r"loss is nan at step 5 .*last saved step is 3"):
+    with pytest.raises(ConfigError, match=r"loss is nan at step 5 .*last good checkpoint is step 3"):
         run(config(world))
     assert not world.final_model.exists()
     assert [path.name for path in world.training.glob("checkpoints/*/step-*")] == ["step-00000003"]
+    kept = world.training / "diverged" / "step-00000005"
+    blocks_NT = np.load(kept / "step-5.npy")
+    assert blocks_NT.shape == (4, 33)
+    lines = [json.loads(line) for line in (kept / "blocks.jsonl").read_text(encoding="utf-8").splitlines()]
+    tokenizer = load_tokenizer(world.aligned_model)
+    assert [line["text"] for line in lines] == [
+        tokenizer.decode(ids, skip_special_tokens=False) for ids in blocks_NT.tolist()
+    ]
+    assert json.loads((kept / "facts.json").read_text())["last_good_checkpoint"].startswith("step 3, ")
+
+
+def test_a_gradient_that_is_no_number_stops_the_run_before_it_is_saved(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take_step = loop._take_step
+
+    def diverging(run: loop.Run, step: int, *rest: object) -> tuple[float, float]:
+        loss, norm = take_step(run, step, *rest)  # type: ignore[arg-type]
+        return loss, float("inf") if step == 2 else norm
+
+    monkeypatch.setattr(loop, "_take_step", diverging)
+    with pytest.raises(ConfigError, match=r"at step 3 .*gradient norm inf.*last good checkpoint is none"):
+        run(config(world))
+    assert not list(world.training.glob("checkpoints/*/step-*"))
+
+
+def test_a_loss_that_climbs_stops_the_run_and_keeps_the_steps_it_climbed_in(world: World) -> None:
+    with pytest.raises(ConfigError, match=r"the loss diverges: .* rose by 0.05 nats at step \d+"):
+        run(config(world, max_steps=60, lr=3.0, warmup_steps=15, max_loss_rise=0.05, eval_bytes=0, save_every=5))
+    (kept,) = (world.training / "diverged").iterdir()
+    step = int(kept.name.removeprefix("step-"))
+    assert sorted(path.name for path in kept.glob("*.npy")) == sorted(
+        f"step-{n}.npy" for n in range(step - 9, step + 1)
+    )
+
+
+def test_a_climb_is_seen_across_an_interruption() -> None:
+    falling, climbing = [3.0] * 10 + [1.0] * 10, [1.0 + 0.2 * k for k in range(20)]
+    straight = LossWatch([], rise=1.0)
+    stops = [straight.diverges(loss) for loss in falling + climbing]
+    resumed = LossWatch((falling + climbing)[:25], rise=1.0)
+    assert [resumed.diverges(loss) for loss in climbing[5:]] == stops[25:]
+    # the mean of ten steps from 1 + 0.2 n on is 1.9 + 0.2 n: above 2.0 for the first time at n = 1
+    assert stops.index(True) == 20 + 10
+    assert not any(map(LossWatch([], rise=0).diverges, falling + climbing))
 
 
 @pytest.mark.parametrize(
@@ -227,6 +306,10 @@ def test_a_loss_that_is_no_number_stops_the_run_naming_the_step(world: World, mo
         ({"lr": 0.0}, "--lr"),
         ({"lr": float("nan")}, "--lr"),
         ({"max_steps": 0}, "--max-steps 0"),
+        ({"replay_ratio": 1.0}, "--replay-ratio 1.0"),
+        ({"replay_corpus": Path("nowhere")}, "nowhere: no such file"),
+        ({"phases": "rows-then-all", "max_steps": 1}, "at least 2 steps"),
+        ({"phases": "rows"}, "one of all, rows-then-all"),
         ({"deepspeed": Path("nowhere.json")}, "no such file"),
     ],
 )

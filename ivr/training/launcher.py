@@ -1,0 +1,105 @@
+"""`ivr train --processes N`: N processes on this machine, and one exit code for all of them.
+
+torchrun and `accelerate launch` end with 1 whatever a rank ended with, so that a batch system cannot tell "stopped,
+saved, start me again" (75) from a failure. Here the code of the rank that failed first is the code of the whole.
+"""
+
+import contextlib
+import dataclasses
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from types import FrameType
+
+from ivr.console import LOG
+from ivr.errors import IvrError, TryAgainError
+from ivr.training.options import Config
+
+PATIENCE_SECONDS = 60.0  # for the others, once a rank has failed
+FORWARDED = (signal.SIGTERM, signal.SIGUSR2)
+
+
+def launch(config: Config) -> None:
+    """Start the ranks, pass signals on, wait. Raises what a rank failed with, KeyboardInterrupt after Ctrl-C."""
+    command = [sys.executable, "-m", "ivr", "train", *arguments_of(config), *_verbosity()]
+    common = {"WORLD_SIZE": config.processes, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
+    LOG.info("train: starting %d processes", config.processes)
+    ranks: list[subprocess.Popen[bytes]] = []
+    with _forwarded_to(ranks):
+        try:
+            for rank in range(config.processes):
+                own = {**common, "RANK": rank, "LOCAL_RANK": rank}
+                environment = os.environ | {key: str(value) for key, value in own.items()}
+                ranks.append(subprocess.Popen(command, env=environment))
+            code = _wait(ranks)
+        finally:
+            for process in ranks:
+                if process.poll() is None:
+                    process.kill()
+                    process.wait()
+    if code == TryAgainError.exit_code:
+        raise TryAgainError("the processes were stopped and have saved; the same command goes on from there")
+    if code == 130:
+        raise KeyboardInterrupt
+    if code:
+        error = IvrError(f"a process of {config.processes} ended with {code}; its reason stands above")
+        error.exit_code = code if code > 0 else 128 - code
+        raise error
+
+
+def arguments_of(config: Config) -> list[str]:
+    """The options that make this config; ranks are started with them."""
+    found = []
+    for item in dataclasses.fields(Config):
+        value, option = getattr(config, item.name), f"--{item.name.replace('_', '-')}"
+        if value == item.default or value is None:
+            continue
+        found.append(option if value is True else f"--no-{option[2:]}" if value is False else f"{option}={value}")
+    return found
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens at now."""
+    with contextlib.closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _verbosity() -> list[str]:
+    return {logging.WARNING: ["-q"], logging.DEBUG: ["-v"]}.get(LOG.getEffectiveLevel(), [])
+
+
+@contextlib.contextmanager
+def _forwarded_to(ranks: Sequence["subprocess.Popen[bytes]"]) -> Iterator[None]:
+    """Ctrl-C reaches the ranks by itself, from the terminal; the other stop signals come to this process alone."""
+
+    def forward(number: int, frame: FrameType | None) -> None:
+        for process in ranks:
+            if process.poll() is None:
+                process.send_signal(number)
+
+    def wait_for_ranks(number: int, frame: FrameType | None) -> None:
+        pass
+
+    handlers = {**dict.fromkeys(FORWARDED, forward), signal.SIGINT: wait_for_ranks}
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+
+
+def _wait(ranks: Sequence["subprocess.Popen[bytes]"]) -> int:
+    """0 when all ended well, else the code of the first that did not; the others are given time to end too."""
+    code, deadline = 0, float("inf")
+    while any(process.poll() is None for process in ranks) and time.monotonic() < deadline:
+        time.sleep(0.05)
+        if not code and (failed := [process.returncode for process in ranks if process.returncode]):
+            code, deadline = failed[0], time.monotonic() + PATIENCE_SECONDS
+    return code or next((process.returncode for process in ranks if process.returncode), 0)

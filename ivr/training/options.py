@@ -1,0 +1,228 @@
+"""The options of `ivr train`: their defaults, their help, and which values cannot work. Imports nothing heavy."""
+
+import argparse
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ivr.errors import ConfigError
+
+PHASES = ("all", "rows-then-all")
+PRECISIONS = ("auto", "float32", "bf16")
+REPLAY_RATIO = 0.1  # with --replay-corpus and no --replay-ratio
+
+
+def _not_identity(default: Any) -> Any:
+    return field(default=default, metadata={"identity": False})
+
+
+@dataclass(frozen=True)
+class Config:
+    artifacts_dir: Path = Path("artifacts")
+    force: bool = False
+    model_name: Path | None = None
+    cleaned_corpora_dir: Path | None = None
+    replay_corpus: Path | None = None
+    replay_ratio: float | None = None
+    remap_rules_path: Path | None = None
+    max_steps: int = 300
+    epochs: float | None = None
+    max_tokens: int | None = None
+    max_bytes: int | None = None
+    block_size: int = 0
+    batch_size: int = 4
+    gradient_accumulation: int = 1
+    phases: str = "all"
+    rows_only: bool = False
+    rows_share: float = 0.2
+    rows_lr: float | None = None
+    lr: float = 5e-4
+    warmup_steps: int = 20
+    weight_decay: float = 0.1
+    max_grad_norm: float = 1.0
+    seed: int = 0
+    threads: int = 2
+    processes: int = 1
+    precision: str = "auto"
+    gradient_checkpointing: bool = False
+    torch_compile: bool = False
+    deepspeed: Path | None = None
+    eval_every: int = 100
+    eval_bytes: int = 50_000
+    save_every: int = _not_identity(100)
+    keep_checkpoints: int = _not_identity(2)
+    max_loss_rise: float = _not_identity(2.0)
+    resume: bool = _not_identity(True)
+
+    @property
+    def replay_share(self) -> float:
+        """Share of the blocks that are general text."""
+        if self.replay_ratio is not None:
+            return self.replay_ratio
+        return REPLAY_RATIO if self.replay_corpus else 0.0
+
+    @property
+    def trains_rows(self) -> bool:
+        """Whether some steps train the new rows alone, so that their ids must be known."""
+        return self.rows_only or self.phases != "all"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The stage's options."""
+    inputs = parser.add_argument_group("inputs")
+    _path(inputs, "--model-name", "DIR", "local model directory with its tokenizer", "ARTIFACTS_DIR/models/aligned")
+    _path(inputs, "--cleaned-corpora-dir", "DIR", "text to train on", "ARTIFACTS_DIR/corpora/cleaned")
+    _path(
+        inputs,
+        "--replay-corpus",
+        "DIR",
+        "general text to mix in, in the form of corpora/cleaned",
+        "ARTIFACTS_DIR/corpora/general/cleaned where --replay-ratio asks for some",
+    )
+    inputs.add_argument(
+        "--replay-ratio",
+        type=float,
+        default=Config.replay_ratio,
+        metavar="X",
+        help=f"share of the blocks that are replayed general text (default: {REPLAY_RATIO} with --replay-corpus, "
+        "else 0)",
+    )
+    _path(
+        inputs,
+        "--remap-rules-path",
+        "FILE",
+        "which rows are new, for --rows-only and --phases rows-then-all",
+        "ARTIFACTS_DIR/tokenizers/remapped/remap_rules.yaml",
+    )
+    length = parser.add_argument_group("how long")
+    either = length.add_mutually_exclusive_group()
+    _number(either, "--max-steps", int, "optimizer steps")
+    for name, kind, what in (
+        ("--epochs", float, "passes over the text, in whole steps"),
+        ("--max-tokens", int, "tokens, rounded up to whole steps"),
+        ("--max-bytes", int, "bytes of text, as many steps as hold them on average"),
+    ):
+        either.add_argument(
+            name,
+            type=kind,
+            metavar="N" if kind is int else "X",
+            help=f"instead of --max-steps: {what} (default: none)",
+        )
+    _number(length, "--block-size", int, "tokens a block; 0: the model's context")
+    _number(length, "--batch-size", int, "blocks a process reads at once")
+    _number(length, "--gradient-accumulation", int, "such batches a step")
+    trained = parser.add_argument_group("what is trained").add_mutually_exclusive_group()
+    trained.add_argument(
+        "--phases",
+        choices=PHASES,
+        default=Config.phases,
+        help="all weights throughout, or the rows of new tokens first and all weights after (default: %(default)s)",
+    )
+    trained.add_argument(
+        "--rows-only",
+        action="store_true",
+        help="train the rows of new tokens and nothing else; every other weight stays as it is, bit for bit",
+    )
+    work = parser.add_argument_group("optimizer")
+    _number(work, "--lr", float, "peak learning rate")
+    work.add_argument(
+        "--rows-lr",
+        type=float,
+        default=Config.rows_lr,
+        metavar="X",
+        help="peak learning rate while rows alone are trained (default: that of --lr)",
+    )
+    _number(work, "--rows-share", float, "of the steps, how many rows-then-all gives to the rows")
+    _number(work, "--warmup-steps", int, "steps of linear warm-up a phase; a cosine to a tenth of the peak follows")
+    _number(work, "--weight-decay", float, "of matrices; biases, LayerNorm and rows trained alone are not decayed")
+    _number(work, "--max-grad-norm", float, "clip gradients to this norm")
+    _number(work, "--seed", int, "of the order of blocks and of dropout")
+    _number(work, "--max-loss-rise", float, "stop when ten steps' mean loss rises this far above its lowest; 0: never")
+    _add_machine(parser.add_argument_group("machine"))
+    watch = parser.add_argument_group("held-out text and checkpoints")
+    _number(watch, "--eval-every", int, "steps between two measurements of held-out bits per byte")
+    _number(watch, "--eval-bytes", int, "held-out bytes measured; 0: never measure")
+    _number(watch, "--save-every", int, "steps between two checkpoints")
+    _number(watch, "--keep-checkpoints", int, "newest checkpoints kept")
+    watch.add_argument(
+        "--resume",
+        action=argparse.BooleanOptionalAction,
+        default=Config.resume,
+        help="go on from the newest whole checkpoint; one that was made otherwise is refused (default: --resume)",
+    )
+
+
+def _add_machine(machine: Any) -> None:
+    _number(machine, "--processes", int, "processes to start on this machine, unless a launcher has")
+    _number(machine, "--threads", int, "CPU threads of a process; another number rounds differently")
+    machine.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        default=Config.precision,
+        help="of the products; weights stay float32. auto: bf16 on CUDA, float32 on a CPU (default: %(default)s)",
+    )
+    machine.add_argument(
+        "--gradient-checkpointing", action="store_true", help="recompute activations: less memory, about a third slower"
+    )
+    machine.add_argument(
+        "--torch-compile", action="store_true", help="compile the model with torch.compile (on a CPU it needs g++)"
+    )
+    machine.add_argument(
+        "--deepspeed",
+        type=Path,
+        default=Config.deepspeed,
+        metavar="FILE",
+        help="DeepSpeed configuration, e.g. slurm/deepspeed/zero2.json (default: none, plain PyTorch)",
+    )
+
+
+def _number(group: Any, name: str, kind: type, what: str) -> None:
+    default = getattr(Config, name.removeprefix("--").replace("-", "_"))
+    group.add_argument(
+        name, type=kind, default=default, metavar="N" if kind is int else "X", help=f"{what} (default: %(default)s)"
+    )
+
+
+def _path(group: Any, name: str, metavar: str, what: str, default: str) -> None:
+    group.add_argument(name, type=Path, metavar=metavar, help=f"{what} (default: {default})")
+
+
+def check_options(config: Config) -> None:
+    """Raises ConfigError for a value that cannot work."""
+    least = {
+        "max_steps": 1,
+        "max_tokens": 1,
+        "max_bytes": 1,
+        "batch_size": 1,
+        "gradient_accumulation": 1,
+        "threads": 1,
+        "processes": 1,
+        "eval_every": 1,
+        "save_every": 1,
+        "keep_checkpoints": 1,
+        "block_size": 0,
+        "warmup_steps": 0,
+        "weight_decay": 0,
+        "max_loss_rise": 0,
+        "eval_bytes": 0,
+        "seed": 0,
+    }
+    for name, smallest in least.items():
+        value = getattr(config, name)
+        if value is not None and not value >= smallest:
+            raise ConfigError(f"{_option(name)} {value}: must be at least {smallest}")
+    for name in ("lr", "rows_lr", "max_grad_norm", "epochs"):
+        value = getattr(config, name)
+        if value is not None and not 0 < value < float("inf"):
+            raise ConfigError(f"{_option(name)} {value}: must be a number above 0")
+    if not 0 < config.rows_share < 1:
+        raise ConfigError(f"--rows-share {config.rows_share}: must lie between 0 and 1")
+    if not 0 <= config.replay_share < 1:
+        raise ConfigError(f"--replay-ratio {config.replay_ratio}: must be at least 0 and below 1")
+    for name, choices in (("phases", PHASES), ("precision", PRECISIONS)):
+        if getattr(config, name) not in choices:
+            raise ConfigError(f"{_option(name)} {getattr(config, name)}: must be one of {', '.join(choices)}")
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
