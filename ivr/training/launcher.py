@@ -25,31 +25,35 @@ FORWARDED = (signal.SIGTERM, signal.SIGUSR2)
 
 
 def launch(config: Config) -> None:
-    """Start the ranks, pass signals on, wait. Raises what a rank failed with, KeyboardInterrupt after Ctrl-C."""
-    command = [sys.executable, "-m", "ivr", "train", *arguments_of(config), *_verbosity()]
-    common = {"WORLD_SIZE": config.processes, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
+    """Start the ranks and wait. Raises what a rank failed with, KeyboardInterrupt after Ctrl-C."""
     LOG.info("train: starting %d processes", config.processes)
-    ranks: list[subprocess.Popen[bytes]] = []
-    with _forwarded_to(ranks):
-        try:
-            for rank in range(config.processes):
-                own = {**common, "RANK": rank, "LOCAL_RANK": rank}
-                environment = os.environ | {key: str(value) for key, value in own.items()}
-                ranks.append(subprocess.Popen(command, env=environment))
-            code = _wait(ranks)
-        finally:
-            for process in ranks:
-                if process.poll() is None:
-                    process.kill()
-                    process.wait()
+    code = run_ranks([sys.executable, "-m", "ivr", "train", *arguments_of(config), *_verbosity()], config.processes)
     if code == TryAgainError.exit_code:
-        raise TryAgainError("the processes were stopped and have saved; the same command goes on from there")
+        raise TryAgainError("the processes were stopped; the same command goes on from what is saved")
     if code == 130:
         raise KeyboardInterrupt
     if code:
         error = IvrError(f"a process of {config.processes} ended with {code}; its reason stands above")
         error.exit_code = code if code > 0 else 128 - code
         raise error
+
+
+def run_ranks(command: Sequence[str], count: int) -> int:
+    """Run `command` as `count` ranks of one team and pass stop signals on; the exit code, negative for a signal's."""
+    common = {"WORLD_SIZE": count, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
+    ranks: list[subprocess.Popen[bytes]] = []
+    with _forwarded_to(ranks):
+        try:
+            for rank in range(count):
+                own = {**common, "RANK": rank, "LOCAL_RANK": rank}
+                environment = os.environ | {key: str(value) for key, value in own.items()}
+                ranks.append(subprocess.Popen(command, env=environment))
+            return _wait(ranks)
+        finally:
+            for process in ranks:
+                if process.poll() is None:
+                    process.kill()
+                    process.wait()
 
 
 def arguments_of(config: Config) -> list[str]:
@@ -98,8 +102,8 @@ def _forwarded_to(ranks: Sequence["subprocess.Popen[bytes]"]) -> Iterator[None]:
 def _wait(ranks: Sequence["subprocess.Popen[bytes]"]) -> int:
     """0 when all ended well, else the code of the first that did not; the others are given time to end too."""
     code, deadline = 0, float("inf")
-    while any(process.poll() is None for process in ranks) and time.monotonic() < deadline:
-        time.sleep(0.05)
-        if not code and (failed := [process.returncode for process in ranks if process.returncode]):
+    while None in (codes := [process.poll() for process in ranks]) and time.monotonic() < deadline:
+        if not code and (failed := [found for found in codes if found]):
             code, deadline = failed[0], time.monotonic() + PATIENCE_SECONDS
-    return code or next((process.returncode for process in ranks if process.returncode), 0)
+        time.sleep(0.05)
+    return code or next((found for found in codes if found), 0)
