@@ -5,6 +5,7 @@ neither their total number nor the number of processes.
 """
 
 import random
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from ivr.console import Progress
 from ivr.encoding.byte_alphabet import BYTE_TO_CHARACTER, CHARACTER_TO_BYTE, from_alphabet, to_alphabet
 from ivr.tokenizer.pair import Pair, Workers
+from ivr.tokenizer.verify_causes import SCORES_CANNOT
 
 BLOCK = 1_000
 TOKENS_JOINED = (2, 6)
@@ -132,6 +134,7 @@ class AdversarialCounts:
     equal: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
     decoded_otherwise: int = 0
     not_restored: int = 0
+    causes: Counter[str] = field(default_factory=Counter)
     mismatches: list[dict[str, Any]] = field(default_factory=list)
 
     def add(self, other: "AdversarialCounts", keep: int) -> None:
@@ -141,6 +144,7 @@ class AdversarialCounts:
             self.equal[kind] += other.equal[kind]
         self.decoded_otherwise += other.decoded_otherwise
         self.not_restored += other.not_restored
+        self.causes += other.causes
         self.mismatches += other.mismatches[: keep - len(self.mismatches)]
 
     def report(self, seed: int) -> dict[str, Any]:
@@ -150,6 +154,9 @@ class AdversarialCounts:
             "strings": total,
             "equal": equal,
             "equal_percent": round(100 * equal / max(total, 1), 4),
+            "scores_cannot": sum(count for cause, count in self.causes.items() if cause in SCORES_CANNOT),
+            "not_fixed": sum(count for cause, count in self.causes.items() if cause not in SCORES_CANNOT),
+            "causes": dict(sorted(self.causes.items())),
             "decoded_otherwise": self.decoded_otherwise,
             "not_restored": self.not_restored,
             "kinds": {
@@ -197,7 +204,9 @@ def check_block(pair: Pair, block: Block) -> AdversarialCounts:
         counts.equal[kind] += one == other
         if one != other:
             number = block.number * BLOCK + place
-            row = {"kind": kind, "number": number, "text": text, **pair.segmentations(one, other)}
+            found = pair.mismatch(text, one, other, symbols=kind == "bytes")
+            row = {"kind": kind, "number": number, "text": text, **found}
+            counts.causes[found["cause"]] += 1
             counts.mismatches.append(row)
     return counts
 

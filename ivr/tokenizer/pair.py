@@ -16,8 +16,11 @@ from typing import Any, TypeVar, cast
 
 from tokenizers import Tokenizer
 
+from ivr.analysis.pretokens import PretokenSplitter, pretoken_encoder
+from ivr.encoding.byte_alphabet import from_alphabet
 from ivr.errors import ConfigError, CorruptInputError, TryAgainError
 from ivr.tokenizer.comparison import one_pretoken
+from ivr.tokenizer.verify_causes import MergeTrees
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -34,6 +37,9 @@ class Pair:
         place = _place_of_byte_level(steps)
         self.adds_prefix_space: bool = steps[place]["add_prefix_space"]
         self._splitter = _pre_tokenizer(steps[: place + 1])
+        self.split = PretokenSplitter(_only_pre_tokenizer(steps[: place + 1])).split  # the same, many texts at once
+        self._whole = pretoken_encoder(self.ours).pre_tokenizer
+        self._trees = MergeTrees(theirs)
         self.kept: dict[str, Any] = {}  # what a check remembers from task to task
 
     def encode(self, texts: Sequence[str]) -> tuple[list[Ids], list[Ids]]:
@@ -58,6 +64,26 @@ class Pair:
     def same_text(self, decoded: str, text: str) -> bool:
         """True when `decoded` is `text`, or `text` after the blank that the pre-tokenizer puts in front."""
         return decoded == text or (self.adds_prefix_space and decoded == " " + text)
+
+    def mismatch(self, text: str, ours: Ids, theirs: Ids, *, symbols: bool = False) -> dict[str, Any]:
+        """The two segmentations of `text` and the cause of their difference, for a report.
+
+        `symbols`: the string is in the byte alphabet and one pretoken, as `encode_symbols` takes it.
+        """
+        both = self.segmentations(ours, theirs)
+        pieces = self._pieces(text, symbols)
+        return {**both, "cause": self._trees.cause(both["tokenizer"], both["against"], pieces)}
+
+    def _pieces(self, text: str, symbols: bool) -> list[str]:
+        """How the tokenizer in question splits a text before its model sees it, in the byte alphabet."""
+        splitter = self.ours.pre_tokenizer
+        if symbols:
+            splitter = self._whole
+            try:
+                text = from_alphabet(text).decode()
+            except UnicodeDecodeError:
+                return [text]  # no text: the model is asked directly
+        return [text] if splitter is None else [piece for piece, _ in splitter.pre_tokenize_str(text)]
 
     def segmentations(self, ours: Ids, theirs: Ids) -> dict[str, list[str]]:
         """The two segmentations as token strings, for a report."""
@@ -107,16 +133,19 @@ def _place_of_byte_level(steps: list[dict[str, Any]]) -> int:
 
 
 def _pre_tokenizer(steps: list[dict[str, Any]]) -> Any:
-    """A pre-tokenizer from its JSON; None for no steps. The library reads JSON for whole tokenizers only."""
-    if not steps:
-        return None
+    """A pre-tokenizer from its JSON."""
+    return _only_pre_tokenizer(steps).pre_tokenizer
+
+
+def _only_pre_tokenizer(steps: list[dict[str, Any]]) -> Tokenizer:
+    """A tokenizer with this pre-tokenizer; the library reads JSON for whole tokenizers only."""
     spec: dict[str, Any] = {
         "version": "1.0",
         "added_tokens": [],
         "pre_tokenizer": steps[0] if len(steps) == 1 else {"type": "Sequence", "pretokenizers": steps},
         "model": {"type": "BPE", "vocab": {}, "merges": []},
     }
-    return Tokenizer.from_str(json.dumps(spec)).pre_tokenizer
+    return Tokenizer.from_str(json.dumps(spec))
 
 
 # worker processes -----------------------------------------------------------------------------------------------

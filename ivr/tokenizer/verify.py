@@ -126,11 +126,7 @@ def run(config: Config) -> Manifest:
             report = _verify(config, tokenizer.path, against.path, [item.path for item in corpora])
             write_json(output, report)
             print_report(report)
-            figures = ("documents", "pretokens", "distinct_pretokens", "different_documents", "mismatched_pretokens")
-            stage.results.update({key: report["documents"][key] for key in figures}, equal=report["equal"])
-            stage.results["mismatches_per_million"] = report["documents"]["mismatches_per_million"]
-            stage.results["different_runs"] = report["runs"]["mismatched"]
-            stage.results["adversarial_equal_percent"] = report["adversarial"]["equal_percent"]
+            stage.results.update(_figures(report))
             manifest = stage.finish([output])
     if not manifest.results["equal"]:
         raise DifferenceError(f"{tokenizer.path} and {against.path} differ; {output} lists where")
@@ -160,7 +156,7 @@ def _corpus_inputs(config: Config, paths: ArtifactPaths) -> list[Input]:
     optional = (paths.heldout_corpora, paths.general_cleaned, paths.general_heldout)
     return [
         Input(paths.cleaned_corpora, made_by="init"),
-        *(Input(path, made_by="init", optional=True) for path in optional),
+        *(Input(path, made_by="init", optional=True) for path in optional if path.is_dir() and any(path.iterdir())),
     ]
 
 
@@ -169,6 +165,7 @@ def _verify(config: Config, tokenizer_file: Path, against_file: Path, corpora: S
     from ivr.encoding.batch import default_processes
     from ivr.tokenizer.adversarial import compare_adversarial
     from ivr.tokenizer.pair import Workers, read_tokenizer_text
+    from ivr.tokenizer.verify_causes import MEANING
     from ivr.tokenizer.verify_documents import compare_documents
     from ivr.tokenizer.verify_runs import compare_runs
     from ivr.tokenizer.verify_sources import sources_of
@@ -186,7 +183,7 @@ def _verify(config: Config, tokenizer_file: Path, against_file: Path, corpora: S
         report = {
             "ids": _compare_ids(pair),
             "documents": compare_documents(workers, sources, KEPT, config.max_documents),
-            "runs": compare_runs(workers, theirs, config.runs, config.seed, KEPT),
+            "runs": compare_runs(workers, theirs, config.runs, config.seed),
             "adversarial": compare_adversarial(workers, config.seed, config.adversarial, KEPT),
         }
     return {
@@ -195,6 +192,7 @@ def _verify(config: Config, tokenizer_file: Path, against_file: Path, corpora: S
         "summary": summary(report),
         "tokenizer": {"path": str(tokenizer_file), "sha256": sha256_file(tokenizer_file), "model": _model(ours)},
         "against": {"path": str(against_file), "sha256": sha256_file(against_file), "model": _model(theirs)},
+        "causes": MEANING,
         "versions": package_versions(),
         "seed": config.seed,
         **report,
@@ -217,7 +215,25 @@ def _compare_ids(pair: "Pair") -> dict[str, Any]:
 def _own_string(pair: "Pair", token_id: int) -> dict[str, Any]:
     token = pair.theirs.id_to_token(token_id) or ""
     ours, theirs = pair.encode_symbols([token])
-    return {"id": token_id, "text": token, **pair.segmentations(ours[0], theirs[0])}
+    return {"id": token_id, "text": token, **pair.mismatch(token, ours[0], theirs[0], symbols=True)}
+
+
+def _figures(report: dict[str, Any]) -> dict[str, Any]:
+    """What the manifest keeps, for `ivr report`."""
+    documents, runs, adversarial = report["documents"], report["runs"], report["adversarial"]
+    names = ("documents", "pretokens", "distinct_pretokens", "different_documents", "mismatched_pretokens")
+    return {
+        "equal": report["equal"],
+        **{name: documents[name] for name in names},
+        "mismatches_per_million": documents["mismatches_per_million"],
+        "longest_run": runs["max_length"],
+        "runs": runs["strings"],
+        "different_runs": runs["mismatched"],
+        "adversarial_strings": adversarial["strings"],
+        "adversarial_equal_percent": adversarial["equal_percent"],
+        "adversarial_scores_cannot": adversarial["scores_cannot"],
+        "adversarial_not_fixed": adversarial["not_fixed"],
+    }
 
 
 def _equal(report: dict[str, Any]) -> bool:

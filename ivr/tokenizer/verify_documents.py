@@ -1,18 +1,24 @@
 """Whole documents through two tokenizers: ids, decoding, and which pretoken differs where."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from typing import Any
+
+import numpy as np
 
 from ivr.artifacts import sha256_file
 from ivr.console import Progress
 from ivr.corpus.readers import Document
 from ivr.corpus.sources import Source
+from ivr.encoding.string_table import StringTable
 from ivr.tokenizer.pair import Pair, Workers
 from ivr.tokenizer.verify_sources import Chunk, read_chunks
 
 CONTEXT_CHARACTERS = 30
 IDS_SHOWN = 8
+REMEMBERED = 1_000_000  # strings that a worker remembers; then it forgets them all, and memory stays bounded
 
 
 @dataclass
@@ -31,7 +37,7 @@ class ChunkOutcome:
     documents: int
     num_bytes: int
     pretokens: int
-    distinct: set[str]
+    new: np.ndarray  # hashes of pretokens that this worker had not met, uint64
     wrong: dict[str, Wrong] = field(default_factory=dict)
     different_documents: int = 0
     different_decodings: int = 0
@@ -40,20 +46,20 @@ class ChunkOutcome:
 
 
 # comparison, in a worker ----------------------------------------------------------------------------------------
-Pretokens = list[tuple[str, tuple[int, int]]]  # (string in the byte alphabet, its place in the text)
 Verdicts = dict[str, tuple[list[int], list[int]] | None]  # pretoken -> its ids where they differ
 
 
 def check_chunk(pair: Pair, chunk: Chunk) -> ChunkOutcome:
     """Encode and decode every document with both tokenizers, whole; look closer at those that differ."""
     texts = [document.text for document in chunk.documents]
-    pieces = [pair.pretokens(text) for text in texts]
+    raw = [text.encode() for text in texts]
+    pieces = pair.split(raw)
     outcome = ChunkOutcome(
         file=chunk.file,
         documents=len(texts),
-        num_bytes=sum(len(text.encode()) for text in texts),
-        pretokens=sum(map(len, pieces)),
-        distinct={symbols for found in pieces for symbols, _ in found},
+        num_bytes=sum(map(len, raw)),
+        pretokens=len(pieces.ends),
+        new=_new_pretokens(pair, pieces.data, pieces.ends),
     )
     ours, theirs = pair.encode(texts)
     our_texts, their_texts = pair.decode(ours, theirs)
@@ -61,7 +67,7 @@ def check_chunk(pair: Pair, chunk: Chunk) -> ChunkOutcome:
         where = {"document": chunk.first + place}
         if ours[place] != theirs[place]:
             outcome.different_documents += 1
-            if not _find_pretokens(pair, document, where, pieces[place], outcome.wrong):
+            if not _find_pretokens(pair, document, where, outcome.wrong):
                 outcome.others.append(_first_id(pair, document, where, ours[place], theirs[place]))
         outcome.not_restored += not pair.same_text(our_texts[place], document.text)
         if our_texts[place] != their_texts[place]:
@@ -70,10 +76,25 @@ def check_chunk(pair: Pair, chunk: Chunk) -> ChunkOutcome:
     return outcome
 
 
-def _find_pretokens(
-    pair: Pair, document: Document, where: dict[str, Any], pretokens: Pretokens, wrong: dict[str, Wrong]
-) -> bool:
+def _new_pretokens(pair: Pair, data: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """Hashes of those pretokens that are none of the last million or so, each once."""
+    table = pair.kept.setdefault("pretokens", StringTable())
+    known = len(table)
+    table.numbers(data, ends)
+    strings = table.strings(known)
+    if len(table) > REMEMBERED:
+        del pair.kept["pretokens"]
+    return hashes(strings.string(row) for row in range(len(strings)))
+
+
+def hashes(strings: Iterable[bytes]) -> np.ndarray:
+    """64 bits of each string: among ten million two are the same with a probability of three in a million."""
+    return np.frombuffer(b"".join(blake2b(string, digest_size=8).digest() for string in strings), np.uint64)
+
+
+def _find_pretokens(pair: Pair, document: Document, where: dict[str, Any], wrong: dict[str, Wrong]) -> bool:
     """Add the document's differing pretokens to `wrong`; False when there is none."""
+    pretokens = pair.pretokens(document.text)
     verdicts = _verdicts(pair, {symbols for symbols, _ in pretokens})
     found = False
     for symbols, (begin, end) in pretokens:
@@ -85,13 +106,17 @@ def _find_pretokens(
             wrong[symbols].count += 1
         else:
             place = {**where, **_position(document, begin, end)}
-            wrong[symbols] = Wrong(1, {"text": document.text[begin:end], **pair.segmentations(*ids), **place})
+            wrong[symbols] = Wrong(
+                1, {"text": document.text[begin:end], **pair.mismatch(symbols, *ids, symbols=True), **place}
+            )
     return found
 
 
 def _verdicts(pair: Pair, pretokens: set[str]) -> Verdicts:
     """The verdict on these pretokens, among others; each is compared once."""
     verdicts: Verdicts = pair.kept.setdefault("verdicts", {})
+    if len(verdicts) > REMEMBERED:
+        verdicts.clear()
     new = sorted(pretokens.difference(verdicts))
     ours, theirs = pair.encode_symbols(new)
     for pretoken, one, other in zip(new, ours, theirs, strict=True):
@@ -137,6 +162,27 @@ def _other(
     return {"what": what, "text": document.text[begin:end], **sides, **where, **_position(document, begin, end)}
 
 
+class Distinct:
+    """Counts distinct 64-bit hashes, in 8 to 24 bytes each."""
+
+    def __init__(self) -> None:
+        self._known = np.empty(0, np.uint64)
+        self._waiting: list[np.ndarray] = []
+
+    def add(self, found: np.ndarray) -> None:
+        self._waiting.append(found)
+        if sum(map(len, self._waiting)) > max(len(self._known), 1 << 16):
+            self._merge()
+
+    def __len__(self) -> int:
+        self._merge()
+        return len(self._known)
+
+    def _merge(self) -> None:
+        self._known = np.unique(np.concatenate([self._known, *self._waiting]))
+        self._waiting = []
+
+
 # totals, in the main process ------------------------------------------------------------------------------------
 def compare_documents(
     workers: Workers, sources: Sequence[Source], keep: int, max_documents: int | None = None
@@ -152,8 +198,9 @@ def compare_documents(
         "mismatched_pretokens",
     )
     files = [dict.fromkeys(names, 0) for _ in sources]
-    distinct: set[str] = set()
-    wrong: dict[str, Wrong] = {}
+    distinct, distinct_wrong = Distinct(), Distinct()
+    wrong: dict[str, Wrong] = {}  # the first `keep`
+    causes: Counter[str] = Counter()
     others: list[dict[str, Any]] = []
     total = sum(source.path.stat().st_size for source in sources)
     compressed = any(source.path.suffix.lower() in (".gz", ".xz") for source in sources)
@@ -171,20 +218,23 @@ def compare_documents(
             )
             for name, figure in zip(names, figures, strict=True):
                 files[outcome.file][name] += figure
-            distinct |= outcome.distinct
+            distinct.add(outcome.new)
+            distinct_wrong.add(hashes(symbols.encode() for symbols in outcome.wrong))
             path = {"file": str(sources[outcome.file].path)}
             for symbols, found in outcome.wrong.items():
+                causes[found.first["cause"]] += found.count
                 if symbols in wrong:
                     wrong[symbols].count += found.count
-                else:  # of a great many only the number is kept
-                    wrong[symbols] = Wrong(found.count, {**path, **found.first} if len(wrong) < keep else {})
+                elif len(wrong) < keep:
+                    wrong[symbols] = Wrong(found.count, {**path, **found.first})
             others += [{**path, **row} for row in outcome.others[: keep - len(others)]]
             bar.update(outcome.num_bytes)
     sums = {name: sum(figures[name] for figures in files) for name in names}
     return {
         **sums,
         "distinct_pretokens": len(distinct),
-        "mismatched_distinct_pretokens": len(wrong),
+        "mismatched_distinct_pretokens": len(distinct_wrong),
+        "causes": dict(sorted(causes.items())),
         "mismatches_per_million": _per_million(sums),
         "first_documents_only": max_documents,
         "files": [
@@ -196,7 +246,7 @@ def compare_documents(
             }
             for source, figures in zip(sources, files, strict=True)
         ],
-        "mismatches": [{"count": found.count, **found.first} for found in wrong.values() if found.first],
+        "mismatches": [{"count": found.count, **found.first} for found in wrong.values()],
         "other_differences": others,
     }
 

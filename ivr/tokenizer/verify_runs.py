@@ -1,36 +1,33 @@
-"""Runs of one unit, alone and beside every kind of neighbour: where a BPE segmentation depends on order, not on scores.
+"""Runs of one unit, alone and beside every neighbour: where a BPE segmentation depends on order, not on scores.
 
 Units are the 256 byte symbols and, where the reference is BPE, every unit whose repetition is a merge of a token with
-itself. A unit that repeats a shorter one (`----`) is that one's run and not tried again. A neighbour is a character:
-all of ASCII, one character of each class for every last (left) or first (right) byte of the other ones, and some more.
+itself. A unit that repeats a shorter one (`----`) is that one's run and not tried again. Beside a run stand
+
+* on one side, at every length: every character that shares a token with the unit, and one of each kind that does not;
+* on one side, to length SPOT_LENGTH: all of ASCII and some hundred more (`verify_neighbours` says why these are alike);
+* on both sides, every pair of the first sort: at every length to `period_bound`, and at some drawn lengths beyond.
+
 Left, run and right must make one pretoken of the reference's pre-tokenizer.
 """
 
 import json
 import random
-import unicodedata
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import chain, product
-from typing import Any
+from itertools import product
+from typing import Any, cast
 
 from ivr.console import Progress
 from ivr.encoding.byte_alphabet import BYTE_TO_CHARACTER, CHARACTER_TO_BYTE, from_alphabet, readable
 from ivr.tokenizer.pair import Pair, Workers
+from ivr.tokenizer.verify_neighbours import joined_neighbours, neighbours, one_of_each_kind
 
-BOTH_SIDES = 256  # pairs of neighbours tried for a unit, drawn where there are more
 STRINGS_AT_ONCE = 5_000
-FAMILIES_PER_UNIT = 1_000  # at most this many of a unit are described; all are counted
-FAMILIES_LATER = 20  # ... and this many once there are ten times as many as a report lists
-MORE_CHARACTERS = "éßяжλא中の가ㅋ한€…–—’“•█─★😀\u00a0\u200b\u3000٣½²ÃÂÍÛ\ufffd"
-SCANNED = (  # code points
-    range(0x80, 0xD800),
-    range(0xE000, 0x10000),
-    range(0x1F000, 0x1FB00),
-    range(0x20000, 0x20100),
-    range(0xF0000, 0xF0100),
-    range(0x100000, 0x100100),
-)
+SPOT_LENGTH = 12
+LONGER_LENGTHS = 4  # drawn for each pair of neighbours, beyond `period_bound`
+GROUPS_PER_UNIT = 1_000  # at most this many families of a unit are described, with so many contexts each
+CONTEXTS_PER_GROUP = 5_000
 
 
 @dataclass(frozen=True)
@@ -40,23 +37,23 @@ class RunTask:
     unit: str
     max_length: int
     seed: int
-    lefts: list[str]
+    lefts: list[str]  # to be put on one side, beside those that share a token with the unit
     rights: list[str]
 
 
 @dataclass
 class RunOutcome:
-    """What the runs of one unit showed. A family is (unit, left, right) with the lengths that differ."""
+    """What the runs of one unit showed. A family: all contexts in which the same lengths differ for the same cause."""
 
     unit: str
     is_text: bool = True
     strings: int = 0
     mismatched: int = 0
     contexts: int = 0  # (left, right) tried, none at all included
-    both_sides_possible: int = 0
-    both_sides_tried: int = 0
-    num_families: int = 0
-    families: list[dict[str, Any]] = field(default_factory=list)
+    both_sides: int = 0  # ... of these, with a neighbour on either side
+    mismatched_contexts: int = 0
+    causes: Counter[str] = field(default_factory=Counter)
+    families: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)  # (cause, lengths) -> description
 
 
 def run_units(reference_json: str) -> list[str]:
@@ -75,26 +72,6 @@ def _shortest_unit(text: str) -> str:
     return text[: (text + text).index(text, 1)]
 
 
-def neighbours() -> tuple[list[str], list[str]]:
-    """(left, right) characters to put beside a run."""
-    left: dict[tuple[int, str], str] = {}
-    right: dict[tuple[int, str], str] = {}
-    for code in chain(*SCANNED):
-        character = chr(code)
-        category = unicodedata.category(character)
-        if category == "Cn":
-            continue  # assigned in another version of Unicode, perhaps
-        kind = "blank" if character.isspace() else category[0]
-        data = character.encode()
-        left.setdefault((data[-1], kind), character)
-        right.setdefault((data[0], kind), character)
-    ascii_characters = list(map(chr, range(128)))
-    return (
-        list(dict.fromkeys([*ascii_characters, *left.values(), *MORE_CHARACTERS])),
-        list(dict.fromkeys([*ascii_characters, *right.values(), *MORE_CHARACTERS])),
-    )
-
-
 def check_runs(pair: Pair, task: RunTask) -> RunOutcome:
     """Try all runs of one unit."""
     outcome = RunOutcome(task.unit)
@@ -108,24 +85,44 @@ def check_runs(pair: Pair, task: RunTask) -> RunOutcome:
         outcome.strings, outcome.contexts = len(strings), 1
         if lengths:
             first = lengths[0] - 1
-            _add_family(outcome, task.unit, ("", ""), lengths, pair.segmentations(ours[first], theirs[first]))
+            example = pair.mismatch(strings[first], ours[first], theirs[first], symbols=True)
+            _add_family(outcome, task.unit, ("", ""), lengths, example)
         return outcome
-    contexts = list(_contexts(pair, unit, task, outcome))
     # lengths that are one pretoken: from three on, more of the same changes nothing
     strings_of = [
-        (context, [n for n in range(1, task.max_length + 1) if fits[min(n, 3) - 1]]) for context, fits in contexts
+        (context, [n for n in lengths if fits[min(n, 3) - 1]])
+        for context, fits, lengths in _contexts(pair, unit, task, outcome)
     ]
-    outcome.contexts = len(contexts)
-    per_batch = max(1, STRINGS_AT_ONCE // task.max_length)
-    for begin in range(0, len(strings_of), per_batch):
-        _compare(pair, unit, strings_of[begin : begin + per_batch], outcome)
+    outcome.contexts = len(strings_of)
+    batch: list[tuple[tuple[str, str], list[int]]] = []
+    for row in strings_of:
+        batch.append(row)
+        if sum(len(lengths) for _, lengths in batch) >= STRINGS_AT_ONCE:
+            _compare(pair, unit, batch, outcome)
+            batch = []
+    _compare(pair, unit, batch, outcome)
     return outcome
+
+
+def period_bound(unit: str, tokens: Iterable[bytes]) -> int:
+    """Units beyond which a run, as BPE takes it, only repeats: twice the longest run inside a token, and some."""
+    run = unit.encode()
+    longest = 1
+    for token in tokens:
+        while run * (longest + 1) in token:
+            longest += 1
+    return 2 * longest + 16
 
 
 def _contexts(
     pair: Pair, unit: str, task: RunTask, outcome: RunOutcome
-) -> Iterator[tuple[tuple[str, str], tuple[bool, ...]]]:
-    """((left, right), whether runs of 1, 2, and 3 or more between them are one pretoken)."""
+) -> Iterator[tuple[tuple[str, str], tuple[bool, ...], Sequence[int]]]:
+    """((left, right), whether runs of 1, 2, and 3 or more between them are one pretoken, the lengths to try)."""
+    tokens = _token_bytes(pair)
+    every, spot = range(1, task.max_length + 1), range(1, min(task.max_length, SPOT_LENGTH) + 1)
+    bound = min(task.max_length, period_bound(unit, tokens))
+    longer = range(bound + 1, task.max_length + 1)
+    draw = random.Random(f"{task.seed}/{task.unit}")
 
     def fits(left: str, right: str) -> tuple[bool, ...]:
         # beside other than ASCII the length decides nothing: contractions and the blank in front are ASCII
@@ -133,21 +130,39 @@ def _contexts(
         found = {length: len(pair.pretokens(left + unit * length + right)) == 1 for length in set(lengths)}
         return tuple(found[length] for length in lengths)
 
-    alone = ("", "")
-    yield alone, fits(*alone)
-    left_fits = {left: found for left in task.lefts if any(found := fits(left, ""))}
-    right_fits = {right: found for right in task.rights if any(found := fits("", right))}
-    yield from (((left, ""), found) for left, found in left_fits.items())
-    yield from ((("", right), found) for right, found in right_fits.items())
-    pairs = list(product(left_fits, right_fits))
-    outcome.both_sides_possible = len(pairs)
-    if len(pairs) > BOTH_SIDES:
-        pairs = random.Random(f"{task.seed}/{task.unit}").sample(pairs, BOTH_SIDES)
-    for left, right in pairs:
+    def fitting(characters: Sequence[str], left: bool) -> dict[str, tuple[bool, ...]]:
+        each = ((character, fits(character, "") if left else fits("", character)) for character in characters)
+        return {character: found for character, found in each if any(found)}
+
+    yield ("", ""), fits("", ""), every
+    joined_lefts, joined_rights = joined_neighbours(unit, tokens)
+    lefts = fitting(list(dict.fromkeys([*joined_lefts, *task.lefts])), left=True)
+    rights = fitting(list(dict.fromkeys([*joined_rights, *task.rights])), left=False)
+    close_lefts, close_rights = _close(lefts, joined_lefts), _close(rights, joined_rights)
+    for left, found in lefts.items():
+        yield (left, ""), found, every if left in close_lefts else spot
+    for right, found in rights.items():
+        yield ("", right), found, every if right in close_rights else spot
+    for left, right in product(close_lefts, close_rights):
         found = fits(left, right)
         if any(found):
-            outcome.both_sides_tried += 1
-            yield (left, right), found
+            outcome.both_sides += 1
+            drawn = sorted(draw.sample(longer, min(LONGER_LENGTHS, len(longer))))
+            yield (left, right), found, [*range(1, bound + 1), *drawn]
+
+
+def _close(fitting: Iterable[str], joined: Sequence[str]) -> list[str]:
+    """Of the neighbours that fit, those that share a token with the unit, and one of each kind of the others."""
+    known = set(joined)
+    return [c for c in fitting if c in known] + one_of_each_kind([c for c in fitting if c not in known])
+
+
+def _token_bytes(pair: Pair) -> list[bytes]:
+    if "token_bytes" not in pair.kept:
+        added = set(pair.theirs.get_added_tokens_decoder())
+        tokens = [token for token, token_id in pair.theirs.get_vocab().items() if token_id not in added]
+        pair.kept["token_bytes"] = [from_alphabet(t) for t in tokens if all(c in CHARACTER_TO_BYTE for c in t)]
+    return cast(list[bytes], pair.kept["token_bytes"])
 
 
 def _compare(pair: Pair, unit: str, batch: Sequence[tuple[tuple[str, str], list[int]]], outcome: RunOutcome) -> None:
@@ -160,7 +175,7 @@ def _compare(pair: Pair, unit: str, batch: Sequence[tuple[tuple[str, str], list[
         for length in lengths:
             ours, theirs = next(encoded)
             if ours != theirs:
-                example = example or pair.segmentations(ours, theirs)
+                example = example or pair.mismatch(context[0] + unit * length + context[1], ours, theirs)
                 wrong.append(length)
         if wrong:
             _add_family(outcome, unit, context, wrong, example)
@@ -170,11 +185,21 @@ def _add_family(
     outcome: RunOutcome, unit: str, context: tuple[str, str], lengths: list[int], example: dict[str, Any]
 ) -> None:
     outcome.mismatched += len(lengths)
-    outcome.num_families += 1
-    if len(outcome.families) < FAMILIES_PER_UNIT:
-        left, right = context
-        row = {"unit": unit, "left": left, "right": right, "lengths": ranges(lengths), "mismatches": len(lengths)}
-        outcome.families.append({**row, "example": {"text": left + unit * lengths[0] + right, **example}})
+    outcome.mismatched_contexts += 1
+    outcome.causes[example["cause"]] += len(lengths)
+    key = (example["cause"], ranges(lengths))
+    family = outcome.families.get(key)
+    if family is None:
+        if len(outcome.families) == GROUPS_PER_UNIT:
+            return
+        text = context[0] + unit * lengths[0] + context[1]
+        family = {"unit": unit, "cause": key[0], "lengths": key[1], "mismatches": 0, "num_contexts": 0}
+        outcome.families[key] = {**family, "example": {"text": text, **example}, "contexts": []}
+        family = outcome.families[key]
+    family["mismatches"] += len(lengths)
+    family["num_contexts"] += 1
+    if len(family["contexts"]) < CONTEXTS_PER_GROUP:
+        family["contexts"].append(list(context))
 
 
 def ranges(numbers: Sequence[int]) -> str:
@@ -188,46 +213,34 @@ def ranges(numbers: Sequence[int]) -> str:
     return ",".join("-".join(map(str, part)) for part in parts)
 
 
-def compare_runs(workers: Workers, reference_json: str, max_length: int, seed: int, keep: int) -> dict[str, Any]:
+def compare_runs(workers: Workers, reference_json: str, max_length: int, seed: int) -> dict[str, Any]:
     """Try the runs of all units; returns the part of the report that says so."""
     units = run_units(reference_json) if max_length else []
     outcomes: list[RunOutcome] = []
-    described = 0
     beside = neighbours()
-    tasks = [RunTask(unit, max_length, seed, *beside) for unit in units]
     with Progress("runs", len(units), "units") as bar:
-        for outcome in workers.map(check_runs, tasks):
-            described += len(outcome.families)
-            if described > 10 * keep:
-                del outcome.families[FAMILIES_LATER:]
+        for outcome in workers.map(check_runs, [RunTask(unit, max_length, seed, *beside) for unit in units]):
             outcomes.append(outcome)
             bar.update()
+    causes = sum((outcome.causes for outcome in outcomes), Counter())
+    families = [family for outcome in outcomes for family in outcome.families.values()]
     return {
         "max_length": max_length,
         "units": sum(outcome.is_text for outcome in outcomes),
         "units_that_are_no_text": sum(not outcome.is_text for outcome in outcomes),
         "strings": sum(outcome.strings for outcome in outcomes),
         "mismatched": sum(outcome.mismatched for outcome in outcomes),
+        "longest_beside_two_neighbours": "every length to 2 x the longest run of the unit in a token + 16, "
+        f"and {LONGER_LENGTHS} drawn lengths beyond for each pair",
         "contexts": sum(outcome.contexts for outcome in outcomes),
-        "both_sides_possible": sum(outcome.both_sides_possible for outcome in outcomes),
-        "both_sides_tried": sum(outcome.both_sides_tried for outcome in outcomes),
-        "mismatched_families": sum(outcome.num_families for outcome in outcomes),
+        "both_sides": sum(outcome.both_sides for outcome in outcomes),
+        "mismatched_contexts": sum(outcome.mismatched_contexts for outcome in outcomes),
+        "causes": dict(sorted(causes.items())),
         "units_with_mismatches": {
             readable(outcome.unit): {"strings": outcome.strings, "mismatched": outcome.mismatched}
             for outcome in outcomes
             if outcome.mismatched
         },
-        "families": _some_of_each([outcome.families for outcome in outcomes], keep),
+        "families_not_listed": sum(o.mismatched_contexts for o in outcomes) - sum(len(f["contexts"]) for f in families),
+        "families": families,
     }
-
-
-def _some_of_each(lists: Sequence[list[dict[str, Any]]], keep: int) -> list[dict[str, Any]]:
-    """All rows, or where there are too many the first few of every list, evenly; in their order."""
-    per_list = [0] * len(lists)
-    for depth in range(max(map(len, lists), default=0)):
-        for place, rows in enumerate(lists):
-            if len(rows) > depth and sum(per_list) < keep:
-                per_list[place] += 1
-        if sum(per_list) >= keep:
-            break
-    return [row for rows, count in zip(lists, per_list, strict=True) for row in rows[:count]]

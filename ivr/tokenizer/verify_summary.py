@@ -14,23 +14,29 @@ def summary(report: dict[str, Any]) -> str:
         f"{documents['distinct_pretokens']:,} distinct): {documents['different_documents']:,} encoded differently, "
         f"{documents['different_decodings']:,} decoded differently, {documents['not_restored']:,} not decoded to their "
         f"text; {documents['mismatched_pretokens']:,} pretokens "
-        f"differ ({documents['mismatched_distinct_pretokens']:,} distinct), "
+        f"differ ({documents['mismatched_distinct_pretokens']:,} distinct){_causes(documents['causes'])}, "
         f"{documents['mismatches_per_million']:,} per million.",
         f"{ids['ids']:,} ids: {ids['different_strings']:,} differ in string, {ids['different_encodings']:,} in the "
         f"encoding of their own string, {ids['different_decodings']:,} in decoding.",
     ]
     if runs["max_length"]:
         sentences.append(
-            f"Runs to length {runs['max_length']}: {runs['mismatched']:,} of {runs['strings']:,} strings differ, in "
-            f"{runs['mismatched_families']:,} of {runs['contexts']:,} families of unit and neighbours "
-            f"({runs['both_sides_tried']:,} of {runs['both_sides_possible']:,} pairs of two neighbours tried)."
+            f"Runs to length {runs['max_length']}: {runs['mismatched']:,} of {runs['strings']:,} strings differ"
+            f"{_causes(runs['causes'])}, in {runs['mismatched_contexts']:,} of {runs['contexts']:,} contexts of unit "
+            f"and neighbours ({runs['both_sides']:,} with a neighbour on either side)."
         )
     if adversarial["strings"]:
         sentences.append(
             f"{adversarial['equal_percent']} % of {adversarial['strings']:,} adversarial strings are equal "
-            f"(seed {adversarial['seed']})."
+            f"(seed {adversarial['seed']}); of the others scores cannot tell {adversarial['scores_cannot']:,} apart, "
+            f"and did not tell {adversarial['not_fixed']:,}{_causes(adversarial['causes'])}."
         )
     return " ".join(sentences)
+
+
+def _causes(causes: dict[str, int]) -> str:
+    named = ", ".join(f"{cause} {count:,}" for cause, count in causes.items())
+    return f" ({named})" if named else ""
 
 
 def print_report(report: dict[str, Any]) -> None:
@@ -45,7 +51,8 @@ def print_report(report: dict[str, Any]) -> None:
     for title, row in found:
         context = [row.get("before", ""), row["text"], row.get("after", "")]
         text = "»".join(["«".join(map(_plain, context[:2])), _plain(context[2])])
-        print(f"\n{title}\n  text       {text}")
+        cause = f", {row['cause']}" if "cause" in row else ""
+        print(f"\n{title}{cause}\n  text       {text}")
         for side in ("tokenizer", "against"):
             print(f"  {side:10} {' | '.join(map(_plain, row[side]))}")
 
@@ -58,8 +65,11 @@ def _where(row: dict[str, Any]) -> str:
 
 
 def _family(row: dict[str, Any]) -> str:
-    beside = " and ".join(f"{side} of '{_plain(row[side])}'" for side in ("left", "right") if row[side])
-    return f"run of '{_plain(row['unit'])}'{' beside ' + beside if beside else ''}, lengths {row['lengths']}"
+    left, right = row["contexts"][0]
+    sides = (("left", left), ("right", right))
+    beside = " and ".join(f"{side} of '{_plain(character)}'" for side, character in sides if character)
+    more = f" and in {row['num_contexts'] - 1:,} contexts more" if row["num_contexts"] > 1 else ""
+    return f"run of '{_plain(row['unit'])}'{' beside ' + beside if beside else ''}{more}, lengths {row['lengths']}"
 
 
 def _plain(text: str) -> str:
