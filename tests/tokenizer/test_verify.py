@@ -18,11 +18,10 @@ from ivr.cli import main
 from ivr.corpus.documents import read_documents
 from ivr.encoding.byte_alphabet import BYTE_TO_CHARACTER
 from ivr.stage import Manifest
-from ivr.tokenizer.verify_runs import neighbours, ranges, run_units
+from ivr.tokenizer.verify_runs import ranges, run_units
 from ivr.tokenizer.verify_sources import PIECE_CHARACTERS, read_chunks, sources_of
 
 LOWERED = "Ġcarcinoma"
-NEIGHBOURS = neighbours  # the real ones: a fixture puts few in their place
 FITTING = ("bonuses", "distill", "certificate", "run_rules", "unigram_file", "reassignment")
 
 
@@ -111,6 +110,7 @@ def test_one_changed_score_is_found_and_placed(
     assert (row["document"], row["line"], row["character"]) == (2, 6, texts[1].index(" carcinoma"))
     assert (row["before"], row["after"]) == ("in vitro\n\ncarcinoma, no", "")
     assert row["against"] == [LOWERED] and "".join(row["tokenizer"]) == LOWERED and len(row["tokenizer"]) > 1
+    assert row["cause"] == "unknown", "the reference is no BPE"
     own = [entry["text"] for entry in report["ids"]["first"]["not_to_themselves"]]
     assert own == [LOWERED]
     said = capsys.readouterr().out
@@ -126,7 +126,9 @@ def test_the_number_of_processes_does_not_matter(
     alone = verify(tmp_path, unigram, bpe, *options, "--processes", 1)
     together = verify(tmp_path, unigram, bpe, *options, "--processes", 3)
     assert alone == together
-    assert alone[0] == 1 and alone[1]["adversarial"]["equal"] < 2500 and alone[1]["runs"]["families"]
+    found = alone[1]["adversarial"]
+    assert alone[0] == 1 and found["equal"] < 2500 and alone[1]["runs"]["families"]
+    assert found["scores_cannot"] + found["not_fixed"] == 2500 - found["equal"] and found["not_fixed"] > 0
 
 
 def tiny(model: Any, *cuts: Any) -> Tokenizer:
@@ -149,12 +151,15 @@ def test_runs_are_found_in_families(tmp_path: Path, tied: tuple[Tokenizer, model
     reference, model = tied
     code, report = verify(tmp_path, tiny(model), reference, "--corpus", corpus, "--runs", 6, "--processes", 1)
     assert code == 1 and set(report["runs"]["units_with_mismatches"]) == {"a"}
-    families = {(row["left"], row["right"]): row for row in report["runs"]["families"]}
+    families = {tuple(context): row for row in report["runs"]["families"] for context in row["contexts"]}
     assert families["", ""]["lengths"] == "3,5"
-    assert families["", ""]["example"] == {"text": "aaa", "tokenizer": ["a", "aa"], "against": ["aa", "a"]}
-    assert families["Z", ""]["lengths"] == families["Z", "é"]["lengths"] == "3,5"
+    example = {"text": "aaa", "tokenizer": ["a", "aa"], "against": ["aa", "a"], "cause": "tie"}
+    assert families["", ""]["example"] == example
+    assert families["Z", ""] is families["", ""] and families["Z", "s"] is families["", ""], "one family"
     assert ("1", "") not in families, "digits and letters are two pretokens"
-    assert ("a", "") in families and families["a", ""]["lengths"] == "2,4,6"
+    assert families["a", ""]["lengths"] == "2,4,6"
+    assert report["runs"]["causes"] == {"tie": report["runs"]["mismatched"]} and len(families) == 17
+    assert report["runs"]["families_not_listed"] == 0
     assert not report["documents"]["different_documents"], "no such run in the corpus"
 
 
@@ -173,11 +178,17 @@ def test_units_are_bytes_and_what_merges_with_itself() -> None:
     assert len(run_units(json.dumps({"model": {"type": "Unigram"}}))) == 256
 
 
-def test_neighbours_end_and_begin_in_every_byte_of_utf_8() -> None:
-    lefts, rights = NEIGHBOURS()
-    assert {left.encode()[-1] for left in lefts} == {*range(0xC0)}
-    assert {right.encode()[0] for right in rights} >= {*range(0x80), *range(0xC2, 0xF1), 0xF3, 0xF4}
-    assert all(len(character) == 1 for character in [*lefts, *rights])
+def test_a_difference_between_two_neighbours_at_one_length_is_found(tmp_path: Path, corpus: Path) -> None:
+    symbols = list(BYTE_TO_CHARACTER.values())
+    vocabulary = {token: place for place, token in enumerate([*symbols, "aa", "ba", "ac"])}
+    model = models.BPE(vocabulary, [("a", "a"), ("b", "a"), ("a", "c")])
+    cut = pre_tokenizers.Split(Regex("(?<=baaaaa)(?=c)"), "isolated")
+    code, report = verify(tmp_path, tiny(model, cut), tiny(model), "--corpus", corpus, "--runs", 9)
+    (family,) = report["runs"]["families"]
+    assert code == 1 and (family["unit"], family["lengths"], family["cause"]) == ("a", "5", "cut")
+    assert family["contexts"] == [["b", "c"]] and report["runs"]["mismatched"] == 1
+    assert family["example"]["against"] == ["b", "aa", "aa", "ac"]
+    assert family["example"]["tokenizer"] == ["b", "aa", "aa", "a", "c"]
 
 
 def test_ranges() -> None:
@@ -218,6 +229,7 @@ def test_another_pre_tokenizer_is_a_difference(tmp_path: Path, bpe: Tokenizer, c
     first = report["documents"]["mismatches"][0]
     assert code == 1 and (first["text"], first["document"], first["character"]) == (" cell", 1, 3)
     assert first["before"] == "the" and first["against"] == ["Ġcell"] and first["tokenizer"] == ["Ġ", "cell"]
+    assert first["cause"] == "cut" and report["documents"]["causes"]["cut"] >= 50
 
 
 def test_a_difference_that_no_pretoken_explains(tmp_path: Path, bpe: Tokenizer, corpus: Path) -> None:
@@ -355,7 +367,7 @@ def test_without_artifacts_the_missing_stage_is_named(tmp_path: Path, capfd: pyt
 def test_nothing_of_the_fit_is_imported() -> None:
     modules = [
         f"ivr.tokenizer.{name}"
-        for name in ("verify", "verify_documents", "verify_runs", "verify_summary", "adversarial")
+        for name in ("verify", "verify_causes", "verify_documents", "verify_runs", "verify_summary", "adversarial")
     ]
     code = f"import sys, {', '.join(modules)}; print(*sorted(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
