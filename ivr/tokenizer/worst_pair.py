@@ -1,0 +1,316 @@
+"""The worst pair of segmentations, computed: do these scores prefer BPE's answer on *every* string without odd runs?
+
+F(p, j) is the largest value of S(v so far) - S(u before p) over all walks of `walk_graph` to the state (p, j). From
+there v can always finish inside p, at best with the score rest(p, j): so a walk whose value reaches
+
+    H(p, j) = s(p) - rest(p, j)
+
+is a *counterexample*, a string for which another segmentation scores at least as much as BPE's. Such a walk is written
+down and not continued: each one found is minimal, and F stays below H everywhere, so the computation ends whether or
+not there are cycles that gain. When nothing is found, F is a proof (THEOREM.md; `proof_check` checks it).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from ivr.encoding.compiler import compiled
+from ivr.tokenizer.merge_trees import ADJACENT, LATEST, border
+from ivr.tokenizer.walk_graph import GROUP, HIGH, LOW, MIDDLE, NO_MIDDLE, START, TAIL, TOKEN, WalkGraph
+
+NOWHERE = -(2**62)
+MAX_SWEEPS = 1_000
+# how a walk came to a state: the state before (START), v's token q, u's token p0 and the number of the middle;
+# INNER for p0 where q lies within one token of u
+INNER = -1
+
+
+@compiled
+def _limits(scores, ids, lengths, states, starts, begin, end, token, limit, follow):  # type: ignore[no-untyped-def]
+    """H, and the first token of the best way from each state to the end of its token."""
+    for p in range(len(lengths)):
+        n = lengths[p]
+        best = np.full(n + 1, NOWHERE)
+        best[n] = 0
+        for e in range(starts[p + 1] - 1, starts[p] - 1, -1):  # by falling first border
+            i = begin[e]
+            value = best[end[e]] + scores[token[e]]
+            if i > 0 and value > best[i]:
+                best[i] = value
+                follow[states[p] + i - 1] = token[e]
+        for i in range(1, n):
+            limit[states[p] + i - 1] = scores[ids[p]] - best[i]
+
+
+@compiled
+def _again(scores, middle_scores, limit, F, steps, bad, bad_steps):  # type: ignore[no-untyped-def]
+    """The values of the walks that `steps` describe, under new scores, into F; those that reach H go to `bad`."""
+    path = np.empty(len(F), np.int64)
+    done = F == NOWHERE
+    for first in range(len(F)):
+        size = 0
+        state = first
+        while state != START and not done[state]:
+            path[size] = state
+            size += 1
+            done[state] = True  # a circle ends here too: its values are not used before they are known to be walks
+            F[state] = NOWHERE
+            state = steps[state, 0]
+        for place in range(size - 1, -1, -1):
+            state = path[place]
+            before, q, p0, m = steps[state]
+            value = scores[q]
+            if before != START:
+                if F[before] == NOWHERE:
+                    continue
+                value += F[before]
+            if p0 != INNER:
+                value -= scores[p0]
+            if m >= 0:
+                value -= middle_scores[m]
+            if value < limit[state]:
+                F[state] = value
+            elif value > bad[state]:
+                bad[state] = value
+                bad_steps[state] = steps[state]
+
+
+@compiled
+def _within(scores, lengths, states, starts, begin, end, token, limit, F, steps, bad, bad_steps):  # type: ignore[no-untyped-def]
+    """Relax the inner edges."""
+    for p in range(len(lengths)):
+        first = states[p] - 1
+        for e in range(starts[p], starts[p + 1]):
+            if end[e] == lengths[p]:
+                continue
+            to = first + end[e]
+            value = scores[token[e]]
+            before = START
+            if begin[e] > 0:
+                before = first + begin[e]
+                if F[before] == NOWHERE:
+                    continue
+                value += F[before]
+            if value >= limit[to]:  # p loses to its own pieces
+                if value > bad[to]:
+                    bad[to] = value
+                    bad_steps[to] = (before, token[e], INNER, NO_MIDDLE)
+            elif value > F[to]:
+                F[to] = value
+                steps[to] = (before, token[e], INNER, NO_MIDDLE)
+
+
+@compiled
+def _across(  # type: ignore[no-untyped-def]
+    scores, ids, lengths, states, crossings, starts, gains, end_id, end_state, middle_starts, middle_ids, middle_scores,
+    left, right, rank, keys, values, due, rows_due, limit, F, steps, bad, bad_steps, closed, closed_steps,
+):  # fmt: skip
+    """Relax crossings; returns whether F changed. Those that are `due` wholly, others only where they lead to due rows.
+
+    `bad`: the largest value >= H that came to a state; `closed`: the largest >= s(p) with which a walk ended with p.
+    """
+    changed = False
+    for x in range(len(crossings)):
+        g = crossings[x, GROUP]
+        stop = starts[g + 1]
+        y0 = starts[g]
+        low = crossings[x, LOW]
+        high = crossings[x, HIGH]
+        if y0 == stop or gains[y0] == NOWHERE or not (due[x] or rows_due[high] > rows_due[low]):
+            continue
+        q = crossings[x, TOKEN]
+        m = crossings[x, MIDDLE]
+        gain = scores[q]
+        one = two = np.int64(-1)
+        ready = m < 0
+        if not ready:
+            gain -= middle_scores[m]
+            one = middle_ids[middle_starts[m]]
+            two = middle_ids[middle_starts[m + 1] - 1]
+        size = crossings[x, TAIL]
+        for p in range(low, high):
+            if not due[x] and rows_due[p + 1] == rows_due[p]:
+                continue
+            whole = lengths[p] == size
+            state = states[p] + size - 1
+            if gains[y0] + gain <= (closed[p] if whole else F[state]):
+                continue
+            if not ready:  # the best token before the middle, looked for when a crossing may matter
+                while y0 < stop and border(end_id[y0], one, LATEST, left, right, rank, keys, values) != ADJACENT:
+                    y0 += 1
+                if y0 == stop or gains[y0] == NOWHERE:
+                    break
+                ready = True
+                if gains[y0] + gain <= (closed[p] if whole else F[state]):
+                    continue
+            if m >= 0 and border(two, ids[p], LATEST, left, right, rank, keys, values) != ADJACENT:
+                continue
+            for y in range(y0, stop):
+                value = gains[y] + gain
+                if gains[y] == NOWHERE or value <= (closed[p] if whole else F[state]):
+                    break
+                over = not whole and value >= limit[state]
+                if over and value <= bad[state]:
+                    continue
+                after = ids[p] if m < 0 else one
+                if border(end_id[y], after, LATEST, left, right, rank, keys, values) != ADJACENT:
+                    continue
+                if whole:
+                    closed[p] = value
+                    closed_steps[p] = (end_state[y], q, end_id[y], m)
+                    break
+                if over:
+                    bad[state] = value
+                    bad_steps[state] = (end_state[y], q, end_id[y], m)
+                    continue
+                F[state] = value
+                steps[state] = (end_state[y], q, end_id[y], m)
+                changed = True
+                break
+    return changed
+
+
+@dataclass(frozen=True)
+class Counterexample:
+    """A string for which another segmentation scores `excess` >= 0 more than BPE's; no shorter part of it is one.
+
+    `turns`: instead, one period of strings that gain with every repetition.
+    """
+
+    bpe: tuple[int, ...]
+    other: tuple[int, ...]
+    excess: int
+    turns: bool = False
+
+
+@dataclass(frozen=True)
+class WorstPairs:
+    """Outcome for some scores. Without counterexamples, and settled, `F` proves that there are none."""
+
+    F: np.ndarray  # int64 (S,): NOWHERE where no walk leads
+    largest: int  # the largest S(v) - S(u) of a complete pair that is no counterexample: negative
+    counterexamples: list[Counterexample]
+    sweeps: int
+    settled: bool  # False: given up after MAX_SWEEPS; F is no proof then
+
+
+class PairSearch:
+    """Computes F for scores, again and again: what a change of scores leaves as it was is not computed anew."""
+
+    def __init__(self, graph: WalkGraph) -> None:
+        self.graph = graph
+        self._F = np.full(graph.num_states, NOWHERE, np.int64)
+        self._steps = np.zeros((graph.num_states, 4), np.int64)
+        self._scores: np.ndarray | None = None
+        self._middle_scores = np.zeros(0, np.int64)
+        self._gains = np.full(len(graph.end_id), NOWHERE, np.int64)
+        self._wrong_P = np.zeros(len(graph.ids_P), bool)  # tokens of u where a counterexample was found
+
+    def worst_pairs(self, scores_V: np.ndarray) -> WorstPairs:
+        """F for these integer scores (below 2^60), and a counterexample for each state and token that has one.
+
+        Time: sweeps (some tens) x crossings x tokens that share their tail, most of which one comparison rules out.
+        """
+        graph, states, rows = self.graph, self.graph.num_states, len(self.graph.ids_P)
+        scores = scores_V.astype(np.int64)
+        inner = (graph.inner_starts, graph.inner_from, graph.inner_to, graph.inner_token)
+        tokens_of_u = (graph.lengths_P, graph.states_P)
+        limit, follow = np.empty(states, np.int64), np.full(states, -1, np.int64)
+        _limits(scores, graph.ids_P, *tokens_of_u, *inner, limit, follow)
+        sums = np.concatenate([[0], np.cumsum(scores[graph.middle_ids])])
+        middle_scores = sums[graph.middle_starts[1:]] - sums[graph.middle_starts[:-1]]
+        F, steps = self._F.copy(), self._steps
+        bad, bad_steps = np.full(states, NOWHERE, np.int64), np.zeros((states, 4), np.int64)
+        closed, closed_steps = scores[graph.ids_P] - 1, np.zeros((rows, 4), np.int64)
+        _again(scores, middle_scores, limit, F, steps, bad, bad_steps)
+        due, rows_due = self._due(scores, middle_scores, F)
+        across: Callable[..., bool] = _across  # compiled: its parameters are not for the type checker to count
+        settled, sweeps = False, 0
+        while not settled and sweeps < MAX_SWEEPS:
+            sweeps += 1
+            _within(scores, *tokens_of_u, *inner, limit, F, steps, bad, bad_steps)
+            gains = np.where(graph.end_state == START, 0, F[graph.end_state]) - scores[graph.end_id]
+            gains[(graph.end_state != START) & (F[graph.end_state] == NOWHERE)] = NOWHERE
+            moved = np.zeros(graph.num_groups, bool)
+            moved[graph.end_group[gains > self._gains]] = True
+            due |= moved[graph.crossings_X6[:, GROUP]]
+            order = np.lexsort((-gains, graph.end_group))
+            starts = np.searchsorted(graph.end_group[order], np.arange(graph.num_groups + 1))
+            settled = not across(
+                scores, graph.ids_P, *tokens_of_u, graph.crossings_X6,
+                starts, gains[order], graph.end_id[order], graph.end_state[order],
+                graph.middle_starts, graph.middle_ids, middle_scores, *graph.trees.arrays(),
+                due, rows_due, limit, F, steps, bad, bad_steps, closed, closed_steps,
+            )  # fmt: skip
+            self._gains = gains
+            due, rows_due = np.zeros_like(due), np.zeros_like(rows_due)
+        at_end = closed - scores[graph.ids_P]
+        trace = _Trace(graph, steps, follow)
+        found = [
+            trace.from_state(state, bad_steps[state], int(bad[state] - limit[state]))
+            for state in np.flatnonzero(bad > NOWHERE).tolist()
+        ] + [trace.from_end(row, closed_steps[row], int(at_end[row])) for row in np.flatnonzero(at_end >= 0).tolist()]
+        self._wrong_P = at_end >= 0
+        self._wrong_P[np.searchsorted(graph.states_P, np.flatnonzero(bad > NOWHERE), side="right") - 1] = True
+        self._F, self._scores, self._middle_scores = F, scores, middle_scores
+        largest = int((F - limit)[F > NOWHERE].max(initial=NOWHERE))
+        return WorstPairs(F, largest, sorted(found, key=lambda one: -one.excess), sweeps, settled)
+
+    def _due(self, scores: np.ndarray, middle_scores: np.ndarray, F: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(crossings that may have gained, running count of the rows whose values may have fallen)."""
+        graph = self.graph
+        table = graph.crossings_X6
+        if self._scores is None:
+            return np.ones(len(table), bool), np.zeros(len(graph.ids_P) + 1, np.int64)
+        risen = scores > self._scores
+        due = risen[table[:, TOKEN]]
+        with_middle = table[:, MIDDLE] != NO_MIDDLE
+        less = middle_scores < self._middle_scores
+        due[with_middle] |= less[table[with_middle, MIDDLE]]
+        rows = self._wrong_P | (scores < self._scores)[graph.ids_P]
+        rows[np.searchsorted(graph.states_P, np.flatnonzero(F < self._F), side="right") - 1] = True
+        return due, np.concatenate([[0], np.cumsum(rows)])
+
+
+class _Trace:
+    """Goes back along the steps to the segmentations."""
+
+    def __init__(self, graph: WalkGraph, steps: np.ndarray, follow: np.ndarray) -> None:
+        self._graph, self._steps, self._follow = graph, steps, follow
+
+    def from_state(self, state: int, step: np.ndarray, excess: int) -> Counterexample:
+        """The pair that comes to this state by `step` and then ends with the state's token, as well as it can."""
+        row, j = self._place(state)
+        end, tail = int(self._graph.lengths_P[row]), []
+        while j < end:
+            tail.append(int(self._follow[self._graph.states_P[row] + j - 1]))
+            j += len(self._graph.tokens[tail[-1]])
+        return self._back(row, step, tail, excess)
+
+    def from_end(self, row: int, step: np.ndarray, excess: int) -> Counterexample:
+        """The pair whose last step ends where u's token number `row` ends."""
+        return self._back(row, step, [], excess)
+
+    def _place(self, state: int) -> tuple[int, int]:
+        row = int(np.searchsorted(self._graph.states_P, state, side="right")) - 1
+        return row, state - int(self._graph.states_P[row]) + 1
+
+    def _back(self, row: int, step: np.ndarray, tail: list[int], excess: int) -> Counterexample:
+        graph = self._graph
+        bpe, other = [int(graph.ids_P[row])], tail[::-1]  # both backwards
+        passed: dict[int, tuple[int, int]] = {}
+        while True:
+            before, token, p0, middle = step.tolist()
+            other.append(token)
+            if middle != NO_MIDDLE:
+                bpe += graph.middle_ids[graph.middle_starts[middle] : graph.middle_starts[middle + 1]][::-1].tolist()
+            if p0 != INNER:
+                bpe.append(p0)
+            if before == START:
+                return Counterexample(tuple(bpe[::-1]), tuple(other[::-1]), excess)
+            if before in passed:  # steps lead in a circle only when each turn gains
+                at_bpe, at_other = passed[before]
+                return Counterexample(tuple(bpe[at_bpe:][::-1]), tuple(other[at_other:][::-1]), excess, turns=True)
+            passed[before] = len(bpe), len(other)
+            step = self._steps[before]

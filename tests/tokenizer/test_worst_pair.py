@@ -1,0 +1,167 @@
+"""The computed worst pairs against every string of small random BPEs; closing the fit; the checker of proofs."""
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from small_bpe import Merges, bpe_of, letters_of, merge_lists, naive_bpe, strings_over
+
+from ivr.encoding.bpe import ByteLevelBpe, read_bpe
+from ivr.tokenizer.bonuses import prior_bonuses, token_scores
+from ivr.tokenizer.proof_check import check_proof
+from ivr.tokenizer.universal import CIRCLE, PROVED, RANGE, TIME, close, proof_of
+from ivr.tokenizer.walk_graph import walk_graph
+from ivr.tokenizer.worst_pair import PairSearch
+
+LONGEST = 8
+
+
+def meets_odd_run(string: str, merges: Merges) -> bool:
+    """Whether BPE, rank after rank, meets an odd run of three or more of the token that it joins with itself."""
+    symbols = list(string)
+    for left, right in merges:
+        if left == right and any(
+            unit == left and (length := len(list(run))) >= 3 and length % 2 for unit, run in itertools.groupby(symbols)
+        ):
+            return True
+        place = 0
+        while place < len(symbols) - 1:
+            if (symbols[place], symbols[place + 1]) == (left, right):
+                symbols[place : place + 2] = [left + right]
+            place += 1
+    return False
+
+
+def rivals(string: str, scores: dict[str, int], own: list[str]) -> int:
+    """The score of the best segmentation other than `own`, less than any when there is none."""
+    none = -(10**18)
+    # best score of a prefix: [following `own` so far, having left it]
+    at, best = 0, [[0, none]] + [[none, none] for _ in string]
+    borders = {0}
+    for token in own:
+        at += len(token)
+        borders.add(at)
+    for end in range(1, len(string) + 1):
+        for begin in range(end):
+            token = string[begin:end]
+            if token not in scores:
+                continue
+            follows = begin in borders and end in borders and not borders & set(range(begin + 1, end))
+            for left in (0, 1):
+                if best[begin][left] > none:
+                    now = left or not follows
+                    best[end][now] = max(best[end][now], best[begin][left] + scores[token])
+    return best[-1][1]
+
+
+def named(bpe: ByteLevelBpe, scores_V: np.ndarray) -> dict[str, int]:
+    return {token: int(scores_V[token_id]) for token_id, token in enumerate(bpe.tokens) if token_id < bpe.num_ids - 1}
+
+
+def brute_force(merges: Merges, scores: dict[str, int], longest: int = LONGEST) -> list[str]:
+    """Strings without an odd run for which BPE's segmentation is not the only best one."""
+    found = []
+    for string in strings_over(letters_of(merges), longest):
+        own = naive_bpe(string, merges)
+        if rivals(string, scores, own) >= sum(scores[token] for token in own) and not meets_odd_run(string, merges):
+            found.append(string)
+    return found
+
+
+@settings(max_examples=60, deadline=None)
+@given(merge_lists("abc", most=14), st.data())
+def test_a_counterexample_is_found_exactly_when_there_is_one(merges: Merges, data: st.DataObject) -> None:
+    bpe = read_bpe(bpe_of(merges))
+    bonuses = data.draw(st.lists(st.integers(1, 20), min_size=len(merges), max_size=len(merges)))
+    if data.draw(st.booleans()):
+        bonuses.sort(reverse=True)  # few counterexamples
+    scores_V = token_scores(np.array(bonuses, np.int64), *bpe.derivations())
+    scores = named(bpe, scores_V)
+    result = PairSearch(walk_graph(bpe)).worst_pairs(scores_V)
+    assert result.settled or any(pair.turns for pair in result.counterexamples)
+    for pair in result.counterexamples:
+        own, other = [[bpe.tokens[token_id] for token_id in ids] for ids in (pair.bpe, pair.other)]
+        if pair.turns:
+            continue
+        string = "".join(own)
+        assert "".join(other) == string and own != other
+        assert naive_bpe(string, merges) == own and not meets_odd_run(string, merges)
+        assert sum(scores[token] for token in other) - sum(scores[token] for token in own) >= pair.excess >= 0
+    wrong = brute_force(merges, scores)
+    if wrong:
+        assert result.counterexamples
+    if not result.counterexamples:
+        assert result.settled and not wrong
+
+
+@settings(max_examples=30, deadline=None)
+@given(merge_lists("abc", most=14), st.sampled_from([0.0, 2.0]))
+def test_a_closed_fit_is_right_on_every_string_and_its_proof_is_accepted(merges: Merges, exponent: float) -> None:
+    bpe = read_bpe(bpe_of(merges))
+    result = close(bpe, prior_bonuses(len(merges), exponent), seconds=5)
+    assert result.ended in {PROVED, CIRCLE, TIME, RANGE}
+    if not result.proved:
+        return
+    assert brute_force(merges, named(bpe, result.scores_V)) == []
+    assert check_proof(*proof_of(bpe, result)).accepted
+
+
+@pytest.fixture(scope="module")
+def closed() -> tuple[ByteLevelBpe, Merges]:
+    merges = [("a", "b"), ("c", "d"), ("b", "cd"), ("b", "c"), ("ab", "cd"), ("d", "a"), ("y", "y"), ("q", "y")]
+    return read_bpe(bpe_of(merges)), merges
+
+
+def test_a_proof_that_was_tampered_with_is_refused(closed: tuple[ByteLevelBpe, Merges]) -> None:
+    bpe, _ = closed
+    result = close(bpe, prior_bonuses(len(bpe.merges_R3), 0.0))
+    assert result.proved
+    merges, scores, proof = proof_of(bpe, result)
+    accepted = check_proof(merges, scores, proof)
+    assert accepted.accepted and accepted.inequalities > 0
+    for token, row in proof.items():
+        for place, value in enumerate(row):
+            if value is not None:
+                lower = {**proof, token: [*row[:place], value - 1, *row[place + 1 :]]}
+                assert not check_proof(merges, scores, lower).accepted
+            higher = {**proof, token: [*row[:place], scores[token], *row[place + 1 :]]}
+            assert not check_proof(merges, scores, higher).accepted
+    assert not check_proof(merges, {**scores, b"bcd": scores[b"abcd"]}, proof).accepted
+    missing = {token: row for token, row in proof.items() if token != b"ab"}
+    assert "ab" in check_proof(merges, scores, missing).reason
+
+
+def test_without_a_proof_the_flat_scores_are_refused(closed: tuple[ByteLevelBpe, Merges]) -> None:
+    bpe, _ = closed
+    flat = token_scores(np.ones(len(bpe.merges_R3), np.int64), *bpe.derivations())
+    assert PairSearch(walk_graph(bpe)).worst_pairs(flat).counterexamples  # ab,cd against a,bcd
+
+
+def test_a_second_search_that_starts_from_the_first_finds_the_same() -> None:
+    draw = np.random.default_rng(5)
+    letters, merges = list("abcd"), []
+    tokens = letters[:]
+    while len(merges) < 60:
+        left, right = draw.choice(tokens), draw.choice(tokens)
+        if left + right not in tokens and len(left + right) <= 8:
+            merges.append((str(left), str(right)))
+            tokens.append(left + right)
+    bpe = read_bpe(bpe_of(merges))
+    graph = walk_graph(bpe)
+    search = PairSearch(graph)
+    for _ in range(12):
+        bonuses = np.sort(draw.integers(1, 2_000, len(merges)))[::-1].copy()
+        scores_V = token_scores(bonuses, *bpe.derivations())
+        warm, cold = search.worst_pairs(scores_V), PairSearch(graph).worst_pairs(scores_V)
+        assert bool(warm.counterexamples) == bool(cold.counterexamples)
+        if not cold.counterexamples:
+            assert warm.F.tolist() == cold.F.tolist()
+
+
+def test_the_same_fit_twice_is_the_same(closed: tuple[ByteLevelBpe, Merges]) -> None:
+    bpe, _ = closed
+    first, second = (close(bpe, prior_bonuses(len(bpe.merges_R3), 2.0)) for _ in range(2))
+    assert first.scores_V.tolist() == second.scores_V.tolist()
+    assert first.pairs.F.tolist() == second.pairs.F.tolist()
