@@ -150,6 +150,11 @@ class ArtifactPaths:
         return self.root / "evaluation" / "evaluation.json"
 
     @property
+    def evaluated_documents(self) -> Path:
+        """One row a held-out document and model: bytes, tokens, bits."""
+        return self.root / "evaluation" / "documents.parquet"
+
+    @property
     def report(self) -> Path:
         return self.root / "report"
 

@@ -1,99 +1,89 @@
-"""Stage `evaluate`: the base, the aligned and the trained model over the same held-out documents.
+"""Stage `evaluate`: the base, the aligned, the trained model, and any others, over the same held-out documents.
 
 Bits per byte compare models with different tokenizers; tokens per byte and agreement compare the tokenizers alone.
 """
 
 import argparse
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ivr.artifacts import ArtifactPaths, write_json
+from ivr.artifacts import ArtifactPaths, atomic_file, sha256_file, write_json
 from ivr.console import LOG
 from ivr.errors import ConfigError
 from ivr.stage import Input, Manifest, Stage, open_stage
+from ivr.training.subjects import Subject, choose_subjects, named_paths
+
+if TYPE_CHECKING:
+    from ivr.training.bits_per_byte import Scores
 
 DESCRIPTION = """\
-Bits per byte and tokens per byte of the base, the aligned and the trained model on held-out text; tokens saved by
-the remapped tokenizer; agreement of the distilled one with the original. A stage that was not run is left out."""
+Bits per byte and tokens per byte of the base, the aligned and the trained model on held-out text, with intervals for
+their differences; what they write by themselves; tokens saved by the remapped tokenizer; agreement of the distilled
+one with the original. A stage that was not run is left out."""
 EPILOG = """\
 examples:
-  ivr evaluate
+  ivr evaluate --model gpt2-finetuned=/path/to/model
   ivr evaluate --max-bytes 1000000 --stride 256
 """
+KINDS = ("domain", "general")
 
 
 @dataclass(frozen=True)
 class Config:
     artifacts_dir: Path = Path("artifacts")
     force: bool = False
+    model: Sequence[str] = ()
+    text: Sequence[str] = ()
+    leave_out: Sequence[str] = ()
     max_documents: int = 1000
     max_bytes: int = 100_000
     stride: int = 0
+    samples: int = 16
+    sample_tokens: int = 64
+    seed: int = 0
     threads: int = 2
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The stage's options."""
+    models = parser.add_argument_group("models and texts beside the run's own; each option may be given several times")
+    for name, metavar, what in (
+        ("--model", "NAME=DIR", "measure this model, too, with its own tokenizer"),
+        ("--text", "NAME=DIR", "on this text, too: a folder in the form of corpora/heldout"),
+        ("--leave-out", "NAME", "do not measure base, aligned or trained"),
+    ):
+        models.add_argument(name, action="append", default=[], metavar=metavar, help=f"{what} (default: none)")
     text = parser.add_argument_group("held-out text scored by the models")
-    text.add_argument(
-        "--max-documents",
-        type=int,
-        default=Config.max_documents,
-        metavar="N",
-        help="of each kind, domain and general; the same for every model (default: %(default)s)",
-    )
-    text.add_argument(
-        "--max-bytes",
-        type=int,
-        default=Config.max_bytes,
-        metavar="N",
-        help="of each kind, together (default: %(default)s)",
-    )
-    text.add_argument(
-        "--stride",
-        type=int,
-        default=Config.stride,
-        metavar="N",
-        help="new tokens a window in documents longer than the context; 0: half the context (default: %(default)s)",
-    )
+    _number(text, "--max-documents", "of each kind, domain and general; the same for every model")
+    _number(text, "--max-bytes", "of each kind, together")
+    _number(text, "--stride", "new tokens a window in documents longer than the context; 0: half the context")
+    sampling = parser.add_argument_group("what the models write by themselves")
+    _number(sampling, "--samples", "texts drawn from each model; 0: none")
+    _number(sampling, "--sample-tokens", "tokens of each, at most the model's context")
+    _number(sampling, "--seed", "of what is drawn, and of the intervals")
     machine = parser.add_argument_group("machine")
-    machine.add_argument(
-        "--threads",
-        type=int,
-        default=Config.threads,
-        metavar="N",
-        help="CPU threads; another number rounds differently (default: %(default)s)",
-    )
+    _number(machine, "--threads", "CPU threads; another number rounds differently")
 
 
-@dataclass(frozen=True)
-class Subject:
-    """One model to measure, with the tokenizer it reads text by."""
-
-    name: str
-    model_dir: Path
-    tokenizer_dir: Path
-    made_by: str
-
-
-def subjects(paths: ArtifactPaths) -> list[Subject]:
-    """The models in the order they come to be."""
-    return [
-        Subject("base", paths.base_model, paths.original_tokenizer, "init"),
-        Subject("aligned", paths.aligned_model, paths.aligned_model, "align"),
-        Subject("trained", paths.final_model, paths.final_model, "train"),
-    ]
+def _number(group: Any, name: str, what: str) -> None:
+    default = getattr(Config, name.removeprefix("--").replace("-", "_"))
+    group.add_argument(name, type=int, default=default, metavar="N", help=f"{what} (default: %(default)s)")
 
 
 def run(config: Config) -> Manifest:
-    """Measure what there is and write evaluation.json."""
+    """Measure what there is and write evaluation.json and documents.parquet."""
     paths = ArtifactPaths(config.artifacts_dir)
-    for name, smallest in {"max_documents": 1, "max_bytes": 1, "stride": 0, "threads": 1}.items():
+    least = {"max_documents": 1, "max_bytes": 1, "stride": 0, "samples": 0, "sample_tokens": 1, "seed": 0, "threads": 1}
+    for name, smallest in least.items():
         if getattr(config, name) < smallest:
             raise ConfigError(f"--{name.replace('_', '-')} {getattr(config, name)}: must be at least {smallest}")
-    measured = [subject for subject in subjects(paths) if _was_run(paths, subject)]
-    inputs = [Input(subject.model_dir, made_by=subject.made_by) for subject in measured]
+    subjects = choose_subjects(paths, config.model, config.leave_out)
+    texts = dict(named_paths("--text", config.text, taken=KINDS))
+    inputs = [Input(subject.model_dir, made_by=subject.made_by) for subject in subjects]
+    inputs += [Input(path) for path in texts.values()]
     inputs += [
         Input(paths.original_tokenizer, made_by="init"),
         Input(paths.distilled_tokenizer, made_by="distill-tokenizer"),
@@ -105,17 +95,14 @@ def run(config: Config) -> Manifest:
         if stage.current:
             return stage.manifest
         stage.results |= _tokenizer_figures(paths)
-        stage.results |= _model_figures(config, paths, measured)
+        texts = {"domain": paths.heldout_corpora, "general": paths.general_heldout, **texts}
+        measured = _measure(config, paths, subjects, texts)
+        stage.results |= measured.results(config.seed)
+        measured.write_documents(paths.evaluated_documents)
         write_json(paths.evaluation, stage.results)
+        stage.results["generation_speed"] = measured.speeds  # never twice the same: in the manifest alone
         _say(stage)
-        return stage.finish([paths.evaluation])
-
-
-def _was_run(paths: ArtifactPaths, subject: Subject) -> bool:
-    if subject.made_by == "init" or paths.manifest(subject.made_by).exists():
-        return True
-    LOG.info("evaluate: the %s model is left out, `ivr %s` was not run", subject.name, subject.made_by)
-    return False
+        return stage.finish([paths.evaluation, paths.evaluated_documents])
 
 
 def _tokenizer_figures(paths: ArtifactPaths) -> dict[str, Any]:
@@ -132,41 +119,93 @@ def _tokenizer_figures(paths: ArtifactPaths) -> dict[str, Any]:
     return compare_tokenizers(documents, original, distilled, remapped).results()
 
 
-def _model_figures(config: Config, paths: ArtifactPaths, measured: list[Subject]) -> dict[str, Any]:
-    """bits_per_byte, tokens_per_byte: {kind of text: {model: figure}}; scored: {kind: {documents, bytes}}."""
+@dataclass
+class Measured:
+    """scores: {kind of text: {model: Scores}}, the documents of a kind the same and in the same order for each."""
+
+    texts: Mapping[str, list[str]]
+    scores: dict[str, dict[str, "Scores"]]
+    samples: dict[str, Any] = field(default_factory=dict)
+    speeds: dict[str, Any] = field(default_factory=dict)
+
+    def results(self, seed: int) -> dict[str, Any]:
+        """bits_per_byte, tokens_per_byte: {kind: {model: figure}}; differences: {kind: {"B - A": ...}}; sampling."""
+        from ivr.training.intervals import paired_difference
+
+        def of_each(figure: Callable[["Scores"], float]) -> dict[str, dict[str, float]]:
+            return {kind: {name: figure(found) for name, found in of.items()} for kind, of in self.scores.items()}
+
+        return {
+            "bits_per_byte": of_each(lambda scores: scores.bits_per_byte),
+            "tokens_per_byte": of_each(lambda scores: scores.tokens_per_byte),
+            "differences": {
+                kind: {
+                    f"{later} - {earlier}": paired_difference(of[later], of[earlier], seed).results()
+                    for earlier, later in combinations(of, 2)
+                }
+                for kind, of in self.scores.items()
+            },
+            "scored": {
+                kind: {"documents": len(chosen), "bytes": sum(len(text.encode()) for text in chosen)}
+                for kind, chosen in self.texts.items()
+            },
+            "sampling": self.samples,
+        }
+
+    def write_documents(self, path: Path) -> None:
+        """One row a document and model: text (kind), document (number), model, bytes, tokens, bits, beginning."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        columns: dict[str, list[Any]] = {
+            name: [] for name in ("text", "document", "model", "bytes", "tokens", "bits", "beginning")
+        }
+        for kind, of in self.scores.items():
+            for name, scores in of.items():
+                rows = zip(scores.bytes_N.tolist(), scores.tokens_N.tolist(), scores.bits_N.tolist(), strict=True)
+                for number, (row, text) in enumerate(zip(rows, self.texts[kind], strict=True)):
+                    for column, value in zip(columns, (kind, number, name, *row, text[:40]), strict=True):
+                        columns[column].append(value)
+        with atomic_file(path, "wb") as stream:
+            pq.write_table(pa.table(columns), stream)
+
+
+def _measure(
+    config: Config, paths: ArtifactPaths, subjects: Sequence[Subject], folders: Mapping[str, Path]
+) -> Measured:
     import torch
 
+    from ivr.tokenizer.rules import read_rules
     from ivr.training.heldout import choose_documents
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.set_num_threads(config.threads)
     texts = {
         kind: choose_documents(path, config.max_documents, config.max_bytes)
-        for kind, path in (("domain", paths.heldout_corpora), ("general", paths.general_heldout))
+        for kind, path in folders.items()
         if path.is_dir()
     }
     texts = {kind: chosen for kind, chosen in texts.items() if chosen}
-    bits: dict[str, dict[str, float]] = {kind: {} for kind in texts}
-    tokens: dict[str, dict[str, float]] = {kind: {} for kind in texts}
-    for subject in measured:
-        for kind, scores in _score(config, subject, texts, device).items():
-            bits[kind][subject.name] = scores.bits_per_byte
-            tokens[kind][subject.name] = scores.tokens_per_byte
-    return {
-        "bits_per_byte": bits,
-        "tokens_per_byte": tokens,
-        "scored": {
-            kind: {"documents": len(chosen), "bytes": sum(len(text.encode()) for text in chosen)}
-            for kind, chosen in texts.items()
-        },
-    }
+    measured = Measured(texts, {kind: {} for kind in texts})
+    remapped = sha256_file(paths.remapped_tokenizer / "tokenizer.json")
+    swapped = [swap.id for swap in read_rules(paths.remap_rules).swaps]
+    for subject in subjects:
+        path = subject.tokenizer_dir / "tokenizer.json"
+        new_ids = swapped if path.is_file() and sha256_file(path) == remapped else None
+        _measure_one(config, subject, measured, new_ids, device)
+    return measured
 
 
-def _score(config: Config, subject: Subject, texts: dict[str, list[str]], device: Any) -> dict[str, Any]:
-    """{kind of text: Scores} of one model; it is freed again on return."""
+def _measure_one(
+    config: Config, subject: Subject, measured: Measured, new_ids: Sequence[int] | None, device: Any
+) -> None:
+    """Add the figures of one model; it is freed again on return."""
+    import numpy as np
+
     from ivr.training.bits_per_byte import score_documents
     from ivr.training.models import load_model
-    from ivr.training.packing import encode_documents, end_of_text_id, load_tokenizer
+    from ivr.training.packing import bytes_per_token, encode_documents, end_of_text_id, load_tokenizer
+    from ivr.training.sampling import new_token_figures, sample
 
     tokenizer = load_tokenizer(subject.tokenizer_dir)
     end_id = end_of_text_id(tokenizer, subject.tokenizer_dir)
@@ -175,12 +214,19 @@ def _score(config: Config, subject: Subject, texts: dict[str, list[str]], device
     stride = config.stride or context // 2
     if not 1 <= stride <= context:
         raise ConfigError(f"--stride {stride}: the context of the {subject.name} model is {context}")
-    found = {}
-    for kind, chosen in texts.items():
+    encoded = {}
+    for kind, chosen in measured.texts.items():
         LOG.info("evaluate: %s model on %d documents of %s text", subject.name, len(chosen), kind)
-        documents = list(encode_documents(tokenizer, chosen))
-        found[kind] = score_documents(model, documents, end_id, context, stride, device)
-    return found
+        encoded[kind] = list(encode_documents(tokenizer, chosen))
+        measured.scores[kind][subject.name] = score_documents(model, encoded[kind], end_id, context, stride, device)
+    if config.samples:
+        drawn = sample(model, end_id, config.samples, min(config.sample_tokens, context), config.seed, device)
+        sizes_V = bytes_per_token(tokenizer)
+        sizes_V = np.pad(sizes_V, (0, max(0, model.config.vocab_size - len(sizes_V))))  # rows that are no token's
+        measured.samples[subject.name] = drawn.results(sizes_V)
+        if new_ids is not None:
+            measured.samples[subject.name] |= new_token_figures(drawn.ids_BT, encoded.get("domain", []), new_ids)
+        measured.speeds[subject.name] = drawn.speed(sizes_V)
 
 
 def _say(stage: Stage) -> None:
@@ -188,6 +234,15 @@ def _say(stage: Stage) -> None:
     for kind, figures in results["bits_per_byte"].items():
         shown = ", ".join(f"{name} {value:.4f}" for name, value in figures.items())
         LOG.info("evaluate: bits per byte on %s text: %s", kind, shown)
+        for pair, found in results["differences"][kind].items():
+            if found["low"] is not None:
+                LOG.info(
+                    "evaluate:   %s: %+.4f, 95 %% of resamples %+.4f to %+.4f (%d documents)", pair, *found.values()
+                )
+    for name, speed in results["generation_speed"].items():
+        share = results["sampling"][name].get("new_token_share_sampled")
+        new = "" if share is None else f", {100 * share:.1f} % of the tokens are new ones"
+        LOG.info("evaluate: %s model writes %.0f bytes a second%s", name, speed["bytes_per_second"], new)
     LOG.info(
         "evaluate: %s tokens before, %s after (%s %% saved); agreement %s %%",
         f"{results['heldout_tokens_before']:,}",

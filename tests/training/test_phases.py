@@ -23,7 +23,7 @@ WTE = "transformer.wte.weight"
 
 def config(world: ArtifactPaths, **options: object) -> Config:
     small = {"max_steps": 6, "batch_size": 2, "gradient_accumulation": 2, "eval_bytes": 0, "save_every": 3}
-    return Config(world.root, **{**small, "warmup_steps": 1, "lr": 1e-2, **options})  # type: ignore[arg-type]
+    return Config(world.root, **{**small, "warmup_steps": 1, "lr": 1e-2, "threads": 1, **options})  # type: ignore[arg-type]
 
 
 def new_ids(world: ArtifactPaths) -> list[int]:

@@ -27,7 +27,15 @@ World = ArtifactPaths
 
 
 def config(world: World, **options: object) -> Config:
-    small = {"max_steps": 6, "batch_size": 4, "eval_every": 3, "eval_bytes": 500, "save_every": 3, "warmup_steps": 2}
+    small = {
+        "max_steps": 6,
+        "batch_size": 4,
+        "eval_every": 3,
+        "eval_bytes": 500,
+        "save_every": 3,
+        "warmup_steps": 2,
+        "threads": 1,
+    }
     return Config(world.root, **{**small, **options})  # type: ignore[arg-type]
 
 
@@ -113,7 +121,14 @@ def test_kill_9_and_going_on_gives_the_straight_runs_bits(
 ) -> None:
     straight, killed = another_world("straight"), another_world("killed")
     run(config(straight, max_steps=20, save_every=10))
-    options = ["--max-steps=20", "--batch-size=4", "--eval-every=3", "--eval-bytes=500", "--save-every=10"]
+    options = [
+        "--max-steps=20",
+        "--threads=1",
+        "--batch-size=4",
+        "--eval-every=3",
+        "--eval-bytes=500",
+        "--save-every=10",
+    ]
     process = start("train", "--artifacts-dir", str(killed.root), "--warmup-steps=2", *options)
     checkpoints = killed.training / "checkpoints"
     wait_for(lambda: any(checkpoints.glob("*/step-*/complete.json")), process)
@@ -144,7 +159,7 @@ def test_a_stop_signal_saves_the_step_and_exits_with_its_code(
         return take_step(run, step, *rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr(loop, "_take_step", signalled)
-    options = ["--max-steps=6", "--batch-size=4", "--save-every=100", "--eval-bytes=0"]
+    options = ["--max-steps=6", "--threads=1", "--batch-size=4", "--save-every=100", "--eval-bytes=0"]
     assert main(["train", "--artifacts-dir", str(world.root), *options]) == code
     assert [path.name for path in world.training.glob("checkpoints/*/step-*")] == ["step-00000004"]
     monkeypatch.undo()
