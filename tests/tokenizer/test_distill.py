@@ -16,6 +16,7 @@ from ivr.analysis.pretokens import pretoken_encoder
 from ivr.analysis.tables import merge_tables, read_pretoken_frequency
 from ivr.artifacts import sha256_file
 from ivr.corpus.documents import read_documents
+from ivr.encoding.byte_alphabet import to_alphabet
 
 LOAD = """
 import json, sys
@@ -156,3 +157,46 @@ def test_transformers_loads_it_beside_a_gpt2_config_and_saves_it_whole(remapped:
         shutil.copy(remapped.paths.base_model / "config.json", folder)
     for name, found in zip(names, load_in_a_fresh_process(texts, saved_folders, tmp_path), strict=True):
         assert found["ids"] == loaded[tmp_path / name]["ids"]
+
+
+def test_the_certificate_says_what_was_compared_beyond_pretokens(distilled: TinyRun) -> None:
+    written = certificate(distilled)
+    assert next(iter(written)) == "summary" and "\n" not in written["summary"]
+    files = {row["path"]: row for row in written["corpora"]["files"]}
+    cleaned = sorted(distilled.paths.cleaned_corpora.glob("*.txt"))
+    general = sorted(distilled.paths.general_cleaned.glob("*.txt"))
+    assert set(files) == {str(file.relative_to(distilled.paths.root)) for file in [*cleaned, *general]}
+    for path, row in files.items():
+        assert row["sha256"] == sha256_file(distilled.paths.root / path)
+    documents = [text for file in [*cleaned, *general] for text in read_documents(file)]
+    assert written["documents"]["documents"] == len(documents), "few enough here to be compared whole"
+    assert written["documents"]["different_decodings"] == written["documents"]["not_restored"] == 0
+    assert written["runs"]["max_length"] == 8 and written["runs"]["strings"] > 2000
+    assert written["runs"]["mismatched"] == sum(row["mismatches"] for row in written["runs"]["families"])
+    hard = written["adversarial"]
+    assert hard["scores_cannot"] + hard["not_fixed"] == hard["strings"] - hard["equal"] and hard["strings"] == 5000
+    assert set(hard["causes"]) <= set(written["causes"]) and written["universal_proof"] is None
+
+
+def test_margins_are_those_of_the_file(distilled: TinyRun) -> None:
+    """Against every segmentation of the strings that the certificate names, scored by the file."""
+    found = certificate(distilled)["margins"]
+    spec = json.loads((distilled.paths.distilled_tokenizer / "tokenizer.json").read_text(encoding="utf-8"))
+    scores = dict(spec["model"]["vocab"])
+    assert found["closest"] and found["smallest"] == found["closest"][0]["margin"]
+
+    def totals(text: str, upto: int) -> list[float]:
+        if not text:
+            return [0.0]
+        each = [
+            scores[text[:size]] + rest
+            for size in range(1, len(text) + 1)
+            if text[:size] in scores
+            for rest in totals(text[size:], upto)
+        ]
+        return sorted(each, reverse=True)[:upto]
+
+    for row in found["closest"]:
+        symbols = row["string"][1:-1] if row["string"].startswith("<") else to_alphabet(row["string"].encode())
+        best, second = totals(symbols, 2)
+        assert best - second == row["margin"]

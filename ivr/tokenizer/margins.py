@@ -1,0 +1,100 @@
+"""Margins: by how much the best segmentation of a string beats the second best, under a Unigram model.
+
+Integer scores add up exactly, so a margin of 1 is as safe as one of a million; a margin of 0 is a tie, which the
+library breaks by its own rule. Two different segmentations of a string differ in a border, so the best and the second
+best are found by keeping the two best paths to every byte.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ivr.encoding.batch import Batch
+from ivr.encoding.byte_alphabet import from_alphabet, readable
+from ivr.encoding.compiler import compiled
+from ivr.encoding.hash_table import empty_table, find, insert
+
+NO_PATH = -(1 << 62)
+NO_OTHER = -1  # the margin of a string that has one segmentation only
+SHOWN = 10
+
+
+@compiled
+def _grow(data, starts, keys, values, terminal):  # type: ignore[no-untyped-def]
+    """Insert every token into a trie; node 0 is the root, `terminal` holds the id that ends at a node, or -1."""
+    nodes = np.int64(1)
+    for token in range(len(starts) - 1):
+        if starts[token] == starts[token + 1]:
+            continue
+        node = np.int64(0)
+        for i in range(starts[token], starts[token + 1]):
+            key = (node << 8) | data[i]
+            child = np.int64(find(keys, values, key))
+            if child < 0:
+                child = nodes
+                nodes += 1
+                insert(keys, values, key, child)
+            node = child
+        terminal[node] = token
+
+
+@compiled
+def _margins(data, starts, keys, values, terminal, scores, out):  # type: ignore[no-untyped-def]
+    for row in range(len(starts) - 1):
+        offset = starts[row]
+        n = starts[row + 1] - offset
+        best = np.full(n + 1, NO_PATH, np.int64)
+        second = np.full(n + 1, NO_PATH, np.int64)
+        best[0] = 0
+        for i in range(n):
+            if best[i] == NO_PATH:
+                continue
+            node = np.int64(0)
+            for j in range(i, n):
+                node = np.int64(find(keys, values, (node << 8) | data[offset + j]))
+                if node < 0:
+                    break
+                t = terminal[node]
+                if t < 0:
+                    continue
+                candidate = best[i] + scores[t]
+                if candidate > best[j + 1]:
+                    second[j + 1] = best[j + 1]
+                    best[j + 1] = candidate
+                elif candidate > second[j + 1]:
+                    second[j + 1] = candidate
+                if second[i] != NO_PATH and second[i] + scores[t] > second[j + 1]:
+                    second[j + 1] = second[i] + scores[t]
+        out[row] = NO_OTHER if second[n] == NO_PATH else best[n] - second[n]
+
+
+def margins(strings: Batch, tokens: Sequence[bytes], scores_V: np.ndarray) -> np.ndarray:
+    """Best score less second-best score of every string, int64; NO_OTHER where there is one segmentation.
+
+    `tokens`: bytes of every id, empty for one that is never produced; `scores_V`: integers, int64.
+    """
+    batch = Batch.of(tokens)
+    keys, values = empty_table(len(batch.data) + 1)
+    terminal = np.full(len(batch.data) + 1, -1, np.int32)
+    _grow(batch.data, batch.starts, keys, values, terminal)
+    found = np.empty(len(strings), np.int64)
+    _margins(strings.data, strings.starts, keys, values, terminal, scores_V.astype(np.int64), found)
+    return found
+
+
+def margins_report(pieces: Sequence[str], tokens: Sequence[bytes], scores_V: np.ndarray) -> dict[str, Any]:
+    """The smallest margins over these distinct strings (byte alphabet), each as a model sees it; how many are ties."""
+    found_N = margins(Batch.of([from_alphabet(piece) for piece in pieces]), tokens, scores_V)
+    several = np.flatnonzero(found_N != NO_OTHER)
+    order = several[np.argsort(found_N[several], kind="stable")]
+    untied = order[found_N[order] > 0]
+    return {
+        "strings": len(pieces),
+        "with_one_segmentation": len(pieces) - len(several),
+        "ties": len(order) - len(untied),
+        "smallest": int(found_N[untied[0]]) if len(untied) else None,
+        "median": int(np.median(found_N[several])) if len(several) else None,
+        "tied_strings": [readable(pieces[row]) for row in order[: min(SHOWN, len(order) - len(untied))]],
+        "closest": [{"string": readable(pieces[row]), "margin": int(found_N[row])} for row in untied[:SHOWN].tolist()],
+    }
