@@ -131,7 +131,7 @@ $(M)/train.json: $(M)/align.json $(call stamp,train) | $(SETUP)
 	$(call run,train)
 $(M)/evaluate.json: $(M)/train.json $(call stamp,evaluate) | $(SETUP)
 	$(call run,evaluate)
-$(M)/report.json: $(M)/evaluate.json $(call stamp,report) | $(SETUP)
+$(M)/report.json: $(M)/evaluate.json $(wildcard $(M)/verify.json) $(call stamp,report) | $(SETUP)
 	$(call run,report) > /dev/null
 
 # the stamp of the options now; the stage's older stamps go, so that going back to old options runs it again, too

@@ -25,6 +25,9 @@ PIPELINE = (  # the stages that leave a manifest, in order
     "evaluate",
     "report",
 )
+WITH_VERIFY = tuple(  # ... and one that stands beside them, whose manifest may be there
+    name for stage in PIPELINE for name in ((stage, "verify") if stage == "distill-tokenizer" else (stage,))
+)
 RECORDED_PACKAGES = (
     "accelerate",
     "deepspeed",

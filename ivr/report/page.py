@@ -10,7 +10,7 @@ from ivr.encoding.byte_alphabet import readable
 from ivr.report.figures import heldout_points, loss_points, read_metrics, read_swaps, swapped_ids, token_counts
 from ivr.report.plots import heldout_curve, loss_curve, zipf
 from ivr.report.status import StageStatus, duration, size
-from ivr.report.summary import TEXTS, Run, agreement, percent, tokens_saved
+from ivr.report.summary import TEXTS, Run, agreement, percent, tokens_saved, verified
 
 SHOWN_SWAPS = 50
 MODEL_NAMES = {"base": "before", "aligned": "after alignment", "trained": "after training"}
@@ -182,8 +182,9 @@ def _certificate(run: Run) -> str:
         value = run.result("distill-tokenizer", key)
         if value is not None:
             rows.append([label, f"{value:,}" if abs(value) < 1e9 else f"{value:.3g}"])
+    checked = f'<p class="note">{escape(said)}.</p>' if (said := verified(run)) else ""
     return _table(["", ""], rows, [False, True], "slim") + (
-        '<p class="note">Every mismatch, with its cause, stands in <code>certificate.json</code>.</p>'
+        f'{checked}<p class="note">Every mismatch, with its cause, stands in <code>certificate.json</code>.</p>'
     )
 
 

@@ -32,10 +32,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(config: Config) -> Manifest:
     """Write summary.txt and index.html, print the summary on standard output."""
-    from ivr.manifest import PIPELINE
+    from ivr.manifest import WITH_VERIFY
 
     paths = ArtifactPaths(config.artifacts_dir)
-    read = [paths.manifest(stage) for stage in PIPELINE if stage != "report"]
+    read = [paths.manifest(stage) for stage in WITH_VERIFY if stage != "report"]
     read += [paths.replacement_candidates, paths.training / "metrics.jsonl", paths.token_frequency]
     summary, index = paths.report / "summary.txt", paths.report / "index.html"
     with open_stage("report", config, [Input(path, optional=True) for path in read]) as stage:

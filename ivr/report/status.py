@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ivr.artifacts import ArtifactPaths
-from ivr.manifest import PIPELINE, Manifest
+from ivr.manifest import PIPELINE, WITH_VERIFY, Manifest
 
 UNITS = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 
@@ -25,12 +25,12 @@ class StageStatus:
 
 def read_manifests(paths: ArtifactPaths) -> dict[str, Manifest]:
     """The manifests that are there, in the order of the pipeline."""
-    found = {stage: Manifest.read(paths.manifest(stage)) for stage in PIPELINE}
+    found = {stage: Manifest.read(paths.manifest(stage)) for stage in WITH_VERIFY}
     return {stage: manifest for stage, manifest in found.items() if manifest is not None}
 
 
 def stage_statuses(root: Path, manifests: Mapping[str, Manifest]) -> list[StageStatus]:
-    """One row for each stage of the pipeline."""
+    """One row for each stage of the pipeline, and one for `verify` where it has run."""
     # path -> (stage that wrote it last, sha256 or "" where a person may change it)
     written: dict[str, tuple[str, str]] = {}
     for stage, manifest in manifests.items():
@@ -38,7 +38,9 @@ def stage_statuses(root: Path, manifests: Mapping[str, Manifest]) -> list[StageS
             written[row["path"]] = (stage, "" if row.get("editable") else row["sha256"])
     rows: list[StageStatus] = []
     not_done: set[str] = set()
-    for stage in PIPELINE:
+    for stage in WITH_VERIFY:
+        if stage not in manifests and stage not in PIPELINE:
+            continue
         if stage not in manifests:
             not_done.add(stage)
             rows.append(StageStatus(stage, "missing"))
@@ -47,7 +49,7 @@ def stage_statuses(root: Path, manifests: Mapping[str, Manifest]) -> list[StageS
         reason = _stale_reason(root, manifest, written, not_done)
         if stage == "report" and not reason:
             reason = _not_reported(manifest, manifests, not_done)
-        if reason:
+        if reason and stage in PIPELINE:
             not_done.add(stage)
         rows.append(
             StageStatus(

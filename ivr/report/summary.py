@@ -64,6 +64,21 @@ def agreement(run: Run) -> tuple[float, int, int, int] | None:
     return None if None in found else (float(found[0]), int(found[1]), int(found[2]), int(found[3]))
 
 
+def verified(run: Run) -> str | None:
+    """What `ivr verify` said of the distilled tokenizer and the original, or None where it has not compared these."""
+    manifest = run.manifests.get("verify")
+    if manifest is None or manifest.config.get("tokenizer") or manifest.config.get("against"):
+        return None
+    found = manifest.results
+    parts = [f"{found['different_documents']:,} of {found['documents']:,} documents differ"]
+    if found.get("runs"):
+        parts.append(f"{found['different_runs']:,} of {found['runs']:,} runs to length {found['longest_run']}")
+    if found.get("adversarial_strings"):
+        share = percent(found["adversarial_equal_percent"], 2)
+        parts.append(f"{share} of {found['adversarial_strings']:,} adversarial strings are equal")
+    return "verified from scratch: " + ", ".join(parts)
+
+
 def tokens_saved(run: Run) -> tuple[int, int, float] | None:
     """Tokens of the held-out domain text: before, after, percent saved."""
     before, after = (run.result("evaluate", f"heldout_tokens_{when}") for when in ("before", "after"))
@@ -93,6 +108,8 @@ def summary_text(run: Run) -> str:
         )
     if (heldout := run.result("evaluate", "agreement_percent")) is not None:
         lines.append(f"  {percent(heldout)} of the pretokens of held-out domain text")
+    if (checked := verified(run)) is not None:
+        lines.append(f"  {checked}")
     lines += ["", "Tokens on held-out domain text"]
     if (saved := tokens_saved(run)) is None:
         lines.append(_missing("evaluate"))

@@ -1,18 +1,20 @@
 """`ivr report`: the summary and the page say what the manifests say, and invent nothing."""
 
 import html.parser
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from ivr.artifacts import ArtifactPaths
+from ivr.artifacts import ArtifactPaths, write_json
 from ivr.cli import main
-from ivr.manifest import PIPELINE
+from ivr.manifest import PIPELINE, WITH_VERIFY
 from ivr.report.figures import heldout_points, loss_points, read_metrics, read_swaps, token_counts
 from ivr.report.page import escape
 from ivr.report.plots import running_mean, thinned
+from ivr.report.status import read_manifests, stage_statuses
 from ivr.report.summary import percent, read_run, summary_text
 
 WriteRun = Callable[..., ArtifactPaths]
@@ -148,3 +150,23 @@ def test_small_helpers() -> None:
     assert thinned(0) == [] and thinned(4) == [1, 2, 3, 4]
     assert thinned(50_257)[0] == 1 and thinned(50_257)[-1] == 50_257 and len(thinned(50_257)) <= 400
     assert percent(100.0) == "100.000 %" and percent(99.99999) == "> 99.999 %" and percent(99.5, 1) == "99.5 %"
+
+
+def test_what_verify_found_is_reported_and_its_age_too(tmp_path: Path, write_run: WriteRun) -> None:
+    found = {"different_documents": 0, "documents": 1234, "runs": 5000, "different_runs": 2, "longest_run": 64}
+    found |= {"adversarial_strings": 9000, "adversarial_equal_percent": 99.998}
+    paths = write_run(tmp_path, WITH_VERIFY)
+    manifest = json.loads(paths.manifest("verify").read_text())
+    write_json(paths.manifest("verify"), {**manifest, "results": found})
+    said = "verified from scratch: 0 of 1,234 documents differ, 2 of 5,000 runs to length 64, > 99.99 % of 9,000 adv"
+    assert said in summary_text(read_run(paths))
+    assert "2 of 5,000 runs" in report(paths)
+    rows = {row.stage: row for row in stage_statuses(paths.root, read_manifests(paths))}
+    assert list(rows) == list(WITH_VERIFY) and {row.state for row in rows.values()} == {"done"}
+    # what has changed since makes `verify` stale, and nothing rests on that
+    (paths.root / "verify" / "out.txt").unlink()
+    rows = {row.stage: row for row in stage_statuses(paths.root, read_manifests(paths))}
+    assert rows["verify"].state == "stale" and rows["report"].state == "done"
+    # a comparison of other tokenizers says nothing about this run
+    write_json(paths.manifest("verify"), {**manifest, "config": {"tokenizer": "/other"}})
+    assert "verified" not in summary_text(read_run(paths))
