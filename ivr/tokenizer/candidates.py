@@ -1,7 +1,8 @@
-"""Strings that may become tokens: runs of two or more consecutive current tokens inside a pretoken.
+"""Strings that may become tokens: runs of consecutive tokens inside a pretoken, and its beginnings and ends.
 
-They hold the continued merges of BPE, whole pretokens, and their prefixes and suffixes. Because borders only ever
-disappear when such a string becomes a token, the set stays the same while tokens are chosen.
+Runs of two or more current tokens hold the continued merges of BPE and whole pretokens; borders only ever disappear
+when such a string becomes a token. Beginnings and ends need not stop at a token's border: inflected forms share them
+where BPE splits each form in its own way.
 """
 
 from collections.abc import Sequence
@@ -31,58 +32,80 @@ class CandidateRules:
 
 @dataclass(frozen=True)
 class Candidates:
-    """C strings, each with the rows of the batch that hold it: `rows[starts[c]:starts[c + 1]]`."""
+    """C strings, those that may save most first."""
 
     strings: list[bytes]
-    counts_C: np.ndarray  # occurrences in the corpus
-    saved_C: np.ndarray  # tokens saved if it were the only one chosen (overlaps with itself counted twice)
-    starts: np.ndarray
-    rows: np.ndarray
-
-    def rows_of(self, candidate: int) -> np.ndarray:
-        return self.rows[self.starts[candidate] : self.starts[candidate + 1]]
+    bounds_C: np.ndarray  # tokens saved if each were the only one chosen, at most
 
 
 @compiled
-def _spans(data, starts, ids, id_starts, lengths_V, frequent, keys, values, max_bytes, out, num_known):  # type: ignore[no-untyped-def]
-    """Every span of two or more tokens whose inner pairs are all frequent, as (row, begin, bytes, key number, tokens).
+def _add(out, written, row, begin, size, digest, saves, keys, values, num_known):  # type: ignore[no-untyped-def]
+    """Write one span, unless `out` is empty; spans are told apart by a 62-bit hash. Returns the distinct spans."""
+    if len(out) > 0:
+        mixed = digest ^ (digest >> np.uint64(29))
+        key = np.int64(mixed & np.uint64(0x3FFFFFFFFFFFFFFF))
+        number = find(keys, values, key)
+        if number < 0:
+            number = num_known
+            insert(keys, values, key, number)
+            num_known += 1
+        out[written, 0] = row
+        out[written, 1] = begin
+        out[written, 2] = size
+        out[written, 3] = number
+        out[written, 4] = saves
+    return num_known
 
-    Spans are told apart by a 62-bit hash of their bytes. Returns (spans written, distinct spans); when `out` is
-    empty it only counts.
+
+@compiled
+def _spans(data, starts, ids, id_starts, lengths_V, frequent, keys, values, max_bytes, out):  # type: ignore[no-untyped-def]
+    """Every span whose inner pairs of tokens are all frequent, as (row, begin, bytes, number, tokens saved at most).
+
+    Spans of two or more tokens; those from the pretoken's begin to inside a token, and from inside a token to its end.
+    Returns (spans written, distinct spans); when `out` is empty it only counts.
     """
-    written = 0
+    written, known = 0, 0
     for row in range(len(starts) - 1):
         first, last = id_starts[row], id_starts[row + 1]
         begin = starts[row]
-        for i in range(first, last - 1):
+        for i in range(first, last):
             end = begin
             digest = np.uint64(14695981039346656037)
             for j in range(i, last):
                 if j > i and not frequent[j]:
                     break
                 step = lengths_V[ids[j]]
-                if end + step - begin > max_bytes:
-                    break
                 for k in range(end, end + step):
+                    if k - begin >= max_bytes:
+                        break
+                    # the beginning of the pretoken up to here, inside token j
+                    if i == first and j - i >= 2 and k > end and (data[k] & 0xC0) != 0x80:
+                        known = _add(out, written, row, begin, k - begin, digest, j - i - 1, keys, values, known)
+                        written += 1
                     digest = (digest ^ np.uint64(data[k])) * np.uint64(1099511628211)
                 end += step
+                if end - begin > max_bytes:
+                    break
                 if j > i:
-                    if len(out) > 0:
-                        mixed = digest ^ (digest >> np.uint64(29))
-                        key = np.int64(mixed & np.uint64(0x3FFFFFFFFFFFFFFF))
-                        number = find(keys, values, key)
-                        if number < 0:
-                            number = num_known
-                            insert(keys, values, key, number)
-                            num_known += 1
-                        out[written, 0] = row
-                        out[written, 1] = begin
-                        out[written, 2] = end - begin
-                        out[written, 3] = number
-                        out[written, 4] = j - i
+                    known = _add(out, written, row, begin, end - begin, digest, j - i, keys, values, known)
                     written += 1
             begin += lengths_V[ids[i]]
-    return written, num_known
+        # ends of the pretoken, from inside token i
+        end = starts[row + 1]
+        begin = end
+        for i in range(last - 1, first - 1, -1):
+            begin -= lengths_V[ids[i]]
+            if i + 2 < last and not frequent[i + 2]:
+                break
+            if last - i >= 3:
+                for place in range(begin + 1, begin + lengths_V[ids[i]]):
+                    if (data[place] & 0xC0) != 0x80 and end - place <= max_bytes:
+                        digest = np.uint64(14695981039346656037)
+                        for k in range(place, end):
+                            digest = (digest ^ np.uint64(data[k])) * np.uint64(1099511628211)
+                        known = _add(out, written, row, place, end - place, digest, last - i - 2, keys, values, known)
+                        written += 1
+    return written, known
 
 
 def find_candidates(
@@ -90,10 +113,12 @@ def find_candidates(
     segmentations: Segmentations,
     counts_P: np.ndarray,
     documents_P: np.ndarray,
+    weights_P: np.ndarray,
     tokens: Sequence[bytes],
     rules: CandidateRules,
+    limit: int,
 ) -> Candidates:
-    """All candidates in the current segmentations of the P distinct pretokens, by tokens saved, most first.
+    """The `limit` best candidates in the current segmentations of the P distinct pretokens, by tokens saved at most.
 
     Time and memory grow with the number of spans, at most (tokens a pretoken)^2 / 2 for each distinct pretoken.
     """
@@ -101,37 +126,29 @@ def find_candidates(
     frequent = _frequent_pairs(segmentations, counts_P, len(tokens), rules.min_count)
     arguments = (batch.data, batch.starts, segmentations.ids, segmentations.starts, lengths_V, frequent)
     nothing = np.zeros((0, 5), np.int32)
-    total, _ = _spans(*arguments, *empty_table(1), rules.max_bytes, nothing, 0)
-    spans = np.empty((total, 5), np.int32)
-    _, distinct = _spans(*arguments, *empty_table(total), rules.max_bytes, spans, 0)
-    row, begin, size, number, joins = spans.T
-
     assert len(batch.data) < 2**31, "byte offsets are kept in 32 bits"
-    counts = np.bincount(number, counts_P[row], minlength=distinct).astype(np.int64)
-    documents = np.bincount(number, documents_P[row], minlength=distinct).astype(np.int64)
-    saved = np.bincount(number, counts_P[row] * joins, minlength=distinct).astype(np.int64)
+    total, _ = _spans(*arguments, *empty_table(1), rules.max_bytes, nothing)
+    spans = np.empty((total, 5), np.int32)
+    _, distinct = _spans(*arguments, *empty_table(total), rules.max_bytes, spans)
+    row, begin, size, number, saves = spans.T
+    counts = np.bincount(number, counts_P[row], minlength=distinct)
+    documents = np.bincount(number, documents_P[row], minlength=distinct)
+    bounds = np.bincount(number, weights_P[row] * saves, minlength=distinct)
     example = np.zeros(distinct, np.int64)
     example[number[::-1]] = np.arange(total)[::-1]  # the first span of each
+    possible = np.flatnonzero((counts >= rules.min_count) & (documents >= rules.min_documents))
     known = {token for token in tokens if token}
     excluded = regex.compile(rules.exclude) if rules.exclude else None
-    kept = []
-    for candidate in np.flatnonzero((counts >= rules.min_count) & (documents >= rules.min_documents)).tolist():
+    kept: list[tuple[float, bytes]] = []
+    for candidate in possible[np.argsort(-bounds[possible], kind="stable")].tolist():
+        if len(kept) >= limit and bounds[candidate] < kept[-1][0]:
+            break
         place = example[candidate]
         string = batch.data[begin[place] : begin[place] + size[place]].tobytes()
         if string not in known and _acceptable(string, rules.whole_characters, excluded):
-            kept.append((-int(saved[candidate]), string, candidate))
-    kept.sort()
-    new_number = np.full(distinct, -1, np.int64)
-    new_number[[candidate for _, _, candidate in kept]] = np.arange(len(kept))
-    pairs = np.unique(np.stack([new_number[number], row], axis=1)[new_number[number] >= 0], axis=0)
-    order = [candidate for _, _, candidate in kept]
-    return Candidates(
-        strings=[string for _, string, _ in kept],
-        counts_C=counts[order],
-        saved_C=saved[order],
-        starts=np.searchsorted(pairs[:, 0], np.arange(len(kept) + 1)),
-        rows=pairs[:, 1].copy(),
-    )
+            kept.append((float(bounds[candidate]), string))
+    kept.sort(key=lambda found: (-found[0], found[1]))
+    return Candidates([string for _, string in kept], np.array([bound for bound, _ in kept], np.float64))
 
 
 def _frequent_pairs(segmentations: Segmentations, counts_P: np.ndarray, num_ids: int, min_count: int) -> np.ndarray:

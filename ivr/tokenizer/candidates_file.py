@@ -1,6 +1,7 @@
 """replacement_candidates.csv: the swaps as a table that a person may edit, and reading it back strictly.
 
-`new_token` and `old_id` decide; a `new_token` left empty is made from `new_text`. The other columns are for reading.
+`new_token`, `old_id` and `score` decide; a `new_token` left empty is made from `new_text`, a `score` left empty or out
+is the least one that the string needs. The other columns are for reading.
 """
 
 import csv
@@ -15,7 +16,8 @@ from ivr.errors import CorruptInputError
 from ivr.tokenizer.selection import Swap
 
 COLUMNS = (
-    "old_id", "old_token", "old_count", "new_token", "new_text", "new_count", "tokens_saved", "tokens_lost", "reason",
+    "old_id", "old_token", "old_count", "new_token", "new_text", "new_count", "tokens_saved", "tokens_lost", "score",
+    "reason",
 )  # fmt: skip
 
 
@@ -27,6 +29,7 @@ class Candidate:
     old_id: int
     old_token: str
     new_token: str
+    score: int | None = None
 
 
 def write_candidates(path: Path, swaps: Sequence[Swap]) -> None:
@@ -39,7 +42,7 @@ def write_candidates(path: Path, swaps: Sequence[Swap]) -> None:
             writer.writerow(
                 [
                     swap.token_id, to_alphabet(swap.old), swap.old_count, new, readable(new), swap.new_count,
-                    f"{swap.saved:g}", f"{swap.lost:g}", reason(swap),
+                    f"{swap.saved:g}", f"{swap.lost:g}", swap.score, reason(swap),
                 ]
             )  # fmt: skip
 
@@ -87,4 +90,7 @@ def _row(path: Path, line: int, row: dict[Any, Any]) -> Candidate:
             "new_token",
             f"{strange[0]!r} is not in the byte alphabet; write text into new_text and leave this empty",
         )
-    return Candidate(line, int(old_id), row["old_token"] or "", new_token)
+    score = row.get("score") or ""
+    if score and not (score.isascii() and score.removeprefix("-").isdigit()):
+        raise refuse("score", "not a whole number; left empty, the least one that the string needs is taken")
+    return Candidate(line, int(old_id), row["old_token"] or "", new_token, int(score) if score else None)

@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING
 
 from ivr.artifacts import ArtifactPaths, atomic_directory, sha256_file
 from ivr.console import LOG, Progress
-from ivr.errors import IvrError, StaleInputError
+from ivr.errors import ConfigError, IvrError, StaleInputError
 from ivr.stage import Input, Manifest, open_stage
 
 if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+    from ivr.analysis.pretokens import PretokenSplitter
     from ivr.tokenizer.reassignment import DistilledTokenizer
     from ivr.tokenizer.rules import RemapRules
 
@@ -22,6 +25,7 @@ EPILOG = """\
 examples:
   ivr remap
   ivr remap --rules my_rules.yaml
+  ivr remap --undo
 """
 
 
@@ -33,6 +37,7 @@ class Config:
     force: bool = False
     candidates: Path | None = None
     rules: Path | None = None
+    undo: bool = False
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,11 +52,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     inputs.add_argument(
         "--rules", type=Path, metavar="FILE", help="the swaps as rules, e.g. an edited remap_rules.yaml (default: none)"
     )
+    back = parser.add_argument_group("the way back")
+    back.add_argument(
+        "--undo",
+        action="store_true",
+        help="take the swaps of tokenizers/remapped back: it becomes the distilled tokenizer again, byte for byte",
+    )
 
 
 def run(config: Config) -> Manifest:
     """Run the stage; returns its manifest."""
     paths = ArtifactPaths(config.artifacts_dir)
+    if config.undo:
+        return _undo(config, paths)
     if config.rules:
         swaps_input = Input(config.rules)
     elif config.candidates:
@@ -71,6 +84,7 @@ def run(config: Config) -> Manifest:
             return stage.manifest
         from tokenizers import Tokenizer
 
+        from ivr.analysis.pretokens import PretokenSplitter
         from ivr.analysis.tables import read_pretoken_frequency
         from ivr.tokenizer.reassignment import DistilledTokenizer, apply_swaps, check_remapped
         from ivr.tokenizer.rules import write_rules
@@ -78,10 +92,12 @@ def run(config: Config) -> Manifest:
 
         distilled = DistilledTokenizer(*read_unigram(distilled_file))
         hashes = (sha256_file(original_file), sha256_file(distilled_file))
-        rules = _rules(config, swaps_input.path, distilled, original_file, hashes)
+        original = Tokenizer.from_file(str(original_file))
+        split = PretokenSplitter(original)
+        rules = _rules(config, swaps_input.path, distilled, original, split, hashes)
         table = read_pretoken_frequency(paths.pretoken_frequency)
         with atomic_directory(paths.remapped_tokenizer) as directory:
-            write_tokenizer(directory, apply_swaps(distilled, rules.swaps), paths.distilled_tokenizer)
+            write_tokenizer(directory, apply_swaps(distilled, rules.swaps, split), paths.distilled_tokenizer)
             write_rules(directory / "remap_rules.yaml", rules)
             remapped = Tokenizer.from_file(str(directory / "tokenizer.json"))
             with Progress("check", len(table), "pretokens") as bar:
@@ -100,32 +116,66 @@ def run(config: Config) -> Manifest:
 
 
 def _rules(
-    config: Config, source: Path, distilled: "DistilledTokenizer", original_file: Path, hashes: tuple[str, str]
+    config: Config,
+    source: Path,
+    distilled: "DistilledTokenizer",
+    original: "Tokenizer",
+    split: "PretokenSplitter",
+    hashes: tuple[str, str],
 ) -> "RemapRules":
-    """Rules from the table, or from a rules file: then pieces and scores are made again from its swaps."""
-    from tokenizers import Tokenizer
-
+    """Rules from a rules file, as they stand, or made from the table: then with pieces and the scores it lacks."""
     from ivr.encoding.bpe import read_bpe
-    from ivr.tokenizer.candidates_file import Candidate, read_candidates
-    from ivr.tokenizer.reassignment import check_candidates, make_swaps
+    from ivr.tokenizer.candidates_file import read_candidates
+    from ivr.tokenizer.reassignment import check_candidates, check_rules, make_swaps
     from ivr.tokenizer.rules import RemapRules, read_rules
 
-    if config.rules:
-        given = read_rules(source)
-        for name, wanted, found in zip(
-            ("original", "distilled"),
-            (given.original_tokenizer_sha256, given.distilled_tokenizer_sha256),
-            hashes,
-            strict=True,
-        ):
-            if wanted != found:
-                raise StaleInputError(
-                    f"{source} is for an {name} tokenizer with sha256 {wanted[:16]}, this one has {found[:16]}; "
-                    f"run `ivr select` and `ivr remap` for this one"
-                )
-        candidates = [Candidate(0, swap.id, swap.old, swap.new) for swap in given.swaps]
-    else:
+    bpe = read_bpe(original)
+    if not config.rules:
         candidates = read_candidates(source)
-    check_candidates(source, candidates, distilled)
-    swaps = make_swaps(candidates, distilled, read_bpe(Tokenizer.from_file(str(original_file))))
-    return RemapRules(*hashes, swaps)
+        check_candidates(source, candidates, distilled, split)
+        return RemapRules(*hashes, make_swaps(candidates, distilled, bpe))
+    rules = read_rules(source)
+    _check_hashes(source, rules, hashes)
+    check_rules(source, rules, distilled, bpe, split)
+    return rules
+
+
+def _check_hashes(source: Path, rules: "RemapRules", hashes: tuple[str, str]) -> None:
+    given = (rules.original_tokenizer_sha256, rules.distilled_tokenizer_sha256)
+    for name, wanted, found in zip(("original", "distilled"), given, hashes, strict=True):
+        if wanted != found:
+            raise StaleInputError(
+                f"{source} is for an {name} tokenizer with sha256 {wanted[:16]}, this one has {found[:16]}; "
+                f"run `ivr select` and `ivr remap` for this one"
+            )
+
+
+def _undo(config: Config, paths: ArtifactPaths) -> Manifest:
+    """Turn tokenizers/remapped back into the distilled tokenizer, from its rules alone; rules without swaps stay."""
+    if config.candidates or config.rules:
+        raise ConfigError("--undo takes no swaps: it undoes those of tokenizers/remapped")
+    original_file = paths.original_tokenizer / "tokenizer.json"
+    inputs = [Input(original_file, made_by="init"), Input(paths.remap_rules, made_by="remap", editable=True)]
+    with open_stage("remap", config, inputs) as stage:
+        from tokenizers import Tokenizer
+
+        from ivr.analysis.pretokens import PretokenSplitter
+        from ivr.tokenizer.reassignment import DistilledTokenizer, undo_swaps
+        from ivr.tokenizer.rules import RemapRules, read_rules, write_rules
+        from ivr.tokenizer.unigram_file import read_unigram, write_tokenizer
+
+        rules = read_rules(paths.remap_rules)
+        split = PretokenSplitter(Tokenizer.from_file(str(original_file)))
+        remapped = DistilledTokenizer(*read_unigram(paths.remapped_tokenizer / "tokenizer.json"))
+        with atomic_directory(paths.remapped_tokenizer) as directory:
+            write_tokenizer(directory, undo_swaps(remapped, rules.swaps, split), paths.remapped_tokenizer)
+            found = sha256_file(directory / "tokenizer.json")
+            _check_hashes(paths.remap_rules, rules, (sha256_file(original_file), found))
+            hashes = (rules.original_tokenizer_sha256, rules.distilled_tokenizer_sha256)
+            write_rules(directory / "remap_rules.yaml", RemapRules(*hashes, ()))
+        LOG.info(
+            "%s swaps undone: tokenizers/remapped is the distilled tokenizer again (sha256 %s)",
+            f"{len(rules.swaps):,}", found[:16],
+        )  # fmt: skip
+        stage.results.update(swaps=0, undone=len(rules.swaps))
+        return stage.finish([paths.remapped_tokenizer])

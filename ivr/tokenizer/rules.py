@@ -1,6 +1,6 @@
 """remap_rules.yaml: the contract between the reassigned tokenizer and the weights.
 
-    format: 1
+    format: 2
     original_tokenizer_sha256: "..."     # of tokenizers/original/tokenizer.json
     distilled_tokenizer_sha256: "..."    # of tokenizers/distilled_unigram/tokenizer.json
     swaps:
@@ -9,12 +9,13 @@
       new: "\\u0120carcinoma"
       pieces: [1234, 567]                # ids of the ORIGINAL tokenizer for the bytes of `new`
       score: 12345                       # Unigram score of `new`
+      old_score: 678                     # Unigram score of `old`, for the way back
 
 Sorted by id. Read strictly: YAML would otherwise take `no`, `~` or `010` for something that is not a string.
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -25,8 +26,8 @@ from ivr.artifacts import write_text
 from ivr.encoding.byte_alphabet import CHARACTER_TO_BYTE
 from ivr.errors import CorruptInputError
 
-FORMAT = 1
-_RULE_KEYS = ("id", "old", "new", "pieces", "score")
+FORMAT = 2
+_RULE_KEYS = ("id", "old", "new", "pieces", "score", "old_score")
 _FILE_KEYS = ("format", "original_tokenizer_sha256", "distilled_tokenizer_sha256", "swaps")
 
 
@@ -39,6 +40,8 @@ class Swap:
     new: str
     pieces: tuple[int, ...]
     score: int
+    old_score: int = 0
+    line: int = field(default=0, compare=False)  # where it stands in a file that was read
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,7 @@ def write_rules(path: Path, rules: RemapRules) -> None:
             f"  new: {json.dumps(swap.new)}",
             f"  pieces: {json.dumps(list(swap.pieces))}",
             f"  score: {swap.score}",
+            f"  old_score: {swap.old_score}",
         ]
     write_text(path, "\n".join(lines) + "\n")
 
@@ -120,7 +124,7 @@ def _swap(path: Path, entry: Any) -> Swap:
     if not isinstance(entry, dict):
         raise CorruptInputError(f"{path}: {entry!r} is not a swap (a mapping with {', '.join(_RULE_KEYS)})")
     _check_keys(path, entry, _RULE_KEYS)
-    for key in ("id", "score"):
+    for key in ("id", "score", "old_score"):
         _check(path, entry, key, int, "a whole number is needed")
     for key in ("old", "new"):
         _check(path, entry, key, str, "a token is needed, in double quotes")
@@ -129,7 +133,10 @@ def _swap(path: Path, entry: Any) -> Swap:
     _check(path, entry, "pieces", list, "a list of ids is needed")
     if not entry["pieces"] or not all(type(piece) is int for piece in entry["pieces"]):
         raise _refusal(path, entry, "pieces", "a list of ids is needed")
-    return Swap(entry["id"], entry["old"], entry["new"], tuple(entry["pieces"]), entry["score"])
+    pieces = tuple(entry["pieces"])
+    return Swap(
+        entry["id"], entry["old"], entry["new"], pieces, entry["score"], entry["old_score"], entry["__line__"]
+    )  # fmt: skip
 
 
 def _check_keys(path: Path, mapping: dict[str, Any], keys: tuple[str, ...]) -> None:

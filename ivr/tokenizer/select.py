@@ -34,7 +34,7 @@ class Config:
     force: bool = False
     swaps: int = 500
     min_gain: float = 2.0
-    min_count: int = 10
+    min_count: int = 3
     min_documents: int = 2
     max_bytes: int = 48
     partial_characters: bool = False
@@ -42,7 +42,7 @@ class Config:
     keep_tokens: Path | None = None
     protect_corpus: Path | None = None
     protect_weight: float = 1.0
-    use_cost: float = 0.5
+    use_cost: float = 0.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -133,7 +133,7 @@ def run(config: Config) -> Manifest:
         from ivr.encoding.byte_alphabet import from_alphabet
         from ivr.tokenizer.candidates import DEFAULT_EXCLUDE, CandidateRules
         from ivr.tokenizer.candidates_file import write_candidates
-        from ivr.tokenizer.selection import cut_table, select_swaps
+        from ivr.tokenizer.selection import Wishes, join_texts, select_swaps
         from ivr.tokenizer.selection_log import selection_log
         from ivr.tokenizer.unigram_file import read_unigram
 
@@ -144,13 +144,14 @@ def run(config: Config) -> Manifest:
             config.min_count, config.min_documents, config.max_bytes, not config.partial_characters,
             DEFAULT_EXCLUDE if config.exclude is None else config.exclude,
         )  # fmt: skip
-        splitter, protected = PretokenSplitter(tokenizer), _protected(paths, config)
-        selection = select_swaps(
-            tokens, scores_V, _untouchable(tokens, added, config.keep_tokens),
-            cut_table(read_pretoken_frequency(paths.pretoken_frequency), splitter),
-            cut_table(protected, splitter) if protected else None,
-            config.protect_weight, config.use_cost, config.swaps, config.min_gain, rules,
-        )  # fmt: skip
+        kept = _untouchable(tokens, added, config.keep_tokens)
+        # among ids that cost the same, the one learnt last goes first: merge ranks are ordered by frequency
+        droppable = [token_id for token_id in range(len(tokens) - 1, -1, -1) if token_id not in kept]
+        texts = join_texts(
+            read_pretoken_frequency(paths.pretoken_frequency), _protected(paths, config), PretokenSplitter(tokenizer)
+        )
+        wishes = Wishes(config.swaps, config.min_gain, config.protect_weight, config.use_cost, rules)
+        selection = select_swaps(tokens, scores_V, droppable, texts, wishes)
         write_candidates(paths.replacement_candidates, selection.swaps)
         write_text(paths.selection_log, selection_log(selection, config.swaps, config.protect_weight, vars(rules)))
         saved = 100 * (1 - selection.tokens_after / max(selection.tokens_before, 1))

@@ -6,15 +6,20 @@ from dataclasses import dataclass
 import numpy as np
 
 from ivr.analysis.pretokens import PretokenSplitter
-from ivr.analysis.tables import PretokenTable, merge_tables
+from ivr.analysis.tables import PretokenTable
 from ivr.console import LOG, Progress
-from ivr.encoding.batch import Batch
-from ivr.encoding.unigram_encoder import UnigramEncoder
+from ivr.encoding.batch import Segmentations
 from ivr.tokenizer.candidates import CandidateRules, find_candidates
-from ivr.tokenizer.greedy import VocabularyState, choose_entries, choose_leavers
-from ivr.tokenizer.unigram_file import NEVER
+from ivr.tokenizer.entry_scores import raised_scores
+from ivr.tokenizer.greedy import Entries, choose_leavers
+from ivr.tokenizer.recount import CutBatch
+from ivr.tokenizer.vocabulary_state import VocabularyState
 
-EXTRA_SHARE = 0.25  # entries chosen beyond the wanted number, so that those made idle by later ones can go again
+# entries chosen beyond the wanted number, as a share of it, before the least useful go again: at first, and afterwards
+# while other entries and the leavers stand. Later rounds gained less than 0.01 % of the tokens
+EXCHANGES = (1.0, 0.2, 0.1)
+CANDIDATES_A_SWAP = 20  # that many candidates, those that may save most, are looked at more closely
+CANDIDATES = 40_000
 
 
 @dataclass(frozen=True)
@@ -26,8 +31,9 @@ class Swap:
     old_count: int  # occurrences in the corpus before
     new: bytes
     new_count: int  # occurrences in the corpus after all swaps
-    saved: float  # weighted tokens saved when the new string entered
+    saved: float  # weighted tokens that the new string saves beside all others
     lost: float  # weighted tokens lost when the old one left
+    score: int  # Unigram score of the new one
 
 
 @dataclass(frozen=True)
@@ -43,65 +49,62 @@ class Selection:
 
 
 @dataclass(frozen=True)
-class _Texts:
-    """Distinct pretokens of both corpora, as bytes, with their counts in each. P rows."""
+class Texts:
+    """Distinct pretokens of both corpora, with their counts in each. P rows."""
 
-    strings: list[bytes]
+    batch: CutBatch
     domain_P: np.ndarray
     documents_P: np.ndarray
     protected_P: np.ndarray
 
 
-def select_swaps(
-    tokens: Sequence[bytes],
-    scores_V: np.ndarray,
-    untouchable: frozenset[int],
-    domain: PretokenTable,
-    protected: PretokenTable | None,
-    protect_weight: float,
-    use_cost: float,
-    wanted: int,
-    min_saved: float,
-    rules: CandidateRules,
-) -> Selection:
-    """Choose up to `wanted` swaps. `tokens`: bytes of every id, empty for added tokens; `untouchable` ids never leave.
+@dataclass(frozen=True)
+class Wishes:
+    """What is asked of a selection."""
 
+    swaps: int
+    min_saved: float  # weighted tokens that a new string must save
+    protect_weight: float
+    use_cost: float
+    rules: CandidateRules
+
+
+def select_swaps(
+    tokens: Sequence[bytes], scores_V: np.ndarray, droppable: Sequence[int], texts: Texts, wishes: Wishes
+) -> Selection:
+    """Choose up to `wishes.swaps` swaps. `tokens`: bytes of every id, empty for added tokens.
+
+    `droppable`: ids that may leave; among those that cost the same, the first in this list goes first.
     Deterministic. Time grows with distinct pretokens and swaps, memory with the spans of the distinct pretokens.
     """
-    texts = _join(domain, protected)
-    batch = Batch.of(texts.strings)
-    weights_P = texts.domain_P + protect_weight * texts.protected_P
-    before = UnigramEncoder(tokens, scores_V).encode(batch)
-    candidates = find_candidates(batch, before, texts.domain_P, texts.documents_P, tokens, rules)
+    batch, wanted = texts.batch, wishes.swaps
+    weights_P = texts.domain_P + wishes.protect_weight * texts.protected_P
+    plain = VocabularyState(batch, weights_P, tokens, scores_V, [])
+    before = plain.segmentations()
+    candidates = find_candidates(
+        batch.strings, before, texts.domain_P, texts.documents_P, weights_P, tokens, wishes.rules,
+        max(CANDIDATES, CANDIDATES_A_SWAP * wanted),
+    )  # fmt: skip
     LOG.info("%s candidates in %s distinct pretokens", f"{len(candidates.strings):,}", f"{len(batch):,}")
     state = VocabularyState(batch, weights_P, tokens, scores_V, candidates.strings)
-
-    with Progress("choose entries", wanted, "tokens") as bar:
-        entries = choose_entries(state, candidates, wanted + int(EXTRA_SHARE * wanted), min_saved, bar.update)
-    new_ids = [state.num_old + candidate for candidate in entries]
-    # those beyond the wanted number go again, and those that later ones left without work
-    too_many = max(len(new_ids) - wanted, 0)
-    limits = [np.inf] * too_many + [min_saved] * (len(new_ids) - too_many)
-    idle = choose_leavers(state, new_ids, [0.0] * len(new_ids), len(new_ids), limits)
-    new_ids = sorted(set(new_ids) - {token for token, _ in idle})
-    worth = _worth(state, new_ids)
+    entries = Entries(state, candidates.bounds_C)
+    leavers: list[tuple[int, float]] = []
+    for step, extra in enumerate(EXCHANGES):
+        wanted = len(leavers) if step else wanted
+        with Progress(f"choose entries, round {step + 1}", int(wanted * (1 + extra)), "tokens") as bar:
+            bar.update(len(entries.chosen))
+            entries.add(int(wanted * (1 + extra)), wishes.min_saved, bar.update)
+        entries.prune(wanted, wishes.min_saved)
+        if step == 0:
+            leavers = _leavers(state, entries, droppable, wishes)
+            entries.prune(len(leavers), wishes.min_saved)
+    _give_back(state, leavers, tokens, scores_V, len(leavers) - len(entries.chosen))
+    new_ids = _with_own_strings(state, entries, leavers, [*tokens, *candidates.strings])
+    worth = {token: state.cost_of_leaving(token) for token in sorted(new_ids)}
     new_ids.sort(key=lambda token: (-worth[token], candidates.strings[token - state.num_old]))
-
-    droppable = [token_id for token_id, token in enumerate(tokens) if token and token_id not in untouchable]
-    # among ids that cost the same, the one learnt last goes first: merge ranks are ordered by frequency
-    preference = [float(-token_id) for token_id in droppable]
-    limits = [worth[token] for token in new_ids]
-    with Progress("choose leavers", len(new_ids), "ids") as bar:
-        leavers = choose_leavers(state, droppable, preference, len(new_ids), limits, use_cost, bar.update)
-    for token in new_ids[len(leavers) :]:  # no id is cheap enough for these
-        state.take_out(token)
-    new_ids = new_ids[: len(leavers)]
-
     after = state.segmentations()
-    old_counts = np.bincount(before.ids, np.repeat(texts.domain_P, before.lengths()), minlength=len(tokens))
-    new_counts = np.bincount(
-        after.ids, np.repeat(texts.domain_P, after.lengths()), minlength=state.num_old + len(candidates.strings)
-    )
+    old_counts = _counts(before, texts.domain_P, len(tokens))
+    new_counts = _counts(after, texts.domain_P, state.num_tokens)
     swaps = [
         Swap(
             token_id=leaver,
@@ -111,6 +114,7 @@ def select_swaps(
             new_count=int(new_counts[new_id]),
             saved=worth[new_id],
             lost=lost,
+            score=state.score_of(new_id),
         )
         for new_id, (leaver, lost) in zip(new_ids, leavers, strict=True)
     ]
@@ -124,23 +128,47 @@ def select_swaps(
     )
 
 
-def _worth(state: VocabularyState, new_ids: Sequence[int]) -> dict[int, float]:
-    """Weighted tokens that each new token saves beside all the others."""
-    holders = state.holders()
-    return {token: state.try_score(token, NEVER, holders.rows_of(token))[0] for token in new_ids}
+def _leavers(
+    state: VocabularyState, entries: Entries, droppable: Sequence[int], wishes: Wishes
+) -> list[tuple[int, float]]:
+    """An id for every entry, as long as it costs less than the entry saves."""
+    worth = sorted((state.cost_of_leaving(token) for token in entries.chosen), reverse=True)
+    with Progress("choose leavers", len(worth), "ids") as bar:
+        ranks = list(range(len(droppable)))
+        return choose_leavers(state, droppable, ranks, len(worth), worth, wishes.use_cost, bar.update)
 
 
-def cut_table(table: PretokenTable, splitter: PretokenSplitter) -> PretokenTable:
-    """The same text as the pieces that the model sees: a distilled tokenizer cuts runs inside pretokens."""
-    pieces = splitter.lists(table.pretokens)
-    lengths = [len(row) for row in pieces]
-    flat = [piece for row in pieces for piece in row]
-    return merge_tables(
-        [PretokenTable(flat, np.repeat(table.counts_P, lengths), np.repeat(table.documents_P, lengths))]
-    )
+def _give_back(
+    state: VocabularyState, leavers: list[tuple[int, float]], tokens: Sequence[bytes], scores_V: np.ndarray, number: int
+) -> None:
+    """The last `number` leavers stay after all: there is nothing to take their place."""
+    for _ in range(number):
+        token, _ = leavers.pop()
+        rows = np.array(
+            [row for row in range(len(state.batch)) if tokens[token] in state.batch.strings.string(row)], np.int64
+        )
+        state.come_back(token, int(scores_V[token]), rows)
 
 
-def _join(domain: PretokenTable, protected: PretokenTable | None) -> _Texts:
+def _with_own_strings(
+    state: VocabularyState, entries: Entries, leavers: Sequence[tuple[int, float]], tokens: Sequence[bytes]
+) -> list[int]:
+    """The entries, with scores raised where a new token would lose its own string to shorter ones."""
+    new_ids = sorted(entries.chosen)
+    scores = state.scores()
+    raised = raised_scores(tokens, scores, new_ids)
+    for token in np.flatnonzero(raised != scores).tolist():
+        state.enter(token, int(raised[token]))
+    return new_ids
+
+
+def _counts(segmentations: Segmentations, counts_P: np.ndarray, num_ids: int) -> np.ndarray:
+    """Occurrences of every id."""
+    return np.bincount(segmentations.ids, np.repeat(counts_P, segmentations.lengths()), minlength=num_ids)
+
+
+def join_texts(domain: PretokenTable, protected: PretokenTable | None, splitter: PretokenSplitter) -> Texts:
+    """Both corpora as one batch, cut as the distilled tokenizer cuts runs."""
     texts = list(domain.pretokens)
     known = set(texts)
     only = [text for text in protected.pretokens if text not in known] if protected else []
@@ -150,8 +178,8 @@ def _join(domain: PretokenTable, protected: PretokenTable | None) -> _Texts:
     if protected:
         protected_P[[place[text] for text in protected.pretokens]] = protected.counts_P
     nothing = np.zeros(len(only), np.int64)
-    return _Texts(
-        strings=[text.encode() for text in texts],
+    return Texts(
+        batch=CutBatch.of([[piece.encode() for piece in pieces] for pieces in splitter.lists(texts)]),
         domain_P=np.concatenate([domain.counts_P, nothing]),
         documents_P=np.concatenate([domain.documents_P, nothing]),
         protected_P=protected_P,

@@ -129,14 +129,14 @@ def test_edited_rules_are_carried_out(fresh: TinyRun, tmp_path: Path) -> None:
         assert after.id_to_token(swap.id) == (swap.new if swap in kept else before.id_to_token(swap.id))
 
 
-def test_a_bad_swap_of_a_rules_file_is_named_by_its_id(fresh: TinyRun, tmp_path: Path, said: Callable[[], str]) -> None:
+def test_a_bad_swap_of_a_rules_file_is_named(fresh: TinyRun, tmp_path: Path, said: Callable[[], str]) -> None:
     rules = read_rules(fresh.paths.remap_rules)
     path = tmp_path / "mine.yaml"
     text = fresh.paths.remap_rules.read_text(encoding="utf-8")
     first, second = (f"- id: {swap.id}\n" for swap in rules.swaps[:2])
     path.write_text(text.replace(first, "- id: 7\n"), encoding="utf-8")
     assert fresh("remap", "--rules", str(path)) == 4
-    assert f"{path}, the swap of id 7: old_id 7 is a byte and cannot be given away" in said()
+    assert f"{path}, line 5: old_id 7 is a byte and cannot be given away" in said()
     assert second in text
 
 
@@ -272,3 +272,51 @@ def test_a_table_from_a_spreadsheet_and_from_elsewhere_works(table: EditedTable,
     assert table.run("remap", "--candidates", str(path)) == 0
     assert table.run.paths.remap_rules.read_bytes() == before
     shutil.copy(path, table.file)
+
+
+# the way back -----------------------------------------------------------------------------------------------------
+def test_undo_gives_the_distilled_tokenizer_byte_for_byte(fresh: TinyRun) -> None:
+    distilled, remapped = fresh.paths.distilled_tokenizer, fresh.paths.remapped_tokenizer
+    wanted = {name: (distilled / name).read_bytes() for name in ("tokenizer.json", "tokenizer_config.json")}
+    assert (remapped / "tokenizer.json").read_bytes() != wanted["tokenizer.json"]
+    shutil.rmtree(distilled)  # what it needs stands in the remapped tokenizer and its rules
+    assert fresh("remap", "--undo") == 0
+    assert {name: (remapped / name).read_bytes() for name in wanted} == wanted
+    assert read_rules(fresh.paths.remap_rules).swaps == ()
+
+
+def test_a_remapped_tokenizer_that_was_altered_is_not_undone(fresh: TinyRun, said: Callable[[], str]) -> None:
+    file = fresh.paths.remapped_tokenizer / "tokenizer.json"
+    rules = read_rules(fresh.paths.remap_rules)
+    write_rules(
+        fresh.paths.remap_rules,
+        RemapRules(rules.original_tokenizer_sha256, rules.distilled_tokenizer_sha256, rules.swaps[1:]),
+    )
+    before = file.read_bytes()
+    assert fresh("remap", "--undo") == 3
+    assert "is for an distilled tokenizer with sha256" in said()
+    assert file.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "reason"),
+    [
+        ("score", "1", "score 1 is too low"),
+        ("score", str(2**60), f"score {2**60} is not below"),
+        ("pieces", "[0]", "pieces [0] do not make"),
+        ("pieces", "[99999]", "pieces [99999]: 99999 is no token of the original"),
+        ("old_score", "3", "old_score 3 is not the score of id"),
+    ],
+)
+def test_rules_that_cannot_be_carried_out_are_named(
+    fresh: TinyRun, tmp_path: Path, said: Callable[[], str], key: str, value: str, reason: str
+) -> None:
+    lines = fresh.paths.remap_rules.read_text(encoding="utf-8").splitlines()
+    place = next(place for place, line in enumerate(lines) if line.startswith(f"  {key}:"))
+    lines[place] = f"  {key}: {value}"
+    path = tmp_path / "mine.yaml"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    assert fresh("remap", "--rules", str(path)) == 4
+    message = said()
+    assert f"{path}, line 5" in message
+    assert reason in message

@@ -13,7 +13,7 @@ from ivr.errors import CorruptInputError
 from ivr.tokenizer.rules import RemapRules, Swap, read_rules, write_rules
 
 GOOD = """\
-format: 1
+format: 2
 original_tokenizer_sha256: "aa"
 distilled_tokenizer_sha256: "bb"
 swaps:
@@ -22,11 +22,13 @@ swaps:
   new: "no"
   pieces: [12, 5]
   score: 12345
+  old_score: 7
 - id: 301
   old: "~"
   new: "010"
   pieces: [1]
   score: -3
+  old_score: -9
 """
 TOKENS = st.text(st.sampled_from(sorted(CHARACTER_TO_BYTE)), min_size=1)
 
@@ -39,7 +41,7 @@ def written(tmp_path: Path, text: str) -> Path:
 
 def test_a_good_file(tmp_path: Path) -> None:
     rules = read_rules(written(tmp_path, GOOD))
-    assert rules.swaps == (Swap(300, "ĠLeilan", "no", (12, 5), 12345), Swap(301, "~", "010", (1,), -3))
+    assert rules.swaps == (Swap(300, "ĠLeilan", "no", (12, 5), 12345, 7), Swap(301, "~", "010", (1,), -3, -9))
     write_rules(tmp_path / "again.yaml", rules)
     assert (tmp_path / "again.yaml").read_text() == GOOD
 
@@ -58,26 +60,26 @@ def test_any_tokens_come_back(
     ("good", "bad", "said"),
     [
         ('  new: "no"', "  new: no", "line 5: new = False: a token is needed, in double quotes"),
-        ('  old: "~"', "  old: ~", "line 10: old = None: a token is needed, in double quotes"),
-        ('  new: "010"', "  new: 010", "line 10: new = 8: a token is needed, in double quotes"),
+        ('  old: "~"', "  old: ~", "line 11: old = None: a token is needed, in double quotes"),
+        ('  new: "010"', "  new: 010", "line 11: new = 8: a token is needed, in double quotes"),
         ('  new: "010"', "  new: 12:30:45", "new = 45045: a token"),
-        ('  new: "010"', '  new: "a b"', "line 10: new = 'a b': not a token in the byte alphabet"),
-        ('  new: "010"', '  new: ""', "line 10: new = '': not a token in the byte alphabet"),
-        ("  score: -3", "  score: -3\n  score: 4", "line 15: the key 'score' stands twice"),
-        ("format: 1", "format: 1\nformat: 1", "line 2: the key 'format' stands twice"),
-        ("  score: -3\n", "", "line 10: lacks key score"),
-        ("  score: -3", "  score: -3\n  note: x", "line 10: has the unknown key note"),
+        ('  new: "010"', '  new: "a b"', "line 11: new = 'a b': not a token in the byte alphabet"),
+        ('  new: "010"', '  new: ""', "line 11: new = '': not a token in the byte alphabet"),
+        ("  score: -3", "  score: -3\n  score: 4", "line 16: the key 'score' stands twice"),
+        ("format: 2", "format: 2\nformat: 2", "line 2: the key 'format' stands twice"),
+        ("\n  score: -3\n", "\n", "line 11: lacks key score"),
+        ("  score: -3", "  score: -3\n  note: x", "line 11: has the unknown key note"),
         ("swaps:", "more: 1\nswaps:", "has the unknown key more"),
-        ("  score: -3", "  score: 1.5", "line 10: score = 1.5: a whole number is needed"),
-        ("- id: 301", "- id: true", "line 10: id = True: a whole number is needed"),
-        ("- id: 301", '- id: "301"', "line 10: id = '301': a whole number is needed"),
+        ("  score: -3", "  score: 1.5", "line 11: score = 1.5: a whole number is needed"),
+        ("- id: 301", "- id: true", "line 11: id = True: a whole number is needed"),
+        ("- id: 301", '- id: "301"', "line 11: id = '301': a whole number is needed"),
         ("- id: 301", "- id: 300", "id 300 is swapped twice"),
-        ("  pieces: [1]", "  pieces: []", "line 10: pieces = []: a list of ids is needed"),
-        ("  pieces: [1]", "  pieces: [a]", "line 10: pieces = ['a']: a list of ids is needed"),
-        ("  pieces: [1]", "  pieces: 1", "line 10: pieces = 1: a list of ids is needed"),
+        ("  pieces: [1]", "  pieces: []", "line 11: pieces = []: a list of ids is needed"),
+        ("  pieces: [1]", "  pieces: [a]", "line 11: pieces = ['a']: a list of ids is needed"),
+        ("  pieces: [1]", "  pieces: 1", "line 11: pieces = 1: a list of ids is needed"),
         ("  pieces: [1]", "  ? [a, b]\n  : 1\n  pieces: [1]", "the key ['a', 'b'] is not a name"),
         ("- id: 301", "- 7\n- id: 301", "7 is not a swap"),
-        ("format: 1", "format: 2", "format 2, this version reads 1"),
+        ("format: 2", "format: 1", "format 1, this version reads 2"),
         ('original_tokenizer_sha256: "aa"', "original_tokenizer_sha256: 12", "a quoted hash is needed"),
         ("  score: -3", "  score: !!python/object/apply:os.getcwd []", "is not YAML"),
         ("  score: -3", "  score: [", "is not YAML"),
