@@ -54,7 +54,7 @@ def wait_for(jobs: Sequence[Job], paths: ArtifactPaths) -> list[Job]:
             log.show()
             if all(job.ended for job in jobs):
                 break
-            time.sleep(pause)
+            _rest(pause, log, jobs, paths)
             pause = min(pause * 1.2, LONGEST_PAUSE_SECONDS)
     except KeyboardInterrupt:
         raise LeftRunningError(f"no longer waiting; {how_to_come_back(jobs, paths)}") from None
@@ -62,6 +62,16 @@ def wait_for(jobs: Sequence[Job], paths: ArtifactPaths) -> list[Job]:
     if failed:
         raise ClusterError("\n".join(describe_failure(job, paths.root) for job in failed[:3]))
     return list(jobs)
+
+
+def _rest(seconds: float, log: "LogTail", jobs: Sequence[Job], paths: ArtifactPaths) -> None:
+    """Leave Slurm in peace for a while; less long when the scripts of all jobs have left their exit codes."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        time.sleep(min(seconds, 1.0))
+        log.show()
+        if all(job.ended or (paths.root / job.folder / f"{job.job_id}.exit").exists() for job in jobs):
+            return
 
 
 def summary(jobs: Sequence[Job]) -> str:
