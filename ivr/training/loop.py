@@ -24,7 +24,7 @@ from ivr.training.metrics import JsonLines
 from ivr.training.optimisation import Schedule
 from ivr.training.phases import RowMask, forget_optimizer_state
 from ivr.training.processes import Team
-from ivr.training.signals import STOP_SIGNALS, StopRequest
+from ivr.training.signals import STOP_SIGNALS, StopRequest, note
 from ivr.training.throughput import speed
 
 
@@ -135,6 +135,7 @@ def _losses(run: Run) -> list[float]:
 def _stop(number: int, step: int) -> None:
     name = signal.Signals(number).name
     LOG.info("train: %s; saved step %d", name, step)
+    note(number)
     if number == signal.SIGINT:
         raise KeyboardInterrupt
     raise TryAgainError(f"stopped by {name} after step {step}, which is saved; the same command goes on from there")

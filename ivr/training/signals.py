@@ -23,8 +23,14 @@ def listen_early() -> None:
 
 
 def heard() -> bool:
-    """Whether any stop signal came since `listen_early`."""
+    """Whether any stop signal came since `listen_early`, here or at another rank."""
     return bool(_heard)
+
+
+def note(number: int) -> None:
+    """Another rank has heard this one."""
+    if _listening:
+        _heard.append(number)
 
 
 class StopRequest:
@@ -48,10 +54,13 @@ class StopRequest:
             signal.signal(number, handler if handler is not None else signal.SIG_DFL)
 
     def check(self) -> None:
-        """Before training has begun: end at once when asked to."""
+        """Before training has begun: end at once when asked to.
+
+        SIGUSR2 is a warning that leaves time: it is answered after the first step, so that no turn is without one.
+        """
         if self.signal == signal.SIGINT:
             raise KeyboardInterrupt
-        if self.signal:
+        if self.signal == signal.SIGTERM:
             name = signal.Signals(self.signal).name
             raise TryAgainError(f"stopped by {name} before the first step; the same command begins again")
 
