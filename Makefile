@@ -30,6 +30,10 @@ BATCH_SIZE =#               training blocks per step and device (stage default: 
 LR =#                       peak learning rate (stage default: 0.0005)
 SEED =#                     seed of every random choice (stage default: 0)
 DEEPSPEED =#                DeepSpeed configuration of the training, e.g. slurm/deepspeed/zero2.json (stage default: none)
+EXECUTOR = local#           slurm: the stages of DISPATCH run as jobs of a cluster, and make waits for them
+PROFILE =#                  with EXECUTOR=slurm: facts of the site, e.g. slurm/profiles/gpu-node.toml
+DISPATCH = align train#     with EXECUTOR=slurm: which stages are sent; `analyze` can be, too
+SHARDS =#                   parts in which a dispatched `analyze` counts, on as many nodes (stage default: 1)
 ARTIFACTS = artifacts#      where a run's outputs lie (no blanks in this one)
 INIT_ARGS =#                more options for `ivr init`, as a shell would read them; so for the following
 ANALYZE_ARGS =#             ... `ivr analyze`
@@ -48,6 +52,16 @@ CONFIRM =#                  yes: `make clean` removes a run's outputs too
 
 ifneq ($(words $(ARTIFACTS)),1)
 $(error ARTIFACTS='$(ARTIFACTS)': make cannot keep track of names with blanks; use a name without, or `ivr <stage> --artifacts-dir`)
+endif
+
+ifneq ($(filter-out local slurm,$(EXECUTOR)),)
+$(error EXECUTOR='$(EXECUTOR)': it is local or slurm)
+endif
+ifeq ($(EXECUTOR)$(strip $(PROFILE)),slurm)
+$(error EXECUTOR=slurm needs PROFILE=slurm/profiles/NAME.toml; slurm/README.md says what stands in one)
+endif
+ifeq ($(filter queue,$(MAKECMDGOALS))$(strip $(PROFILE)),queue)
+$(error make queue needs PROFILE=slurm/profiles/NAME.toml; slurm/README.md says what stands in one)
 endif
 
 VENV = .venv
@@ -86,7 +100,12 @@ init_FINGERPRINT = { $(listing) || true; } | LC_ALL=C sort;
 # $(call stamp,STAGE): ARTIFACTS/.make/STAGE-<checksum of its options>.args
 stamp = $(ARTIFACTS)/.make/$(1)-$(firstword $(shell { $($(1)_FINGERPRINT) \
 	printf '%s' $(call quote,$($(1)_OPTIONS)); } | cksum)).args
-run = $(IVR) $(1) $($(1)_OPTIONS)$(if $(filter-out artifacts,$(ARTIFACTS)), --artifacts-dir=$(call quote,$(ARTIFACTS)))
+elsewhere = $(if $(filter-out artifacts,$(ARTIFACTS)), --artifacts-dir=$(call quote,$(ARTIFACTS)))
+dispatched = $(and $(filter slurm,$(EXECUTOR)),$(filter $(1),$(DISPATCH)))
+# how `ivr submit` is told: the stage, its options, and where it runs
+sent = submit $(1) $($(1)_OPTIONS)$(if $(filter analyze,$(1)),$(if $(SHARDS), --shards=$(SHARDS)))$(elsewhere) \
+	--profile=$(call quote,$(PROFILE))
+run = $(IVR) $(if $(call dispatched,$(1)),$(call sent,$(1)),$(1) $($(1)_OPTIONS)$(elsewhere))
 
 ## The two commands
 pipeline: $(M)/report.json #         every stage that is not current, then the summary
@@ -107,6 +126,10 @@ report: $(M)/report.json #           summary and HTML report
 	@cat '$(ARTIFACTS)/report/summary.txt'
 verify: $(M)/distill-tokenizer.json #  compare the distilled tokenizer with the original from scratch
 	@$(call run,verify)
+queue: $(M)/init.json #              every stage after init as a Slurm job at once, each after the one before (PROFILE=...)
+	@$(foreach stage,analyze distill-tokenizer select remap align train evaluate report,\
+	  $(IVR) $(call sent,$(stage)) --detach > /dev/null
+	)
 status: | $(SETUP) #                 which stages are done, missing or stale
 	@$(call run,status)
 
@@ -277,5 +300,5 @@ help: #                              this list
 	  /^[a-z][a-z-]*:.* # / { name = $$1; sub(/:$$/, "", name); sub(/^.* # */, ""); printf "  %-31s %s\n", name, $$0 }
 	' $(firstword $(MAKEFILE_LIST))
 
-.PHONY: pipeline test init analyze distill-tokenizer select remap align train evaluate report verify status setup wheelhouse \
-  lock lock-check check fmt clean help testbed-up testbed-down test-cluster
+.PHONY: pipeline test init analyze distill-tokenizer select remap align train evaluate report verify queue status setup \
+  wheelhouse lock lock-check check fmt clean help testbed-up testbed-down test-cluster

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ivr.artifacts import ArtifactPaths
+from ivr.training.metrics import TIME_FIELDS
 
 ROOT = Path(__file__).parents[1]
 TESTBED = ROOT / "slurm" / "testbed" / "testbed.sh"
@@ -99,6 +100,5 @@ def log_of(paths: ArtifactPaths, job: dict[str, Any]) -> str:
 def products(paths: ArtifactPaths) -> tuple[bytes, list[dict[str, Any]]]:
     """What must be the same however often a run was stopped: the weights, and the log but for its times."""
     lines = (paths.training / "metrics.jsonl").read_text().splitlines()
-    timed = ("seconds", "_per_second", "utilisation")
-    rows = [{key: value for key, value in json.loads(line).items() if not key.endswith(timed)} for line in lines]
+    rows = [{key: value for key, value in json.loads(line).items() if key not in TIME_FIELDS} for line in lines]
     return (paths.final_model / "model.safetensors").read_bytes(), rows
