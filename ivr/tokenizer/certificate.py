@@ -13,11 +13,14 @@ from ivr.analysis.pretokens import pretoken_encoder
 from ivr.analysis.tables import PretokenTable
 from ivr.artifacts import sha256_file
 from ivr.encoding.bpe import read_bpe
+from ivr.errors import CorruptInputError
 from ivr.tokenizer.bonuses import EXACT_IN_FILE, cause_of, merge_difference
 from ivr.tokenizer.certificate_checks import quick_checks
 from ivr.tokenizer.comparison import Mismatch, compare_pretokens, compare_vocabularies
 from ivr.tokenizer.cutting import Distillation
 from ivr.tokenizer.margins import margins_report
+from ivr.tokenizer.proof_check import NAME as PROOF
+from ivr.tokenizer.proof_check import check_files
 
 FORMAT = 2
 SCORE = "score"  # a mismatch that scores could mend but the fit did not see
@@ -86,10 +89,21 @@ def build_certificate(
         "margins": _margins(base, result, table, distillation),
         **quick_checks(compared.base_file, compared.result_file, compared.corpora),
         # a proof for all strings, where there is one
-        "universal_proof": None,
+        "universal_proof": _universal(compared, distillation),
         "mismatches": rows + [_row(base, mismatch, name_cause(mismatch)) for mismatch in found_earlier],
     }
     return {"summary": summary(certificate), **certificate}
+
+
+def _universal(compared: Compared, distillation: Distillation) -> dict[str, Any]:
+    """What is proved of strings that were not compared; a proof counts when its file passes the checker."""
+    entry = distillation.universal.entry()
+    if not entry["proved"]:
+        return entry
+    verdict = check_files(compared.base_file, compared.result_file, compared.result_file.parent / PROOF)
+    if not verdict.accepted:
+        raise CorruptInputError(f"{PROOF} was refused: {verdict.reason}; please report this tokenizer")
+    return {**entry, "file": PROOF, "inequalities_checked": verdict.inequalities}
 
 
 def summary(certificate: dict[str, Any]) -> str:
@@ -110,12 +124,19 @@ def summary(certificate: dict[str, Any]) -> str:
         f"{hard['strings']:,} adversarial strings (seed {hard['seed']}) {hard['strings'] - hard['equal']:,}.",
         f"The best segmentation of a pretoken scores at least {margins['smallest']} more than the second best, but for "
         f"{margins['ties']:,} ties that the library's own rule decides.",
+        _other_strings(certificate["universal_proof"]),
         "`ivr verify` compares all documents, longer runs and more strings, from scratch.",
     ]
     if earlier["types"]:
         kept = f"Of {earlier['types']:,} distinct pretokens of earlier text {earlier['mismatched_types']:,} differ."
         sentences.insert(1, kept)
     return " ".join(sentences)
+
+
+def _other_strings(universal: dict[str, Any]) -> str:
+    if universal["proved"]:
+        return f"Equality is proved for {universal['strings']} ({universal['file']})."
+    return f"Equality on strings that were not compared is {universal['others']}."
 
 
 def _row(base: Tokenizer, mismatch: Mismatch, cause: str) -> dict[str, Any]:

@@ -23,10 +23,11 @@ from ivr.encoding.bpe import ByteLevelBpe
 from ivr.encoding.bpe_encoder import BpeEncoder
 from ivr.encoding.unigram_encoder import UnigramEncoder
 from ivr.errors import ConfigError
-from ivr.tokenizer.bonuses import Constraints, Fit, fit
+from ivr.tokenizer.bonuses import Constraints, Fit, fit, prior_bonuses
 from ivr.tokenizer.run_pattern import cutting_pattern
 from ivr.tokenizer.run_rules import SHORTEST, Contexts, RunTable, initial_contexts, tabulate
 from ivr.tokenizer.unigram_file import unigram_tokenizer
+from ivr.tokenizer.universal import Attempt, attempt
 
 LEARNING_ROUNDS = 6
 FITTING_ROUNDS = 3
@@ -42,6 +43,7 @@ class Distillation:
     units: int  # self-merging units whose runs are cut
     contexts: int  # neighbours tabulated for them
     numbers_fitted: bool
+    universal: Attempt  # to be right on every string
 
 
 def distill(base: Tokenizer, bpe: ByteLevelBpe, pretokens: Sequence[str], exponent: float) -> Distillation:
@@ -53,8 +55,9 @@ def distill(base: Tokenizer, bpe: ByteLevelBpe, pretokens: Sequence[str], expone
     if not splitter.is_gpt2 or splitter.adds_prefix_space:
         # the rules extend GPT-2's own pattern; another pattern keeps its runs, and the certificate names them
         LOG.info("runs are not cut: the pre-tokenizer is not GPT-2's own pattern without a prefix blank")
+        first, universal = attempt(bpe, fitter.prior_R, first, lambda known: fitter.fit(strings, known))
         tokenizer = unigram_tokenizer(base, bpe.tokens, first.scores_V, sorted(bpe.special_ids))
-        return Distillation(tokenizer, first, 0, 0, fitter.numbers_fitted)
+        return Distillation(tokenizer, first, 0, 0, fitter.numbers_fitted, universal)
     cutter = _Cutter(base, bpe, fitter, splitter)
     with_runs = pretokens_with_runs([*pretokens, *_token_pretokens(fitter.tokens, splitter)], cutter.contexts)
     others = strings - {text.encode() for text in with_runs}
@@ -65,12 +68,15 @@ def distill(base: Tokenizer, bpe: ByteLevelBpe, pretokens: Sequence[str], expone
         fitted = fitter.fit(others | cutter.pieces(with_runs), Constraints())
         if not cutter.wrong(fitted.scores_V, with_runs):
             break
+    pieces = others | cutter.pieces(with_runs)
+    fitted, universal = attempt(bpe, fitter.prior_R, fitted, lambda known: fitter.fit(pieces, known))
     return Distillation(
         tokenizer=cut_tokenizer(base, bpe, fitted.scores_V, cutter.pattern),
         fit=fitted,
         units=len(cutter.contexts),
         contexts=sum(len(context.lefts) + len(context.rights) for context in cutter.contexts),
         numbers_fitted=fitter.numbers_fitted,
+        universal=universal,
     )
 
 
@@ -129,6 +135,7 @@ class _Fitter:
         self.encoder = BpeEncoder(bpe)
         self._unigram = UnigramEncoder(self.tokens, np.zeros(bpe.num_ids, np.int64))
         self.numbers_fitted = True
+        self.prior_R = prior_bonuses(len(bpe.merges_R3), exponent)
 
     def fit(self, strings: set[bytes], constraints: Constraints) -> Fit:
         always = {token for token in self.tokens if token}

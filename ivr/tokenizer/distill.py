@@ -91,6 +91,7 @@ def run(config: Config) -> Manifest:
         from ivr.tokenizer.certificate import Compared, build_certificate
         from ivr.tokenizer.cutting import distill
         from ivr.tokenizer.fitted_text import write_fitted
+        from ivr.tokenizer.proof_check import NAME as PROOF
         from ivr.tokenizer.unigram_file import write_tokenizer
 
         base_file = tokenizer_dir / "tokenizer.json"
@@ -101,6 +102,8 @@ def run(config: Config) -> Manifest:
         result = distill(base, bpe, [*table.pretokens, *earlier], config.prior_exponent)
         with atomic_directory(paths.distilled_tokenizer) as directory:
             write_tokenizer(directory, result.tokenizer, tokenizer_dir)
+            if result.universal.proof is not None:
+                write_json(directory / PROOF, {"F": result.universal.proof})
             write_fitted(directory, [*table.pretokens, *earlier], sha256_file(base_file))
             compared = Compared(base_file, directory / "tokenizer.json", table, earlier, **_corpora(paths))
             with Progress("compare", len(table) + len(earlier), "pretokens") as bar:

@@ -6,15 +6,23 @@ satisfies the three inequalities of THEOREM.md and stays small enough at the end
 scores strictly more than any other, on every string in which BPE meets no odd run of a token that it merges with
 itself. So nothing needs to be searched: every inequality is looked at once.
 
-BPE itself is asked in the plainest way, merge after merge over a list; Python integers, no floats.
+BPE itself is asked in the plainest way, merge after merge over a list; integers, no floats.
+
+    python -m ivr.tokenizer.proof_check BASE/tokenizer.json DISTILLED/tokenizer.json DISTILLED/universal_proof.json
 """
 
+import json
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from pathlib import Path
 
+import numba
 import numpy as np
 
+from ivr.encoding.compiler import compiled
+
+NAME = "universal_proof.json"  # beside the distilled tokenizer.json: {"F": {id: [F(p, 1), ...]}}
 Pair = tuple[bytes, bytes]
 WIDEST = 2**60
 NOTHING = -(2**62)
@@ -29,51 +37,135 @@ class Verdict:
     inequalities: int
 
 
-class PlainBpe:
-    """BPE as it is written down: for every rank in turn, join each occurrence of its pair from left to right."""
+@compiled
+def _bpe(symbols, n, ranks, products, num_ids):  # type: ignore[no-untyped-def]
+    """BPE as it is written down, in place: of all pairs the one of lowest rank, each occurrence from left to right.
 
-    def __init__(self, merges: Sequence[Pair]) -> None:
-        self._ranks: dict[Pair, int] = {}
-        for rank, pair in enumerate(merges):
-            self._ranks.setdefault(pair, rank)
-        self._known: dict[bytes, tuple[tuple[bytes, ...], bool]] = {}
-
-    def __call__(self, string: bytes) -> tuple[tuple[bytes, ...], bool]:
-        """(the tokens, whether a merge of a token with itself met an odd run of three or more)."""
-        if string not in self._known:
-            self._known[string] = self._segment(string)
-        return self._known[string]
-
-    def _segment(self, string: bytes) -> tuple[tuple[bytes, ...], bool]:
-        symbols = [string[place : place + 1] for place in range(len(string))]
-        odd = False
-        while True:
-            pairs = [pair for pair in pairwise(symbols) if pair in self._ranks]
-            if not pairs:
-                return tuple(symbols), odd
-            left, right = min(pairs, key=self._ranks.__getitem__)
-            joined, place = [], 0
-            while place < len(symbols):
-                if symbols[place : place + 2] == [left, right]:
-                    joined.append(left + right)
-                    place += 2
+    Returns (number of tokens, whether a merge of a token with itself met an odd run of three or more).
+    """
+    odd = False
+    while True:
+        lowest = -1
+        for i in range(n - 1):
+            pair = symbols[i] * num_ids + symbols[i + 1]
+            if pair in ranks and (lowest < 0 or ranks[pair] < lowest):
+                lowest = ranks[pair]
+                left = symbols[i]
+                right = symbols[i + 1]
+        if lowest < 0:
+            return n, odd
+        if left == right:
+            run = 0
+            for i in range(n + 1):
+                if i < n and symbols[i] == left:
+                    run += 1
                 else:
-                    joined.append(symbols[place])
-                    place += 1
-            odd = odd or (left == right and _odd_run(symbols, left))
-            symbols = joined
+                    odd = odd or (run >= 3 and run % 2 == 1)
+                    run = 0
+        kept = i = 0
+        while i < n:
+            if i + 1 < n and symbols[i] == left and symbols[i + 1] == right:
+                symbols[kept] = products[lowest]
+                i += 2
+            else:
+                symbols[kept] = symbols[i]
+                i += 1
+            kept += 1
+        n = kept
 
 
-def _odd_run(symbols: Sequence[bytes], unit: bytes) -> bool:
-    length = 0
-    for symbol in [*symbols, b""]:
-        if symbol == unit:
-            length += 1
+@compiled
+def _side_by_side(tokens, data, starts, ranks, products, num_ids):  # type: ignore[no-untyped-def]
+    """Whether BPE returns these tokens for their joint string, without an odd run."""
+    size = 0
+    for token in tokens:
+        size += starts[token + 1] - starts[token]
+    symbols = np.empty(size, np.int64)
+    size = 0
+    for token in tokens:
+        for place in range(starts[token], starts[token + 1]):
+            symbols[size] = data[place]
+            size += 1
+    size, odd = _bpe(symbols, size, ranks, products, num_ids)
+    return not odd and size == len(tokens) and (symbols[:size] == tokens).all()
+
+
+@compiled
+def _first_violation(values, before, middle, after, bounds, data, starts, ranks, products, num_ids):  # type: ignore[no-untyped-def]
+    """(place in `after`, in `before`) of the first crossing that passes its bound, or (-1, -1). `values` fall."""
+    chain = np.empty(len(middle) + 2, np.int64)
+    chain[1:-1] = middle
+    for p in range(len(after)):
+        for p0 in range(len(values)):
+            if values[p0] <= bounds[p]:
+                break
+            chain[0] = before[p0]
+            chain[-1] = after[p]
+            if _side_by_side(chain, data, starts, ranks, products, num_ids):
+                return p, p0
+    return -1, -1
+
+
+class PlainBpe:
+    """BPE over the tokens of a Unigram model, by number."""
+
+    def __init__(self, merges: Sequence[Pair], tokens: Sequence[bytes]) -> None:
+        self.tokens = list(tokens)
+        self.numbers = {token: number for number, token in enumerate(tokens)}
+        # a string is kept as the numbers of its bytes
+        self._bytes = [self.numbers[bytes([byte])] for byte in range(256)]
+        self._data = np.array([self._bytes[byte] for token in tokens for byte in token], np.int64)
+        self._starts = np.cumsum([0, *(len(token) for token in tokens)])
+        self._products = np.array([self.numbers[left + right] for left, right in merges], np.int64)
+        self._ranks = numba.typed.Dict.empty(numba.int64, numba.int64)
+        for rank, (left, right) in enumerate(merges):
+            self._ranks.setdefault(self.numbers[left] * len(tokens) + self.numbers[right], rank)
+
+    def __call__(self, string: bytes) -> tuple[list[int], bool]:
+        """(the tokens, whether an odd run was met)."""
+        symbols = np.array([self._bytes[byte] for byte in string], np.int64)
+        size, odd = _bpe(symbols, len(symbols), self._ranks, self._products, len(self.tokens))
+        return symbols[:size].tolist(), odd
+
+    def violation(
+        self, values: np.ndarray, before: np.ndarray, middle: Sequence[int], after: np.ndarray, bounds: np.ndarray
+    ) -> tuple[int, int]:
+        """See `_first_violation`."""
+        chain = np.array(middle, np.int64)
+        table = self._data, self._starts, self._ranks, self._products, len(self.tokens)
+        found: tuple[int, int] = _first_violation(values, before, chain, after, bounds, *table)
+        return found
+
+
+def check_files(base: Path, distilled: Path, proof: Path) -> Verdict:
+    """The same for a BPE tokenizer.json, a Unigram tokenizer.json and a proof as files."""
+    symbols = _byte_symbols()
+    bpe, unigram = (json.loads(file.read_text(encoding="utf-8")) for file in (base, distilled))
+    added = {entry["content"] for entry in [*bpe["added_tokens"], *unigram["added_tokens"]]}
+    pairs = [merge.split(" ") if isinstance(merge, str) else merge for merge in bpe["model"]["merges"]]
+
+    def string(name: str) -> bytes:
+        return bytes(symbols[symbol] for symbol in name)
+
+    merges = [(string(left), string(right)) for left, right in pairs]
+    names = [name for name, _ in unigram["model"]["vocab"]]
+    scores: dict[bytes, int] = {}
+    for name, score in unigram["model"]["vocab"]:
+        if name in added:
             continue
-        if length >= 3 and length % 2:
-            return True
-        length = 0
-    return False
+        if score != int(score):
+            return Verdict(False, f"the score {score} of {name!r} is no integer", 0)
+        scores[string(name)] = int(score)
+    rows = json.loads(proof.read_text(encoding="utf-8"))["F"].items()
+    known = {string(names[int(token_id)]): row for token_id, row in rows}
+    return check_proof(merges, scores, {**{token: [] for token in scores if len(token) == 1}, **known})
+
+
+def _byte_symbols() -> dict[str, int]:
+    """GPT-2's character for every byte: itself when it prints, else the next free one from 256 on."""
+    printing = [*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAC + 1), *range(0xAE, 0xFF + 1)]
+    others = [byte for byte in range(256) if byte not in printing]
+    return {chr(byte): byte for byte in printing} | {chr(256 + place): byte for place, byte in enumerate(others)}
 
 
 def check_proof(
@@ -93,19 +185,22 @@ class _Checker:
     def __init__(
         self, merges: Sequence[Pair], scores: Mapping[bytes, int], proof: Mapping[bytes, Sequence[int | None]]
     ) -> None:
-        self._bpe, self._scores, self._proof = PlainBpe(merges), scores, proof
-        self._of_bpe = [token for token in scores if self._bpe(token) == ((token,), False)]
+        self._merges, self._scores, self._proof = merges, scores, proof
         self.looked_at = 0
 
     def violations(self) -> Iterator[str]:
         """What is wrong with the proof, one by one."""
-        missing = [bytes([byte]) for byte in range(256) if bytes([byte]) not in self._scores]
-        if missing:
-            yield f"the byte {missing[0]!r} has no score"
+        needed = [*(bytes([byte]) for byte in range(256)), *(left + right for left, right in self._merges)]
+        for token in needed:
+            if token not in self._scores:
+                yield f"the token {token!r} has no score"
+                return
         numbers = [*self._scores.values(), *(value for row in self._proof.values() for value in row if value)]
         if any(not isinstance(number, int) or abs(number) >= WIDEST for number in numbers):
             yield "a number is no integer, or too large to be added up exactly"
             return
+        self._bpe = PlainBpe(self._merges, list(self._scores))
+        self._of_bpe = [token for token in self._scores if self._bpe(token) == ([self._bpe.numbers[token]], False)]
         for token in self._of_bpe:
             if len(self._proof.get(token, ())) != len(token) - 1:
                 yield f"the proof lacks numbers for the token {token!r}"
@@ -139,39 +234,38 @@ class _Checker:
 
     def _crossings(self) -> Iterator[str]:
         """F(p, |c|) >= F(p0, |p0| - |a|) - s(p0) - S(BPE(m)) + s(amc) wherever BPE can return p0, BPE(m), p."""
-        heads = {q[:size] for q in self._scores for size in range(1, len(q))}
-        tails = {q[size:] for q in self._scores for size in range(1, len(q))}
-        ending, beginning = self._ending(heads), self._beginning(tails)
+        ending = self._ending({q[:size] for q in self._scores for size in range(1, len(q))})
+        beginning = self._beginning({q[size:] for q in self._scores for size in range(1, len(q))})
+        score_of = list(self._scores.values())
         for q, score in self._scores.items():
             for head in range(1, len(q)):
                 for body in range(head, len(q)):
                     if q[:head] not in ending or q[body:] not in beginning:
                         continue
-                    middle, odd = self._bpe(q[head:body]) if body > head else ((), False)
+                    middle, odd = self._bpe(q[head:body]) if body > head else ([], False)
                     if odd:
                         continue
-                    gain = score - sum(self._scores[token] for token in middle)
-                    before, (after, bounds) = ending[q[:head]], beginning[q[body:]]
+                    values, before = ending[q[:head]]
+                    after, bounds = beginning[q[body:]]
+                    values = values + (score - sum(score_of[token] for token in middle))
                     self.looked_at += len(before) * len(after)
-                    # most are met whatever stands side by side
-                    for place in np.flatnonzero(bounds < before[0][0] + gain).tolist():
-                        for value, p0 in before:
-                            if value + gain <= bounds[place]:
-                                break
-                            if self._side_by_side(p0, *middle, after[place]):
-                                yield self._wrong(after[place], len(q) - body, value + gain, q)
+                    place, behind = self._bpe.violation(values, before, middle, after, bounds)
+                    if place >= 0:
+                        yield self._wrong(self._bpe.tokens[after[place]], len(q) - body, int(values[behind]), q)
 
-    def _ending(self, strings: set[bytes]) -> dict[bytes, list[tuple[int, bytes]]]:
+    def _ending(self, strings: set[bytes]) -> dict[bytes, tuple[np.ndarray, np.ndarray]]:
         """String -> (how far ahead a segmentation is that has a border before it, BPE's token that ends in it)."""
-        found: dict[bytes, list[tuple[int, bytes]]] = {}
+        found: dict[bytes, list[tuple[int, int]]] = {}
         for p0 in self._of_bpe:
             for begin in range(len(p0)):
                 ahead = self._proof[p0][begin - 1] if begin else 0
                 if ahead is not None and p0[begin:] in strings:
-                    found.setdefault(p0[begin:], []).append((ahead - self._scores[p0], p0))
-        return {string: sorted(rows, reverse=True) for string, rows in found.items()}
+                    row = ahead - self._scores[p0], self._bpe.numbers[p0]
+                    found.setdefault(p0[begin:], []).append(row)
+        tables = {string: np.array(sorted(rows, reverse=True), np.int64) for string, rows in found.items()}
+        return {string: (table[:, 0].copy(), table[:, 1].copy()) for string, table in tables.items()}
 
-    def _beginning(self, strings: set[bytes]) -> dict[bytes, tuple[list[bytes], np.ndarray]]:
+    def _beginning(self, strings: set[bytes]) -> dict[bytes, tuple[np.ndarray, np.ndarray]]:
         """String -> (BPE's tokens that begin with it, what may be reached in each)."""
         found: dict[bytes, list[bytes]] = {}
         for p in self._of_bpe:
@@ -179,9 +273,23 @@ class _Checker:
                 if p[:size] in strings:
                     found.setdefault(p[:size], []).append(p)
         return {
-            c: (tokens, np.array([self._bound(p, len(c)) for p in tokens], np.int64)) for c, tokens in found.items()
+            c: (
+                np.array([self._bpe.numbers[p] for p in tokens], np.int64),
+                np.array([self._bound(p, len(c)) for p in tokens], np.int64),
+            )
+            for c, tokens in found.items()
         }
 
-    def _side_by_side(self, *tokens: bytes) -> bool:
-        """Whether BPE returns these tokens for their joint string, without an odd run."""
-        return self._bpe(b"".join(tokens)) == (tokens, False)
+
+def main(arguments: Sequence[str]) -> int:
+    """0: accepted, 1: refused, 2: usage."""
+    if len(arguments) != 3:
+        print(__doc__, file=sys.stderr)
+        return 2
+    verdict = check_files(*(Path(argument) for argument in arguments))
+    print(f"accepted, {verdict.inequalities:,} inequalities" if verdict.accepted else f"refused: {verdict.reason}")
+    return 0 if verdict.accepted else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

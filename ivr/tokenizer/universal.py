@@ -6,23 +6,37 @@ is a proof. It need not end: the bonuses may outgrow float64 first, and a circle
 """
 
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ivr.console import LOG
 from ivr.encoding.bpe import ByteLevelBpe
-from ivr.tokenizer.bonuses import EXACT_IN_FILE, Constraints, cause_of, merge_difference, solve, token_scores
+from ivr.errors import ConfigError
+from ivr.tokenizer.bonuses import EXACT_IN_FILE, Constraints, Fit, cause_of, merge_difference, solve, token_scores
 from ivr.tokenizer.walk_graph import WalkGraph, walk_graph
 from ivr.tokenizer.worst_pair import NOWHERE, Counterexample, PairSearch, WorstPairs
 
-MAX_ROUNDS = 200
+MAX_ROUNDS = 300
+TURNS = 4  # of closing and fitting the text again
+MOST_IDS = 5_000  # a vocabulary for which it is tried without being asked: half a minute
 # reasons for stopping
 PROVED = "proved"
 RANGE = "range"  # the bonuses have outgrown what a file holds exactly
 CIRCLE = "circle"  # a repeated part gains, and no bonus that comes first in it can stop it
-TIME = "time"  # the time allowed is over
+TIME = "time"  # the rounds or the time allowed are over
+UNTRIED = "untried"
+UNHELPFUL = "text"  # what every string asks for and what the text asks for were not met together
+MEANING = {
+    PROVED: "proved: the walk values beside this file are a proof, see THEOREM.md in the package",
+    RANGE: "tested, not proved: the scores that it takes pass 2^53 / 10",
+    CIRCLE: "tested, not proved: a part that repeats gains with every repetition, whatever bonus comes first in it",
+    TIME: "tested, not proved: counterexamples are left after the rounds allowed",
+    UNTRIED: f"tested, not proved: vocabularies of more than {MOST_IDS:,} ids are not tried",
+    UNHELPFUL: "tested, not proved: scores for every string disagree with what runs in the text ask for",
+}
+STRINGS = "every piece in which BPE meets no odd run (three, five, ...) of a token that it merges with itself"
 
 
 @dataclass(frozen=True)
@@ -91,6 +105,56 @@ def close(
         if ended:
             return Universal(ended, graph, bonuses_R, scores_V, pairs, constraints, rounds, spent)
     return Universal(TIME, graph, bonuses_R, scores_V, pairs, constraints, rounds, spent)
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """What came of `attempt`; `proof` is F by id when it is proved."""
+
+    ended: str
+    rounds: int = 0
+    constraints: int = 0
+    proof: dict[int, list[int | None]] | None = None
+
+    def entry(self) -> dict[str, object]:
+        """What the certificate says of it."""
+        proved = self.proof is not None
+        told = {"proved": proved, "strings": STRINGS, "others": MEANING[self.ended]}
+        return {**told, "rounds": self.rounds, "constraints": self.constraints}
+
+
+def attempt(
+    bpe: ByteLevelBpe, prior_R: np.ndarray, fitted: Fit, refit: Callable[[Constraints], Fit]
+) -> tuple[Fit, Attempt]:
+    """Try to make `fitted` right on every string without odd runs too; (it or what takes its place, what came of it).
+
+    `refit`: fits the text again with these constraints besides. Bounded by the vocabulary and by rounds, not by time:
+    the same inputs give the same scores.
+    """
+    if bpe.num_ids > MOST_IDS:
+        LOG.info("every string: %s", MEANING[UNTRIED])
+        return fitted, Attempt(UNTRIED)
+    graph, constraints = walk_graph(bpe), fitted.constraints
+    for _ in range(TURNS):
+        result = close(bpe, prior_R, constraints, graph)
+        found = Attempt(result.ended, result.rounds, len(result.constraints))
+        if not result.proved:
+            break
+        try:
+            again = refit(result.constraints)
+        except ConfigError as error:
+            LOG.info("every string: %s", error)
+            found = Attempt(RANGE, result.rounds, len(result.constraints))
+            break
+        if (again.scores_V == result.scores_V).all():
+            _, _, proof = proof_of(bpe, result)
+            ids = {token: token_id for token_id, token in enumerate(bpe.token_bytes()) if token}
+            LOG.info("every string: %s", MEANING[PROVED])
+            return again, replace(found, proof={ids[token]: row for token, row in proof.items() if row})
+        constraints = again.constraints
+        found = replace(found, ended=UNHELPFUL)
+    LOG.info("every string: %s", MEANING[found.ended])
+    return fitted, found
 
 
 def differences(

@@ -1,0 +1,81 @@
+"""A small tokenizer's certificate carries a proof for every string without odd runs, and a stranger can check it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_bpe import bpe_of
+from tiny_run import TinyRun
+
+from ivr.encoding.bpe import read_bpe
+from ivr.tokenizer import universal
+from ivr.tokenizer.bonuses import Constraints, Fit, prior_bonuses, token_scores
+from ivr.tokenizer.proof_check import NAME, check_files
+from ivr.tokenizer.universal import RANGE, UNTRIED, attempt
+
+
+def files(run: TinyRun) -> tuple[Path, Path, Path]:
+    folder = run.paths.distilled_tokenizer
+    return run.paths.original_tokenizer / "tokenizer.json", folder / "tokenizer.json", folder / NAME
+
+
+def test_the_certificate_says_that_it_is_proved_and_the_checker_accepts_the_files(distilled: TinyRun) -> None:
+    certificate = json.loads((distilled.paths.distilled_tokenizer / "certificate.json").read_text())
+    told = certificate["universal_proof"]
+    assert told["proved"] and told["file"] == NAME and told["inequalities_checked"] > 10_000
+    assert "is proved for every piece" in certificate["summary"]
+    command = [sys.executable, "-m", "ivr.tokenizer.proof_check", *map(str, files(distilled))]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.split(",")[0]) == (0, "accepted")
+
+
+def test_no_adversarial_mismatch_is_one_that_scores_could_have_mended(distilled: TinyRun) -> None:
+    hard = json.loads((distilled.paths.distilled_tokenizer / "certificate.json").read_text())["adversarial"]
+    assert "score" not in hard["causes"]
+
+
+def test_another_score_in_the_file_is_refused(distilled: TinyRun, tmp_path: Path) -> None:
+    base, result, proof = files(distilled)
+    spec = json.loads(result.read_text())
+    token = next(row for row in spec["model"]["vocab"] if len(row[0]) == 4)
+    token[1] += 2**40
+    (tmp_path / "changed.json").write_text(json.dumps(spec))
+    verdict = check_files(base, tmp_path / "changed.json", proof)
+    assert not verdict.accepted and verdict.reason
+    token[1] = 0.5
+    (tmp_path / "changed.json").write_text(json.dumps(spec))
+    assert "no integer" in check_files(base, tmp_path / "changed.json", proof).reason
+
+
+def test_another_merge_list_is_refused(distilled: TinyRun, tmp_path: Path) -> None:
+    base, result, proof = files(distilled)
+    spec = json.loads(base.read_text())
+    del spec["model"]["merges"][5]
+    (tmp_path / "base.json").write_text(json.dumps(spec))
+    assert not check_files(tmp_path / "base.json", result, proof).accepted
+
+
+def small_fit() -> tuple[universal.ByteLevelBpe, np.ndarray, Fit]:
+    bpe = read_bpe(bpe_of([("a", "b"), ("c", "d"), ("b", "cd"), ("b", "c"), ("ab", "cd")]))
+    prior_R = prior_bonuses(5, 0.0)
+    scores_V = token_scores(prior_R, *bpe.derivations())
+    return bpe, prior_R, Fit(prior_R, scores_V, Constraints(), 1, {})
+
+
+def test_too_large_a_vocabulary_is_said_to_be_tested_not_proved(monkeypatch: pytest.MonkeyPatch) -> None:
+    bpe, prior_R, fitted = small_fit()
+    monkeypatch.setattr(universal, "MOST_IDS", 100)
+    kept, found = attempt(bpe, prior_R, fitted, lambda known: fitted)
+    assert kept is fitted and found.ended == UNTRIED and found.proof is None
+    assert "tested, not proved" in str(found.entry()["others"]) and not found.entry()["proved"]
+
+
+def test_scores_beyond_the_range_leave_the_fit_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    bpe, prior_R, fitted = small_fit()
+    close = universal.close
+    monkeypatch.setattr(universal, "close", lambda *arguments: close(*arguments, limit=2))
+    kept, found = attempt(bpe, prior_R, fitted, lambda known: fitted)
+    assert kept is fitted and found.ended == RANGE and found.proof is None
