@@ -280,6 +280,13 @@ check: lock-check | $(SETUP) #       ruff (lint and format), mypy, lock-check
 fmt: | $(SETUP) #                    let ruff mend what it can
 	@$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
+test-lm-eval: | $(SETUP) #           bits per byte against lm-evaluation-harness, which it installs (group lm-eval)
+	@$(find_python)
+	$(find_uv)
+	export VIRTUAL_ENV="$(CURDIR)/$(VENV)"
+	"$$uv" export $(EXPORT) --only-group lm-eval --output-file "$(VENV)/lm-eval.txt" > /dev/null
+	"$$uv" pip install --quiet --require-hashes -r "$(VENV)/lm-eval.txt"
+	$(VENV)/bin/python -m pytest tests/training/test_lm_eval.py
 clean: #                             remove caches; with CONFIRM=yes a run's outputs too (never corpora/raw)
 	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find ivr tests -name __pycache__ -prune -exec rm -rf {} +
@@ -301,4 +308,4 @@ help: #                              this list
 	' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: pipeline test init analyze distill-tokenizer select remap align train evaluate report verify queue status setup \
-  wheelhouse lock lock-check check fmt clean help testbed-up testbed-down test-cluster
+  wheelhouse lock lock-check test-lm-eval check fmt clean help testbed-up testbed-down test-cluster

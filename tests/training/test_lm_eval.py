@@ -1,6 +1,6 @@
 """Bits per byte against EleutherAI's lm-evaluation-harness, the field's own measure, on a small task made here.
 
-The harness is no dependency of the project: `uv sync --frozen --group lm-eval` brings it.
+The harness is no dependency of the project: `make test-lm-eval` installs it (a dependency group) and runs this.
 """
 
 import json
@@ -27,7 +27,7 @@ metric_list:
 
 @pytest.mark.slow
 def test_lm_evaluation_harness_says_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("lm_eval", reason="needs the group lm-eval: uv sync --frozen --group lm-eval")
+    pytest.importorskip("lm_eval", reason="lm-evaluation-harness is not installed; `make test-lm-eval` does it")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
     from lm_eval import simple_evaluate
