@@ -19,8 +19,8 @@ from ivr.tokenizer.verify_runs import compare_runs
 from ivr.tokenizer.verify_sources import Chunk, read_chunks
 
 SEED = 0
-CHARACTERS = 500_000  # of whole documents, about, of all files together
-LONGEST_RUN = 8
+CHARACTERS = 300_000  # of whole documents, about, of all files together
+LONGEST_RUN = 6
 STRINGS = 5_000
 KEPT = 1_000
 

@@ -6,7 +6,7 @@ by class.
 """
 
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from itertools import chain
 
@@ -47,25 +47,45 @@ def _scanned() -> list[str]:
     return [character for character in map(chr, chain(*SCANNED)) if unicodedata.category(character) != "Cn"]
 
 
-def joined_neighbours(unit: str, tokens: Iterable[bytes]) -> tuple[list[str], list[str]]:
+class TokenIndex:
+    """The tokens that hold a byte, for each byte."""
+
+    def __init__(self, tokens: Iterable[bytes]) -> None:
+        self._holding: dict[int, list[bytes]] = {byte: [] for byte in range(256)}
+        for token in tokens:
+            for byte in set(token):
+                self._holding[byte].append(token)
+
+    def places(self, byte: int) -> Iterator[tuple[bytes, int]]:
+        """(token, place) of every occurrence of a byte in a token."""
+        for token in self._holding[byte]:
+            place = token.find(byte)
+            while place >= 0:
+                yield token, place
+                place = token.find(byte, place + 1)
+
+    def longest_run(self, unit: bytes) -> int:
+        """The longest run of a unit inside a token, at least 1."""
+        longest = 1
+        for token in self._holding[unit[0]]:
+            while unit * (longest + 1) in token:
+                longest += 1
+        return longest
+
+
+def joined_neighbours(unit: str, tokens: TokenIndex) -> tuple[list[str], list[str]]:
     """(left, right): every character whose bytes, or a part of them, stand right beside the unit inside some token."""
     run = unit.encode()
-    before, after = set(), set()
-    for token in tokens:
-        for place in _places(token, run[:1]):
-            if place > 0 and _continues(token[place:], run):
-                before.add(token[:place])
-        for place in _places(token, run[-1:]):
-            if place + 1 < len(token) and _continues(token[place::-1], run[::-1]):
-                after.add(token[place + 1 :])
+    before = {token[:place] for token, place in tokens.places(run[0]) if place and _continues(token[place:], run)}
+    after = {
+        token[place + 1 :]
+        for token, place in tokens.places(run[-1])
+        if place + 1 < len(token) and _continues(token[place::-1], run[::-1])
+    }
     return (
         _characters(before, lambda part: part.decode(errors="ignore")[-1:], bytes.endswith),
         _characters(after, lambda part: part.decode(errors="ignore")[:1], bytes.startswith),
     )
-
-
-def _places(token: bytes, byte: bytes) -> list[int]:
-    return [place for place in range(len(token)) if token[place : place + 1] == byte]
 
 
 def _continues(part: bytes, unit: bytes) -> bool:

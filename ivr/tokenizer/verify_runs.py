@@ -21,7 +21,7 @@ from typing import Any, cast
 from ivr.console import Progress
 from ivr.encoding.byte_alphabet import BYTE_TO_CHARACTER, CHARACTER_TO_BYTE, from_alphabet, readable
 from ivr.tokenizer.pair import Pair, Workers
-from ivr.tokenizer.verify_neighbours import joined_neighbours, neighbours, one_of_each_kind
+from ivr.tokenizer.verify_neighbours import TokenIndex, joined_neighbours, neighbours, one_of_each_kind
 
 STRINGS_AT_ONCE = 5_000
 SPOT_LENGTH = 12
@@ -105,21 +105,16 @@ def check_runs(pair: Pair, task: RunTask) -> RunOutcome:
     return outcome
 
 
-def period_bound(unit: str, tokens: Iterable[bytes]) -> int:
+def period_bound(unit: str, tokens: TokenIndex) -> int:
     """Units beyond which a run, as BPE takes it, only repeats: twice the longest run inside a token, and some."""
-    run = unit.encode()
-    longest = 1
-    for token in tokens:
-        while run * (longest + 1) in token:
-            longest += 1
-    return 2 * longest + 16
+    return 2 * tokens.longest_run(unit.encode()) + 16
 
 
 def _contexts(
     pair: Pair, unit: str, task: RunTask, outcome: RunOutcome
 ) -> Iterator[tuple[tuple[str, str], tuple[bool, ...], Sequence[int]]]:
     """((left, right), whether runs of 1, 2, and 3 or more between them are one pretoken, the lengths to try)."""
-    tokens = _token_bytes(pair)
+    tokens = _token_index(pair)
     every, spot = range(1, task.max_length + 1), range(1, min(task.max_length, SPOT_LENGTH) + 1)
     bound = min(task.max_length, period_bound(unit, tokens))
     longer = range(bound + 1, task.max_length + 1)
@@ -158,12 +153,13 @@ def _close(fitting: Iterable[str], joined: Sequence[str]) -> list[str]:
     return [c for c in fitting if c in known] + one_of_each_kind([c for c in fitting if c not in known])
 
 
-def _token_bytes(pair: Pair) -> list[bytes]:
-    if "token_bytes" not in pair.kept:
+def _token_index(pair: Pair) -> TokenIndex:
+    if "token_index" not in pair.kept:
         added = set(pair.theirs.get_added_tokens_decoder())
         tokens = [token for token, token_id in pair.theirs.get_vocab().items() if token_id not in added]
-        pair.kept["token_bytes"] = [from_alphabet(t) for t in tokens if all(c in CHARACTER_TO_BYTE for c in t)]
-    return cast(list[bytes], pair.kept["token_bytes"])
+        texts = [from_alphabet(token) for token in tokens if all(symbol in CHARACTER_TO_BYTE for symbol in token)]
+        pair.kept["token_index"] = TokenIndex(texts)
+    return cast(TokenIndex, pair.kept["token_index"])
 
 
 def _compare(pair: Pair, unit: str, batch: Sequence[tuple[tuple[str, str], list[int]]], outcome: RunOutcome) -> None:

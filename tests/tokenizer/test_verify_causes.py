@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from small_bpe import Merges, bpe_of, merge_lists, naive_bpe
 
 from ivr.tokenizer.verify_causes import CUT, INVERSION, SCORE, TIE, UNKNOWN, MergeTrees, differing_regions
-from ivr.tokenizer.verify_neighbours import joined_neighbours, neighbours, one_of_each_kind
+from ivr.tokenizer.verify_neighbours import TokenIndex, joined_neighbours, neighbours, one_of_each_kind
 from ivr.tokenizer.verify_runs import period_bound
 
 #         rank 0      1           2            3
@@ -82,15 +82,15 @@ def test_neighbours_end_and_begin_in_every_byte_of_utf_8() -> None:
 
 def test_joined_neighbours_share_a_token_with_the_unit() -> None:
     tokens = [b"xa", b"caab", b"a", b"aa", b"zz", "éa".encode(), "a가".encode(), b"ya?", b"ba "]
-    lefts, rights = joined_neighbours("a", tokens)
+    lefts, rights = joined_neighbours("a", TokenIndex(tokens))
     assert (lefts, rights) == (sorted("xcéyab"), sorted("b가? a"))
-    lefts, rights = joined_neighbours("ab", [b"xab", b"aba", b"yaq", b"abz", b"bc", b"qb!", b"zabq"])
+    lefts, rights = joined_neighbours("ab", TokenIndex([b"xab", b"aba", b"yaq", b"abz", b"bc", b"qb!", b"zabq"]))
     assert "x" in lefts and "z" in lefts and "y" not in lefts, "`yaq` can stand beside no run of `ab`"
     assert "z" in rights and "q" in rights and "c" in rights and "!" not in rights
 
 
 def test_a_piece_of_a_character_stands_for_all_that_end_in_it() -> None:
-    lefts, rights = joined_neighbours("a", ["é".encode()[-1:] + b"a", b"a" + "가".encode()[:2]])
+    lefts, rights = joined_neighbours("a", TokenIndex(["é".encode()[-1:] + b"a", b"a" + "가".encode()[:2]]))
     assert "é" in lefts and all(character.encode().endswith("é".encode()[-1:]) for character in lefts)
     assert "가" in rights and "각" in rights and all(c.encode().startswith("가".encode()[:2]) for c in rights)
 
@@ -100,5 +100,5 @@ def test_one_of_each_kind() -> None:
 
 
 def test_a_run_repeats_beyond_twice_its_longest_token() -> None:
-    assert period_bound("a", [b"aa", b"xaaaab", b"b"]) == 2 * 4 + 16
-    assert period_bound("z", [b"aa"]) == 2 + 16
+    assert period_bound("a", TokenIndex([b"aa", b"xaaaab", b"b"])) == 2 * 4 + 16
+    assert period_bound("z", TokenIndex([b"aa"])) == 2 + 16
