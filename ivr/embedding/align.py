@@ -2,25 +2,28 @@
 
     base model + rules -> original_{wte,wpe} -> aligned_{wte,wpe} (reordered) -> final_wte (initialised) -> model
 
-The model's other tensors are copied from file to file: no model object is built, nothing changes its dtype.
+The model's other tensors are copied from file to file, in their dtype. A model object is only built to be read: by
+`distill`, and for the loss on held-out text before any training.
 """
 
-import argparse
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ivr.artifacts import ArtifactPaths, sha256_file
+from ivr.artifacts import ArtifactPaths
 from ivr.console import LOG
-from ivr.errors import ConfigError, CorruptInputError, StaleInputError
+from ivr.embedding.options import READ_TEXT, STRATEGIES, Config, check_options
+from ivr.embedding.options import add_arguments as add_arguments  # part of a stage's interface
 from ivr.stage import Input, Manifest, open_stage
 
 if TYPE_CHECKING:
     import torch
 
+    from ivr.embedding.body import Body
+    from ivr.embedding.domain_text import DomainText
     from ivr.embedding.initialisers import Problem
-
-STRATEGIES = ("mean", "random", "zeros", "pieces")  # initialisers.INITIALISERS, without importing torch for --help
+    from ivr.embedding.strategies import Effort
+    from ivr.embedding.trials import Trial
+    from ivr.embedding.weights import EmbeddingNames
 
 DESCRIPTION = """\
 Extract the base model's embedding matrices, reorder their rows by the remap rules, initialise the rows of new
@@ -28,112 +31,55 @@ tokens, and write the aligned model: the base model in everything else, with the
 EPILOG = """\
 examples:
   ivr align
-  ivr align --init-strategy pieces --seed 1
+  ivr align --init-strategy pieces --compare-strategies
 """
-
-
-@dataclass(frozen=True)
-class Config:
-    artifacts_dir: Path = Path("artifacts")
-    force: bool = False
-    model_name: Path | None = None
-    original_tokenizer_dir: Path | None = None
-    remapped_tokenizer_dir: Path | None = None
-    remap_rules_path: Path | None = None
-    embeddings_output_dir: Path | None = None
-    init_strategy: str = "mean"
-    seed: int = 0
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The stage's options."""
-    inputs = parser.add_argument_group("inputs")
-    inputs.add_argument(
-        "--model-name",
-        type=Path,
-        default=Config.model_name,
-        metavar="DIR",
-        help="local directory of the base model (default: ARTIFACTS_DIR/models/base)",
-    )
-    inputs.add_argument(
-        "--original-tokenizer-dir",
-        type=Path,
-        default=Config.original_tokenizer_dir,
-        metavar="DIR",
-        help="the base model's tokenizer (default: ARTIFACTS_DIR/tokenizers/original)",
-    )
-    inputs.add_argument(
-        "--remapped-tokenizer-dir",
-        type=Path,
-        default=Config.remapped_tokenizer_dir,
-        metavar="DIR",
-        help="what `ivr remap` wrote (default: ARTIFACTS_DIR/tokenizers/remapped)",
-    )
-    inputs.add_argument(
-        "--remap-rules-path",
-        type=Path,
-        default=Config.remap_rules_path,
-        metavar="FILE",
-        help="the rules (default: ARTIFACTS_DIR/tokenizers/remapped/remap_rules.yaml)",
-    )
-    work = parser.add_argument_group("new rows")
-    work.add_argument(
-        "--init-strategy",
-        choices=STRATEGIES,
-        default=Config.init_strategy,
-        help="how a new token's row is made: mean of all kept rows, random normal, zeros, or the mean of the rows of "
-        "its pieces under the original tokenizer (default: %(default)s)",
-    )
-    work.add_argument(
-        "--seed", type=int, default=Config.seed, metavar="N", help="seed of `random` (default: %(default)s)"
-    )
-    outputs = parser.add_argument_group("outputs")
-    outputs.add_argument(
-        "--embeddings-output-dir",
-        type=Path,
-        default=Config.embeddings_output_dir,
-        metavar="DIR",
-        help="where the .pt and .json files go (default: ARTIFACTS_DIR/embeddings)",
-    )
 
 
 def run(config: Config) -> Manifest:
     """Write the matrices and the aligned model."""
     paths = ArtifactPaths(config.artifacts_dir)
-    if config.seed < 0:
-        raise ConfigError(f"--seed {config.seed}: must not be negative")
+    check_options(config)
     base_dir = config.model_name or paths.base_model
     original_dir = config.original_tokenizer_dir or paths.original_tokenizer
     remapped_dir = config.remapped_tokenizer_dir or paths.remapped_tokenizer
     rules_path = config.remap_rules_path or paths.remap_rules
+    corpus = config.cleaned_corpora_dir or paths.cleaned_corpora
     inputs = [
         Input(base_dir, made_by="" if config.model_name else "init"),
         Input(original_dir, made_by="" if config.original_tokenizer_dir else "init"),
         Input(remapped_dir, made_by="" if config.remapped_tokenizer_dir else "remap"),
         Input(rules_path, made_by="" if config.remap_rules_path else "remap"),
     ]
+    if config.compare_strategies or config.init_strategy in READ_TEXT:
+        inputs.append(Input(corpus, made_by="" if config.cleaned_corpora_dir else "init"))
+    if config.heldout_bytes:
+        inputs.append(Input(paths.heldout_corpora, made_by="init", optional=True))
     with open_stage("align", config, inputs) as stage:
         if stage.current:
             return stage.manifest
+        from ivr.embedding.body import one_way
         from ivr.embedding.extract import save_tensor
-        from ivr.embedding.initialisers import INITIALISERS, fill_rows
         from ivr.embedding.model_directory import write_model_directory
         from ivr.embedding.reorder import reorder_rows, row_sources
-        from ivr.embedding.statistics import row_statistics
+        from ivr.embedding.strategies import Evidence
+        from ivr.embedding.trials import Trial
+        from ivr.embedding.vocabularies import check_pieces, check_sizes, vocabularies
         from ivr.embedding.weights import embedding_names, read_config, read_state
         from ivr.tokenizer.rules import read_rules
 
         rules = read_rules(rules_path)
-        original, remapped = _vocabularies(original_dir, remapped_dir, rules)
+        original, remapped = vocabularies(original_dir, remapped_dir, rules)
         model_config = read_config(base_dir)
         state = read_state(base_dir)
         names = embedding_names(state, model_config, base_dir)
         wte_VD, wpe_CD = state[names.wte], state[names.wpe]
-        _check_sizes(model_config, wte_VD, original, base_dir, original_dir)
+        check_sizes(model_config, wte_VD, original, base_dir, original_dir)
 
         swaps = sorted(rules.swaps, key=lambda swap: swap.id)
         source_V, new_ids = row_sources(original, remapped, swaps, wte_VD.shape[0])
+        by_id = {swap.id: swap for swap in swaps}
         pieces = {swap.id: list(swap.pieces) for swap in swaps}
+        check_pieces(new_ids, pieces, wte_VD.shape[0])
         kept_ids = sorted(set(remapped.values()) - set(new_ids))
         folder = config.embeddings_output_dir or paths.embeddings
         wte_source, wpe_source = ({"source": f"{name} of {base_dir.name}"} for name in (names.wte, names.wpe))
@@ -142,21 +88,40 @@ def run(config: Config) -> Manifest:
         # positions have nothing to do with tokens: the aligned wpe is the original one
         outputs += save_tensor(folder / "aligned_wpe.pt", wpe_CD, wpe_source)
 
-        for stream, name in enumerate(filter(None, (names.wte, names.head))):
-            problem = _problem(state[name], new_ids, source_V[kept_ids].tolist(), pieces, model_config, config, stream)
-            aligned_VD = reorder_rows(state[name], source_V)
-            final_VD = fill_rows(aligned_VD, new_ids, INITIALISERS[config.init_strategy](problem))
-            state[name] = final_VD
-            if stream == 0:
-                carried = {"replaced_ids": new_ids, "rows_at_replaced_ids": "carried from the old token"}
-                outputs += save_tensor(folder / "aligned_wte.pt", aligned_VD, wte_source | carried)
-                made = {"replaced_ids": new_ids, "strategy": config.init_strategy, "seed": config.seed}
-                outputs += save_tensor(folder / "final_wte.pt", final_VD, wte_source | made)
+        roles = {names.wte: "both"} if names.head is None else {names.wte: "input", names.head: "output"}
+        kept_rows = source_V[kept_ids].tolist()
+        problems = [
+            _problem(state[name], new_ids, kept_rows, pieces, model_config, config, role)
+            for name, role in roles.items()
+        ]
+        aligned = [reorder_rows(state[name], source_V) for name in roles]
+        carried = {"replaced_ids": new_ids, "rows_at_replaced_ids": "carried from the old token"}
+        outputs += save_tensor(folder / "aligned_wte.pt", aligned[0], wte_source | carried)
 
+        with one_way(config.threads, config.seed):
+            trial = Trial(
+                problems,
+                aligned,
+                new_ids,
+                kept_ids,
+                [by_id[token_id].new for token_id in new_ids],
+                Evidence(
+                    corpus,
+                    remapped_dir,
+                    source_V,
+                    _body(config, model_config, state, names),
+                    _effort(config),
+                    config.seed,
+                ),
+                _heldout(config, paths, remapped_dir),
+            )
+            stage.results |= _try(config, trial)
+        state |= dict(zip(roles, aligned, strict=True))
+        made = {"replaced_ids": new_ids, "strategy": config.init_strategy, "seed": config.seed}
+        outputs += save_tensor(folder / "final_wte.pt", aligned[0], wte_source | made)
         write_model_directory(paths.aligned_model, base_dir, model_config, state, names, remapped_dir)
         head = "tied" if names.head is None else "untied"
-        stage.results |= row_statistics(state[names.wte], kept_ids, new_ids) | {
-            "strategy": config.init_strategy,
+        stage.results |= {
             "rows": wte_VD.shape[0],
             "width": wte_VD.shape[1],
             "dtype": str(wte_VD.dtype).removeprefix("torch."),
@@ -168,46 +133,51 @@ def run(config: Config) -> Manifest:
         return stage.finish([*outputs, paths.aligned_model])
 
 
-def _vocabularies(original_dir: Path, remapped_dir: Path, rules: Any) -> tuple[dict[str, int], dict[str, int]]:
-    """Token string -> id of both tokenizers. Refuses rules that were made for another original tokenizer."""
-    original_file = original_dir / "tokenizer.json"
-    if not original_file.is_file():
-        raise CorruptInputError(f"{original_dir} is no tokenizer directory: it holds no tokenizer.json")
-    digest = sha256_file(original_file)
-    if digest != rules.original_tokenizer_sha256:
-        raise StaleInputError(
-            f"the rules were made for an original tokenizer with sha256 {rules.original_tokenizer_sha256[:16]}, and "
-            f"{original_file} has {digest[:16]}; run `ivr remap` again"
-        )
-    return _vocabulary(original_file), _vocabulary(remapped_dir / "tokenizer.json")
+def _try(config: Config, trial: "Trial") -> dict[str, Any]:
+    """The chosen strategy's figures; with --compare-strategies those of all, as a table on standard output too."""
+    from ivr.embedding.trials import table
+
+    # the chosen one last: its rows are those that stay
+    others = [name for name in STRATEGIES if config.compare_strategies and name != config.init_strategy]
+    found = {}
+    for strategy in [*others, config.init_strategy]:
+        LOG.info("align: %s", strategy)
+        found[strategy] = trial.run(strategy)
+    results = found[config.init_strategy] | {"strategy": config.init_strategy}
+    if "bits_per_byte" in results:
+        LOG.info("align: bits per byte of held-out text before any training %.4f", results["bits_per_byte"])
+    if config.compare_strategies:
+        print(table(found))
+        results["strategies"] = found
+    return results
 
 
-def _vocabulary(path: Path) -> dict[str, int]:
-    from tokenizers import Tokenizer
+def _body(
+    config: Config, model_config: dict[str, Any], state: "dict[str, torch.Tensor]", names: "EmbeddingNames"
+) -> "Body | None":
+    """The frozen model, where it is run at all."""
+    from ivr.embedding.body import Body
 
-    if not path.is_file():
-        raise CorruptInputError(f"{path.parent} is no tokenizer directory: it holds no tokenizer.json")
-    try:
-        return dict(Tokenizer.from_file(str(path)).get_vocab(with_added_tokens=True))
-    except BaseException as error:  # a bad file makes tokenizers panic, which is no Exception
-        if isinstance(error, KeyboardInterrupt | SystemExit):
-            raise
-        raise CorruptInputError(f"{path} is not a tokenizer that can be loaded: {error}") from None
+    if not (config.heldout_bytes or config.compare_strategies or config.init_strategy == "distill"):
+        return None
+    return Body(model_config, state, names, config.device)
 
 
-def _check_sizes(
-    model_config: dict[str, Any], wte_VD: "torch.Tensor", original: dict[str, int], base_dir: Path, tokenizer_dir: Path
-) -> None:
-    """The matrix, the config and the tokenizer must agree; rows beyond the tokenizer's ids are padding."""
-    stated = model_config.get("vocab_size", 50257)
-    if wte_VD.ndim != 2 or wte_VD.shape[0] != stated:
-        raise CorruptInputError(f"{base_dir}: config.json says vocab_size {stated}, wte has shape {list(wte_VD.shape)}")
-    needed = max(original.values()) + 1
-    if needed > wte_VD.shape[0]:
-        raise ConfigError(
-            f"{tokenizer_dir} needs {needed} embedding rows, {base_dir} has {wte_VD.shape[0]}: "
-            "this tokenizer is not this model's"
-        )
+def _heldout(config: Config, paths: ArtifactPaths, remapped_dir: Path) -> "DomainText | None":
+    from ivr.corpus.documents import corpus_files
+    from ivr.embedding.domain_text import read_domain_text
+
+    if not config.heldout_bytes or not corpus_files(paths.heldout_corpora):
+        return None
+    # always the same documents, whatever the seed
+    text = read_domain_text(paths.heldout_corpora, remapped_dir, config.heldout_bytes, seed=0)
+    return text if text.documents else None
+
+
+def _effort(config: Config) -> "Effort":
+    from ivr.embedding.strategies import Effort
+
+    return Effort(config.text_bytes, config.snippets_per_token, config.snippet_tokens, config.max_snippets)
 
 
 def _problem(
@@ -217,14 +187,10 @@ def _problem(
     pieces: dict[int, list[int]],
     model_config: dict[str, Any],
     config: Config,
-    stream: int,
+    role: str,
 ) -> "Problem":
     from ivr.embedding.initialisers import Problem
 
-    for token_id in new_ids:
-        wrong = [piece for piece in pieces[token_id] if not 0 <= piece < base_VD.shape[0]]
-        if wrong or not pieces[token_id]:
-            raise CorruptInputError(f"the rule for id {token_id} has pieces {pieces[token_id]}, which are no rows")
     return Problem(
         base_VD=base_VD,
         new_ids=new_ids,
@@ -232,5 +198,6 @@ def _problem(
         pieces=[pieces[token_id] for token_id in new_ids],
         spread=float(model_config.get("initializer_range", 0.02)),
         seed=config.seed,
-        stream=stream,
+        stream=int(role == "output"),
+        role=role,
     )

@@ -1,13 +1,12 @@
 """The `.pt` files: one tensor each, beside a `.json` that says what it is.
 
-`torch.save` names the folder inside its archive after the file it writes to; saving to memory first makes the bytes
-depend on the tensor alone.
+`torch.save` names the folder inside its archive after the file it writes to; writing to something without a name makes
+the bytes depend on the tensor alone.
 """
 
 import hashlib
-import io
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 
@@ -22,11 +21,11 @@ def tensor_sha256(tensor: torch.Tensor) -> str:
 
 def save_tensor(path: Path, tensor: torch.Tensor, facts: dict[str, Any]) -> list[Path]:
     """Write `path` (loads with `torch.load(path, weights_only=True)`) and its `.json`; returns both paths."""
-    memory = io.BytesIO()
-    # a view of a larger storage would be saved with all of it
-    torch.save(tensor.detach().contiguous().clone(), memory)
+    tensor = tensor.detach().contiguous()
+    if tensor.untyped_storage().nbytes() != tensor.nbytes:
+        tensor = tensor.clone()  # a view of a larger storage would be saved with all of it
     with atomic_file(path, "wb") as stream:
-        stream.write(memory.getbuffer())
+        torch.save(tensor, _OnlyBytes(stream))
     described = path.with_suffix(".json")
     write_json(
         described,
@@ -39,3 +38,10 @@ def save_tensor(path: Path, tensor: torch.Tensor, facts: dict[str, Any]) -> list
         },
     )
     return [path, described]
+
+
+class _OnlyBytes:
+    """A stream without its name."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self.write, self.flush = stream.write, stream.flush

@@ -1,0 +1,113 @@
+"""Every initialiser by its name, and making the rows of a whole model (wte, and the head where it is untied) by one.
+
+`Evidence` is what an initialiser may use beside the matrices. It is made by the stage, which names its files as inputs.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ivr.console import LOG
+from ivr.embedding import initialisers
+from ivr.embedding.body import Body
+from ivr.embedding.distillation import Schedule, distill
+from ivr.embedding.domain_text import DomainText, read_domain_text
+from ivr.embedding.focus import focus, static_vectors
+from ivr.embedding.initialisers import Initialiser, Problem
+from ivr.embedding.snippets import choose_snippets
+
+# those that need the matrix alone
+INITIALISERS: dict[str, Initialiser] = {
+    "mean": initialisers.mean,
+    "random": initialisers.random,
+    "zeros": initialisers.zeros,
+    "keep": initialisers.keep,
+    "pieces": initialisers.pieces,
+    "weighted": initialisers.weighted,
+    "gaussian": initialisers.gaussian,
+}
+FOCUS, DISTILL = "focus", "distill"
+STRATEGIES = (*INITIALISERS, FOCUS, DISTILL)
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much text and work: bytes read of the corpus; snippets a new token, tokens a snippet, snippets in all."""
+
+    text_bytes: int
+    per_token: int
+    length: int
+    max_snippets: int
+    schedule: Schedule = field(default_factory=Schedule)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The training text (read when first asked for), the frozen model, and which base row each remapped id has."""
+
+    corpus: Path
+    tokenizer_dir: Path
+    sources: np.ndarray
+    body: Body | None
+    effort: Effort
+    seed: int
+
+    @cached_property
+    def text(self) -> DomainText:
+        text = read_domain_text(self.corpus, self.tokenizer_dir, self.effort.text_bytes, self.seed)
+        LOG.info("align: reading %d documents, %s tokens, of %s", len(text.documents), text.num_tokens, self.corpus)
+        return text
+
+    @cached_property
+    def vectors_VS(self) -> np.ndarray:
+        return static_vectors(self.text.documents, len(self.sources))
+
+
+def make_rows(
+    strategy: str, problems: Sequence[Problem], aligned: Sequence[torch.Tensor], evidence: Evidence
+) -> list[np.ndarray]:
+    """The new rows (K, D) of each matrix. `problems` and `aligned`: of wte and, where it is untied, of the head.
+
+    aligned: the reordered matrices, by remapped id; their rows at new ids are not read.
+    """
+    if strategy in INITIALISERS:
+        return [INITIALISERS[strategy](problem) for problem in problems]
+    if strategy == FOCUS:
+        return [focus(problem, evidence.vectors_VS, evidence.sources) for problem in problems]
+    assert strategy == DISTILL, strategy
+    assert evidence.body is not None, "the stage gives `distill` a model"
+    effort, first = evidence.effort, problems[0]
+    snippets = choose_snippets(
+        evidence.text,
+        first.new_ids,
+        first.pieces,
+        evidence.sources,
+        per_token=effort.per_token,
+        max_snippets=effort.max_snippets,
+        length=effort.length,
+        context=evidence.body.context,
+        seed=evidence.seed,
+    )
+    met = set(np.concatenate([s.student for s in snippets]).tolist()) if snippets else set()
+    never = sum(token_id not in met for token_id in first.new_ids)
+    LOG.info(
+        "align: distilling from %d snippets, %d tokens; %d of %d new tokens are in none",
+        len(snippets),
+        sum(len(snippet.student) for snippet in snippets),
+        never,
+        len(first.new_ids),
+    )
+    return distill(
+        evidence.body,
+        aligned[0],
+        aligned[1] if len(aligned) > 1 else None,
+        first.base_VD,
+        first.new_ids,
+        [initialisers.pieces(problem) for problem in problems],
+        snippets,
+        effort.schedule,
+    )
