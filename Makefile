@@ -47,6 +47,10 @@ REPORT_ARGS =#              ... `ivr report`
 VERIFY_ARGS =#              ... `ivr verify`, e.g. '--adversarial 100000 --runs 16'
 PYTEST_ARGS =#              more options for pytest in `make test`
 LOCK_ARGS =#                more options for `uv lock` in `make lock`, e.g. --upgrade
+IMAGE = gpt2-ivr#           name of the container image
+BASE_IMAGE =#               what the image is built on (default: the Dockerfile's, debian:trixie-slim)
+ENGINE =#                   docker or podman (default: docker where its daemon answers, otherwise podman)
+IMAGE_STORE =#              a directory for the image's layers (default: the engine's own)
 PYTHON =#                   the Python 3.11-3.14 to use (default: the first one that runs)
 CONFIRM =#                  yes: `make clean` removes a run's outputs too
 
@@ -272,6 +276,20 @@ test-cluster: | $(SETUP) #           the cluster tests on it, and down again
 	fi
 	$(VENV)/bin/python -m pytest tests/cluster $(PYTEST_ARGS)
 
+## The container image (docker, or podman without a daemon; slurm/README.md says how clusters take it)
+image: #                             build it
+	@$(image_sh) build
+image-test: #                        the sample pipeline and every test in it, as a user nobody knows, read-only
+	@$(find_python)
+	$(find_uv)
+	UV="$$uv" $(image_sh) test $(PYTEST_ARGS)
+sif: #                               turn it into gpt2-ivr.sif, or print how where apptainer is missing
+	@$(image_sh) sif
+sqsh: #                              turn it into gpt2-ivr.sqsh, or print how where enroot is missing
+	@$(image_sh) sqsh
+
+image_sh = $(foreach name,IMAGE BASE_IMAGE ENGINE IMAGE_STORE,$(if $($(name)),$(name)=$(call quote,$($(name))) ))slurm/image/image.sh
+
 ## For those who change the code
 check: lock-check | $(SETUP) #       ruff (lint and format), mypy, lock-check
 	@$(VENV)/bin/ruff check .
@@ -308,4 +326,5 @@ help: #                              this list
 	' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: pipeline test init analyze distill-tokenizer select remap align train evaluate report verify queue status setup \
-  wheelhouse lock lock-check test-lm-eval check fmt clean help testbed-up testbed-down test-cluster
+  wheelhouse lock lock-check test-lm-eval check fmt clean help testbed-up testbed-down test-cluster image \
+  image-test sif sqsh

@@ -31,12 +31,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             for item in items:
                 if item.get_closest_marker(mark):
                     item.add_marker(pytest.mark.skip(reason=reason))
-    without_testbed = [item for item in items if item.get_closest_marker("needs_testbed")]
-    if without_testbed and not Path(os.environ.get("TESTBED_DIR", "none"), "configured").exists():
-        check = subprocess.run([ROOT / "slurm/testbed/testbed.sh", "check"], capture_output=True, text=True)
-        reason = "no testbed: " + (check.stdout.strip() or "not up; `make test-cluster` does all")
-        for item in without_testbed:
-            item.add_marker(pytest.mark.skip(reason=reason))
+    testbed = Path(os.environ.get("TESTBED_DIR", "none"), "configured").exists()
+    for mark, ready, script, hint in (
+        ("needs_testbed", testbed, "testbed/testbed.sh", "not up; `make test-cluster` does all"),
+        (
+            "needs_image",
+            "IVR_IMAGE" in os.environ,
+            "image/image.sh",
+            "no IVR_IMAGE=gpt2-ivr is given; `make image` builds it",
+        ),
+    ):
+        without = [item for item in items if item.get_closest_marker(mark) and not ready]
+        if without:
+            check = subprocess.run([ROOT / "slurm" / script, "check"], capture_output=True, text=True)
+            reason = f"{mark.removeprefix('needs_')}: {check.stdout.strip() or hint}"
+            for item in without:
+                item.add_marker(pytest.mark.skip(reason=reason))
 
 
 @pytest.fixture(scope="session")
