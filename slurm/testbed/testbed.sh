@@ -3,7 +3,7 @@
 #
 #   testbed.sh check           exit 0 when it can run here; otherwise one line with the reason, exit 1
 #   testbed.sh up              install what is missing (apt), start what is not running, wait until jobs can start
-#   testbed.sh env             prints what to export: eval "$(slurm/testbed/testbed.sh env)"
+#   testbed.sh env             what a shell has to export (TESTBED_DIR, SLURM_CONF): eval "$(slurm/testbed/testbed.sh env)"
 #   testbed.sh status          the daemons, the nodes, the queue
 #   testbed.sh node-stop n2    stop slurmd alone (TERM); its jobs run on, Slurm calls the node down after 20 s
 #   testbed.sh node-kill n2    the node dies: slurmd and every process of its jobs are killed at once
