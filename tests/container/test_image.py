@@ -103,15 +103,21 @@ def write_inputs(folder: Path) -> None:
 
     documents = domain_documents()
     merges = learnt_merges(documents + [" ".join(GENERAL_WORDS)] * 20)
-    for name, texts in (("raw", documents), ("general", [" ".join(GENERAL_WORDS)] * 40)):
+    for name, texts in (
+        ("raw", documents),
+        ("general", [f"{number} " + " ".join(GENERAL_WORDS) for number in range(200)]),
+    ):
         (folder / name).mkdir(parents=True)
         lines = "".join(json.dumps({"text": text}) + "\n" for text in texts)
         (folder / name / "texts.jsonl").write_text(lines, encoding="utf-8")
     write_model_directory(folder / "model", merges)
     torch.manual_seed(0)
-    config = GPT2Config(vocab_size=257 + len(merges), n_positions=64, n_embd=32, n_layer=2, n_head=2)
-    config.bos_token_id = config.eos_token_id = 256 + len(merges)
+    end = 256 + len(merges)
+    config = GPT2Config(
+        vocab_size=end + 1, n_positions=64, n_embd=32, n_layer=2, n_head=2, bos_token_id=end, eos_token_id=end
+    )
     GPT2LMHeadModel(config).save_pretrained(folder / "model")
+    (folder / "model" / "model.safetensors").chmod(0o644)
 
 
 def mounts(folders: Path) -> tuple[str, ...]:
