@@ -1,4 +1,4 @@
-"""Loading a local causal language model, quietly."""
+"""A local causal language model: loading it, quietly, and trading its speed for memory."""
 
 from pathlib import Path
 from typing import Any
@@ -18,3 +18,12 @@ def load_model(model_dir: Path) -> Any:
     except (OSError, ValueError, RuntimeError) as error:
         first_line = str(error).strip().split("\n")[0]
         raise CorruptInputError(f"{model_dir} cannot be loaded as a model: {first_line}") from None
+
+
+def recompute_activations(model: Any) -> None:
+    """Keep no activations inside a layer for the backward pass (Chen et al. 2016)."""
+    how = {"use_reentrant": False}  # the other way knows no frozen weights
+    if hasattr(model, "activation_checkpointing_enable"):
+        model.activation_checkpointing_enable(activation_checkpointing_kwargs=how)
+    else:  # transformers before it got that name
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs=how)

@@ -20,7 +20,7 @@ from ivr.training.feed import Feed, make_feed
 from ivr.training.heldout import choose_documents
 from ivr.training.loop import Plan, Run
 from ivr.training.metrics import JsonLines
-from ivr.training.models import load_model
+from ivr.training.models import load_model, recompute_activations
 from ivr.training.optimisation import Schedule, make_optimizer
 from ivr.training.options import Config
 from ivr.training.packing import encode_documents, end_of_text_id, load_tokenizer, open_stream
@@ -58,7 +58,7 @@ def build(config: Config, paths: ArtifactPaths, team: Team, model_dir: Path, job
     untied = len(embedding_matrices(model)) - 1
     num_multiplied = num_parameters - context * width - untied * int(model.config.vocab_size) * width
     if config.gradient_checkpointing:
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        recompute_activations(model)
     optimizer = make_optimizer(model, plan.schedule)
     if config.torch_compile and not team.zero_stage:
         _compile(model, team)
