@@ -5,8 +5,9 @@ positive (THEOREM.md), so the triangular solve of `bonuses` meets it; and again,
 is a proof. It need not end: the bonuses may outgrow float64 first, and a circle that gains can be beyond any bonuses.
 """
 
+import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,7 +15,7 @@ import numpy as np
 from ivr.console import LOG
 from ivr.encoding.bpe import ByteLevelBpe
 from ivr.errors import ConfigError
-from ivr.tokenizer.bonuses import EXACT_IN_FILE, Constraints, Fit, cause_of, merge_difference, solve, token_scores
+from ivr.tokenizer.bonuses import EXACT_IN_FILE, Constraints, Fit, cause_of, solve, token_scores
 from ivr.tokenizer.walk_graph import WalkGraph, walk_graph
 from ivr.tokenizer.worst_pair import NOWHERE, Counterexample, PairSearch, WorstPairs
 
@@ -73,13 +74,14 @@ def close(
     graph = graph or walk_graph(bpe)
     search = PairSearch(graph)
     starts, ranks = bpe.derivations()
+    trees = [ranks[begin:end].tolist() for begin, end in itertools.pairwise(starts.tolist())]
     constraints = constraints.copy() if constraints else Constraints()
     for rounds in range(1, MAX_ROUNDS + 1):
         bonuses_R = solve(prior_R, constraints)
         scores_V = token_scores(bonuses_R, starts, ranks)
         pairs = search.worst_pairs(scores_V)
         added, hopeless = 0, 0
-        for row in differences(pairs.counterexamples, starts, ranks):
+        for row in differences(pairs.counterexamples, trees):
             if cause_of(row):
                 hopeless += 1
             else:
@@ -157,12 +159,15 @@ def attempt(
     return fitted, found
 
 
-def differences(
-    counterexamples: list[Counterexample], starts: np.ndarray, ranks: np.ndarray
-) -> Iterator[dict[int, int]]:
-    """n(BPE) - n(other) of each, as {rank: difference}."""
+def differences(counterexamples: Sequence[Counterexample], trees: Sequence[Sequence[int]]) -> Iterator[dict[int, int]]:
+    """n(BPE) - n(other) of each, as {rank: difference}; `trees`: the ranks in the tree of every id."""
     for found in counterexamples:
-        yield merge_difference(np.array(found.bpe), np.array(found.other), starts, ranks)
+        counts: dict[int, int] = {}
+        for ids, sign in ((found.bpe, 1), (found.other, -1)):
+            for token_id in ids:
+                for rank in trees[token_id]:
+                    counts[rank] = counts.get(rank, 0) + sign
+        yield {rank: count for rank, count in counts.items() if count}
 
 
 def proof_of(

@@ -104,7 +104,7 @@ def _within(scores, lengths, states, starts, begin, end, token, limit, F, steps,
 @compiled
 def _across(  # type: ignore[no-untyped-def]
     scores, ids, lengths, states, crossings, starts, gains, end_id, end_state, middle_starts, middle_ids, middle_scores,
-    left, right, rank, keys, values, due, rows_due, limit, F, steps, bad, bad_steps, closed, closed_steps,
+    left, right, rank, keys, values, due, next_row, limit, F, steps, bad, bad_steps, closed, closed_steps,
 ):  # fmt: skip
     """Relax crossings; returns whether F changed. Those that are `due` wholly, others only where they lead to due rows.
 
@@ -117,7 +117,9 @@ def _across(  # type: ignore[no-untyped-def]
         y0 = starts[g]
         low = crossings[x, LOW]
         high = crossings[x, HIGH]
-        if y0 == stop or gains[y0] == NOWHERE or not (due[x] or rows_due[high] > rows_due[low]):
+        if not due[x]:
+            low = next_row[low]
+        if y0 == stop or gains[y0] == NOWHERE or low >= high:
             continue
         q = crossings[x, TOKEN]
         m = crossings[x, MIDDLE]
@@ -129,9 +131,10 @@ def _across(  # type: ignore[no-untyped-def]
             one = middle_ids[middle_starts[m]]
             two = middle_ids[middle_starts[m + 1] - 1]
         size = crossings[x, TAIL]
-        for p in range(low, high):
-            if not due[x] and rows_due[p + 1] == rows_due[p]:
-                continue
+        at = low
+        while at < high:
+            p = at
+            at = p + 1 if due[x] else next_row[p + 1]
             whole = lengths[p] == size
             state = states[p] + size - 1
             if gains[y0] + gain <= (closed[p] if whole else F[state]):
@@ -224,27 +227,32 @@ class PairSearch:
         bad, bad_steps = np.full(states, NOWHERE, np.int64), np.zeros((states, 4), np.int64)
         closed, closed_steps = scores[graph.ids_P] - 1, np.zeros((rows, 4), np.int64)
         _again(scores, middle_scores, limit, F, steps, bad, bad_steps)
-        due, rows_due = self._due(scores, middle_scores, F)
+        due, next_row = self._due(scores, middle_scores, F)
         across: Callable[..., bool] = _across  # compiled: its parameters are not for the type checker to count
-        settled, sweeps = False, 0
-        while not settled and sweeps < MAX_SWEEPS:
+
+        def relax(entries: np.ndarray, due: np.ndarray, next_row: np.ndarray) -> bool:
+            entries = entries[np.lexsort((-gains[entries], graph.end_group[entries]))]
+            starts = np.searchsorted(graph.end_group[entries], np.arange(graph.num_groups + 1))
+            return across(
+                scores, graph.ids_P, *tokens_of_u, graph.crossings_X6,
+                starts, gains[entries], graph.end_id[entries], graph.end_state[entries],
+                graph.middle_starts, graph.middle_ids, middle_scores, *graph.trees.arrays(),
+                due, next_row, limit, F, steps, bad, bad_steps, closed, closed_steps,
+            )  # fmt: skip
+
+        changed, sweeps = True, 0
+        while changed and sweeps < MAX_SWEEPS:
             sweeps += 1
             _within(scores, *tokens_of_u, *inner, limit, F, steps, bad, bad_steps)
             gains = np.where(graph.end_state == START, 0, F[graph.end_state]) - scores[graph.end_id]
             gains[(graph.end_state != START) & (F[graph.end_state] == NOWHERE)] = NOWHERE
-            moved = np.zeros(graph.num_groups, bool)
-            moved[graph.end_group[gains > self._gains]] = True
-            due |= moved[graph.crossings_X6[:, GROUP]]
-            order = np.lexsort((-gains, graph.end_group))
-            starts = np.searchsorted(graph.end_group[order], np.arange(graph.num_groups + 1))
-            settled = not across(
-                scores, graph.ids_P, *tokens_of_u, graph.crossings_X6,
-                starts, gains[order], graph.end_id[order], graph.end_state[order],
-                graph.middle_starts, graph.middle_ids, middle_scores, *graph.trees.arrays(),
-                due, rows_due, limit, F, steps, bad, bad_steps, closed, closed_steps,
-            )  # fmt: skip
+            # of crossings that have not changed themselves, only tokens that are further ahead than before matter
+            moved = np.flatnonzero(gains > self._gains)
+            changed = relax(moved, np.ones_like(due), next_row)
+            if sweeps == 1 and (due.any() or next_row[0] < rows):
+                changed |= relax(np.arange(len(gains)), due, next_row)
             self._gains = gains
-            due, rows_due = np.zeros_like(due), np.zeros_like(rows_due)
+        settled = not changed
         at_end = closed - scores[graph.ids_P]
         trace = _Trace(graph, steps, follow)
         found = [
@@ -258,11 +266,11 @@ class PairSearch:
         return WorstPairs(F, largest, sorted(found, key=lambda one: -one.excess), sweeps, settled)
 
     def _due(self, scores: np.ndarray, middle_scores: np.ndarray, F: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(crossings that may have gained, running count of the rows whose values may have fallen)."""
+        """(crossings that may have gained, for every row the next one from it on whose values may have fallen)."""
         graph = self.graph
         table = graph.crossings_X6
         if self._scores is None:
-            return np.ones(len(table), bool), np.zeros(len(graph.ids_P) + 1, np.int64)
+            return np.zeros(len(table), bool), np.full(len(graph.ids_P) + 2, len(graph.ids_P), np.int64)
         risen = scores > self._scores
         due = risen[table[:, TOKEN]]
         with_middle = table[:, MIDDLE] != NO_MIDDLE
@@ -270,7 +278,9 @@ class PairSearch:
         due[with_middle] |= less[table[with_middle, MIDDLE]]
         rows = self._wrong_P | (scores < self._scores)[graph.ids_P]
         rows[np.searchsorted(graph.states_P, np.flatnonzero(F < self._F), side="right") - 1] = True
-        return due, np.concatenate([[0], np.cumsum(rows)])
+        next_row = np.full(len(rows) + 2, len(rows), np.int64)
+        next_row[:-2][rows] = np.flatnonzero(rows)
+        return due, np.minimum.accumulate(next_row[::-1])[::-1].copy()
 
 
 class _Trace:
