@@ -24,7 +24,7 @@ class CandidateRules:
     """What a new token must be."""
 
     min_count: int  # occurrences in the corpus
-    min_documents: int  # documents, counted per pretoken that holds it
+    min_documents: int  # documents with one and the same pretoken that holds it: the string is in that many or more
     max_bytes: int
     whole_characters: bool
     exclude: str  # a pattern searched in the text of the candidate; empty: nothing is excluded
@@ -132,7 +132,8 @@ def find_candidates(
     _, distinct = _spans(*arguments, *empty_table(total), rules.max_bytes, spans)
     row, begin, size, number, saves = spans.T
     counts = np.bincount(number, counts_P[row], minlength=distinct)
-    documents = np.bincount(number, documents_P[row], minlength=distinct)
+    documents = np.zeros(distinct, np.int64)
+    np.maximum.at(documents, number, documents_P[row])
     bounds = np.bincount(number, weights_P[row] * saves, minlength=distinct)
     example = np.zeros(distinct, np.int64)
     example[number[::-1]] = np.arange(total)[::-1]  # the first span of each

@@ -183,6 +183,7 @@ class RemapCheck:
     pretokens: int
     changed: int  # distinct pretokens encoded otherwise than before
     changed_unaffected: list[str]  # must be empty
+    lost: list[int]  # ids with their old strings that are not produced for them any more
 
 
 def check_remapped(
@@ -200,6 +201,7 @@ def check_remapped(
     changed = list(compare_pretokens(distilled.tokenizer, remapped, table.pretokens, table.counts_P, on_batch))
     return RemapCheck(
         not_to_themselves=wrong,
+        lost=_lost(distilled, remapped, given_away),
         pretokens=len(table),
         changed=len(changed),
         changed_unaffected=[
@@ -208,6 +210,14 @@ def check_remapped(
             if given_away.isdisjoint(mismatch.first) and not holds_new(mismatch.pretoken.encode())
         ],
     )
+
+
+def _lost(distilled: DistilledTokenizer, remapped: Tokenizer, given_away: set[int]) -> list[int]:
+    gone = given_away | distilled.added()
+    kept = [i for i in range(len(distilled.strings)) if i not in gone]
+    strings = [distilled.strings[token_id] for token_id in kept]
+    before, after = one_pretoken(distilled.tokenizer)(strings), one_pretoken(remapped)(strings)
+    return [i for i, first, second in zip(kept, before, after, strict=True) if first == [i] != second]
 
 
 class HoldsAny:

@@ -111,7 +111,17 @@ def run(config: Config) -> Manifest:
             "%s ids have new strings, each is produced for its own; %s of %s distinct pretokens are encoded anew, "
             "all others as before", f"{len(rules.swaps):,}", f"{check.changed:,}", f"{check.pretokens:,}",
         )  # fmt: skip
-        stage.results.update(swaps=len(rules.swaps), pretokens=check.pretokens, changed_pretokens=check.changed)
+        if check.lost:
+            LOG.warning(
+                "%d ids keep their strings but lose them to new tokens inside, and are produced no more: %s",
+                len(check.lost), ", ".join(f"{i} {distilled.strings[i]!r}" for i in check.lost[:20]),
+            )  # fmt: skip
+        stage.results.update(
+            swaps=len(rules.swaps),
+            unreachable_ids=check.lost,
+            pretokens=check.pretokens,
+            changed_pretokens=check.changed,
+        )
         return stage.finish([paths.remapped_tokenizer])
 
 

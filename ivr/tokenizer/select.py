@@ -71,7 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=Config.min_documents,
         metavar="N",
-        help="documents that hold it, added up over its pretokens (default: %(default)s)",
+        help="it is in N documents or more: one of its pretokens is (default: %(default)s)",
     )
     strings.add_argument(
         "--max-bytes", type=int, default=Config.max_bytes, metavar="N", help="longest string (default: %(default)s)"

@@ -4,6 +4,7 @@ A change re-encodes only the distinct pretokens that hold the string. A new toke
 its text then takes, in one sweep over all scores that make a difference.
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -38,6 +39,10 @@ class VocabularyState:
         self.least_scores = [entry_score(int(split), len(string)) for split, string in zip(splits, new, strict=True)]
         self._encoder = CutEncoder([*tokens, *new], np.concatenate([scores_V, np.full(len(new), NEVER)]))
         self._starts, self._rows = self._encoder.rows_holding(batch.strings, self.num_old)
+        self._old = CutBatch.of([[token] for token in tokens])
+        self._old_starts, self._old_rows = self._encoder.rows_holding(self._old.strings, self.num_old)
+        lengths, _ = self._encoder.measure(self._old, np.arange(len(tokens)), np.ones(len(tokens), bool))
+        self._own_V = lengths == 1  # old tokens produced for their own strings
         self._is_cut_P = batch.is_cut()
         self._opens = np.array([_is_text(string) for string in new], bool)
         self._openers_P = np.zeros(len(batch), np.int32)  # new strings in use that a pretoken holds
@@ -78,9 +83,12 @@ class VocabularyState:
 
         With a rising score more and more pretokens use it. Each has one score from which it does (two uses count as
         one step), so the sum over pretokens below each score is the objective; the lowest one of the best is taken.
+        No score is given with which an old token would not be produced for its own string; (inf, 0) when none is left.
         """
         rows = self.rows_of(token)
-        floor = self.least_scores[token - self.num_old]
+        floor, highest = self.least_scores[token - self.num_old], self._highest(token)
+        if highest < floor:
+            return math.inf, 0
         without, totals = self.lengths_P[rows], self._totals_P[rows]
         opened = self._newly_open(token, rows)
         fixed = 0.0
@@ -90,17 +98,12 @@ class VocabularyState:
             fixed = float((lengths - without[opened]) @ self.weights_P[rows[opened]])
             without[opened], totals[opened] = lengths, scores
         whole = self._whole(token, rows)
-        score_before = self._encoder.scores_V[token]
-        self._encoder.scores_V[token] = 0
-        lengths, forced = self._encoder.measure(self.batch, rows, whole, token)
-        self._encoder.scores_V[token] = score_before
-        uses = forced >> PATH_BITS
-        rest = forced & ((1 << PATH_BITS) - 1)
+        lengths, uses, rest = self._forced(token, self.batch, rows, whole)
         reachable = uses > 0  # a cut may stand in its way
         steps = (totals - rest)[reachable] // uses[reachable] + 1
         steps = np.maximum(steps, floor)
         gains = ((lengths - without) * self.weights_P[rows])[reachable]
-        fits = steps <= max(HIGHEST_SCORE, floor)
+        fits = steps <= highest
         steps, gains = steps[fits], gains[fits]
         if len(steps) == 0:
             return fixed, floor
@@ -109,6 +112,27 @@ class VocabularyState:
         last = np.concatenate([steps[1:] != steps[:-1], [True]])
         best = int(np.argmin(np.where(last, changes, np.inf)))
         return fixed + float(changes[best]), int(steps[best])
+
+    def _forced(
+        self, token: int, batch: CutBatch, rows: np.ndarray, whole: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Tokens, uses of `token`, and score of the rest, of the best segmentations that use it most."""
+        before = self._encoder.scores_V[token]
+        self._encoder.scores_V[token] = 0
+        lengths, forced = self._encoder.measure(batch, rows, whole, token)
+        self._encoder.scores_V[token] = before
+        return lengths, forced >> PATH_BITS, forced & ((1 << PATH_BITS) - 1)
+
+    def _highest(self, token: int) -> int:
+        """The highest score that leaves every old token in use the best segmentation of its own string."""
+        place, scores_V = token - self.num_old, self._encoder.scores_V
+        rows = self._old_rows[self._old_starts[place] : self._old_starts[place + 1]]
+        rows = rows[(scores_V[rows] != NEVER) & self._own_V[rows]]
+        lowest = max(HIGHEST_SCORE, self.least_scores[place])
+        if len(rows):
+            _, uses, rest = self._forced(token, self._old, rows, np.ones(len(rows), bool))
+            lowest = min(lowest, int(((scores_V[rows] - rest - 1) // uses).min()))
+        return lowest
 
     def enter(self, token: int, score: int) -> float:
         """Use a candidate with this score; returns the weighted change in tokens."""

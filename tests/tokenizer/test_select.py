@@ -44,6 +44,7 @@ def test_totals_are_what_the_library_counts(remapped: TinyRun) -> None:
     results, texts = remapped.results("select"), domain(remapped)
     general = list(read_documents(remapped.paths.general_cleaned))
     assert results["swaps"] == SWAPS
+    assert remapped.results("remap")["unreachable_ids"] == []
     assert results["tokens_before"] == used(before, texts).total()
     assert results["tokens_after"] == used(after, texts).total()
     assert results["protected_before"] == used(before, general).total()
