@@ -1,7 +1,7 @@
 """Stage `select`: which ids leave and which strings enter, by exact token counts."""
 
 import argparse
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,11 @@ from ivr.errors import ConfigError
 from ivr.stage import Input, Manifest, open_stage
 
 if TYPE_CHECKING:
+    import numpy as np
+
+    from ivr.analysis.pretokens import PretokenSplitter
     from ivr.analysis.tables import PretokenTable
+    from ivr.tokenizer.selection import Wishes
 
 DESCRIPTION = """\
 Choose which rarely used ids are given to which strings of the corpus, by exact token counts under the distilled
@@ -22,6 +26,7 @@ Writes replacement_candidates.csv, which you may edit before `ivr remap`, and se
 EPILOG = """\
 examples:
   ivr select --swaps 1000
+  ivr select --swaps auto --min-gain 5
   ivr select --swaps 5000 --protect-corpus my/general/text --protect-weight 2
 """
 
@@ -32,7 +37,7 @@ class Config:
 
     artifacts_dir: Path = Path("artifacts")
     force: bool = False
-    swaps: int = 500
+    swaps: int | str = 500
     min_gain: float = 2.0
     min_count: int = 3
     min_documents: int = 2
@@ -49,14 +54,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the stage's options."""
     amount = parser.add_argument_group("how much")
     amount.add_argument(
-        "--swaps", type=int, default=Config.swaps, metavar="K", help="ids to reassign (default: %(default)s)"
+        "--swaps",
+        type=_swaps,
+        default=Config.swaps,
+        metavar="K",
+        help="ids to reassign; auto: as many as pay on a tenth of the documents to learn from, which is set aside to "
+        "find out, at most 10,000 (default: %(default)s)",
     )
     amount.add_argument(
         "--min-gain",
         type=float,
         default=Config.min_gain,
         metavar="N",
-        help="a new string must save N tokens of the corpus or more (default: %(default)s)",
+        help="a new string must save N tokens of the corpus or more; with --swaps auto a hundred swaps must, on "
+        "average, on the documents set aside, counted for as many as the corpus has (default: %(default)s)",
     )
     strings = parser.add_argument_group("strings that may enter")
     strings.add_argument(
@@ -115,14 +126,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(config: Config) -> Manifest:
     """Run the stage; returns its manifest."""
     paths = ArtifactPaths(config.artifacts_dir)
-    if config.swaps < 1:
+    if isinstance(config.swaps, int) and config.swaps < 1:
         raise ConfigError(f"--swaps {config.swaps}: at least 1 is needed")
     inputs = [
         Input(paths.pretoken_frequency, made_by="analyze"),
         Input(paths.distilled_tokenizer / "tokenizer.json", made_by="distill-tokenizer"),
         Input(paths.general_pretoken_frequency, made_by="analyze", optional=True),
         Input(paths.original_tokenizer / "tokenizer.json", made_by="init"),
+        Input(paths.base_model / "model.safetensors", made_by="init", optional=True),
     ]
+    if config.swaps == "auto":
+        inputs.append(Input(paths.cleaned_corpora, made_by="init"))
     inputs += [Input(path) for path in (config.keep_tokens, config.protect_corpus) if path]
     with open_stage("select", config, inputs) as stage:
         if stage.current:
@@ -133,8 +147,9 @@ def run(config: Config) -> Manifest:
         from ivr.encoding.byte_alphabet import from_alphabet
         from ivr.tokenizer.candidates import DEFAULT_EXCLUDE, CandidateRules
         from ivr.tokenizer.candidates_file import write_candidates
-        from ivr.tokenizer.selection import Wishes, join_texts, select_swaps
+        from ivr.tokenizer.selection import Wishes, join_texts, select_swaps, weighted_uses
         from ivr.tokenizer.selection_log import selection_log
+        from ivr.tokenizer.undertrained import order_of_leaving
         from ivr.tokenizer.unigram_file import read_unigram
 
         tokenizer, strings, scores_V = read_unigram(paths.distilled_tokenizer / "tokenizer.json")
@@ -145,19 +160,26 @@ def run(config: Config) -> Manifest:
             DEFAULT_EXCLUDE if config.exclude is None else config.exclude,
         )  # fmt: skip
         kept = _untouchable(tokens, added, config.keep_tokens)
-        # among ids that cost the same, the one learnt last goes first: merge ranks are ordered by frequency
-        droppable = [token_id for token_id in range(len(tokens) - 1, -1, -1) if token_id not in kept]
-        texts = join_texts(
-            read_pretoken_frequency(paths.pretoken_frequency), _protected(paths, config), PretokenSplitter(tokenizer)
+        distances = _distances(paths, tokens)
+        splitter, protected = PretokenSplitter(tokenizer), _protected(paths, config)
+        texts = join_texts(read_pretoken_frequency(paths.pretoken_frequency), protected, splitter)
+        produced_V = weighted_uses(tokens, scores_V, texts, config.protect_weight)
+        droppable = order_of_leaving(
+            [token_id for token_id in range(len(tokens)) if token_id not in kept], produced_V, distances
         )
-        wishes = Wishes(config.swaps, config.min_gain, config.protect_weight, config.use_cost, rules)
+        wishes = Wishes(0, config.min_gain, config.protect_weight, config.use_cost, rules)
+        if config.swaps == "auto":
+            wanted = _swaps_that_pay(paths, tokens, scores_V, droppable, splitter, protected, wishes)
+        else:
+            wanted = int(config.swaps)
+        wishes = replace(wishes, swaps=wanted)
         selection = select_swaps(tokens, scores_V, droppable, texts, wishes)
         write_candidates(paths.replacement_candidates, selection.swaps)
-        write_text(paths.selection_log, selection_log(selection, config.swaps, config.protect_weight, vars(rules)))
+        write_text(paths.selection_log, selection_log(selection, wanted, config.protect_weight, vars(rules)))
         saved = 100 * (1 - selection.tokens_after / max(selection.tokens_before, 1))
         LOG.info(
             "%s of %s swaps chosen; the corpus takes %.2f %% fewer tokens (%s -> %s)",
-            f"{len(selection.swaps):,}", f"{config.swaps:,}", saved,
+            f"{len(selection.swaps):,}", f"{wanted:,}", saved,
             f"{selection.tokens_before:,}", f"{selection.tokens_after:,}",
         )  # fmt: skip
         stage.results.update(
@@ -171,6 +193,62 @@ def run(config: Config) -> Manifest:
             dropped_cost=sum(swap.lost for swap in selection.swaps),
         )
         return stage.finish([paths.selection_log], editable=[paths.replacement_candidates])
+
+
+def _swaps(text: str) -> int | str:
+    return text if text == "auto" else int(text)
+
+
+def _swaps_that_pay(
+    paths: ArtifactPaths,
+    tokens: "list[bytes]",
+    scores_V: "np.ndarray",
+    droppable: list[int],
+    splitter: "PretokenSplitter",
+    protected: "PretokenTable | None",
+    wishes: "Wishes",
+) -> int:
+    """How many swaps to choose: selected on nine tenths of the documents, judged on the tenth that is set aside."""
+    from tokenizers import Tokenizer
+
+    from ivr.analysis.counting import count_documents
+    from ivr.analysis.tables import as_table
+    from ivr.corpus.documents import read_documents
+    from ivr.tokenizer.selection import join_texts, select_swaps
+    from ivr.tokenizer.stopping import MOST_SWAPS, documents_where, gains, number_that_pays
+
+    base = Tokenizer.from_file(str(paths.original_tokenizer / "tokenizer.json"))
+    learnt, aside = (
+        join_texts(
+            as_table(count_documents(base, documents_where(read_documents(paths.cleaned_corpora), is_aside))),
+            protected, splitter,
+        )
+        for is_aside in (False, True)
+    )  # fmt: skip
+    share = aside.domain_P.sum() / (aside.domain_P.sum() + learnt.domain_P.sum())
+    if not 0 < share < 1:
+        raise ConfigError("too few documents for --swaps auto, which sets a tenth of them aside; give --swaps K")
+    asked = replace(wishes, swaps=MOST_SWAPS, min_saved=wishes.min_saved * (1 - share))
+    selection = select_swaps(tokens, scores_V, droppable, learnt, asked)
+    weights_P = aside.domain_P / share + wishes.protect_weight * aside.protected_P
+    found = number_that_pays(gains(tokens, scores_V, selection, aside, weights_P), wishes.min_saved)
+    LOG.info(
+        "%s of %s swaps chosen on nine tenths of the documents pay on the others", f"{found:,}",
+        f"{len(selection.swaps):,}",
+    )  # fmt: skip
+    return found
+
+
+def _distances(paths: ArtifactPaths, tokens: "list[bytes]") -> "np.ndarray | None":
+    from ivr.tokenizer.undertrained import distances_from_unused, read_wte
+
+    wte_VD = read_wte(paths.base_model / "model.safetensors", len(tokens))
+    distances = None if wte_VD is None else distances_from_unused(wte_VD, tokens)
+    if distances is None:
+        LOG.info(
+            "no embedding rows at hand to tell under-trained ids: among ids that cost the same, the last goes first"
+        )
+    return distances
 
 
 def _untouchable(tokens: list[bytes], added: frozenset[int], keep_tokens: Path | None) -> frozenset[int]:

@@ -77,7 +77,7 @@ def select_swaps(
     `droppable`: ids that may leave; among those that cost the same, the first in this list goes first.
     Deterministic. Time grows with distinct pretokens and swaps, memory with the spans of the distinct pretokens.
     """
-    batch, wanted = texts.batch, wishes.swaps
+    batch, wanted = texts.batch, min(wishes.swaps, len(droppable))
     weights_P = texts.domain_P + wishes.protect_weight * texts.protected_P
     plain = VocabularyState(batch, weights_P, tokens, scores_V, [])
     before = plain.segmentations()
@@ -126,6 +126,13 @@ def select_swaps(
         protected_before=int(before.lengths() @ texts.protected_P),
         protected_after=int(after.lengths() @ texts.protected_P),
     )
+
+
+def weighted_uses(tokens: Sequence[bytes], scores_V: np.ndarray, texts: Texts, protect_weight: float) -> np.ndarray:
+    """How often every id is produced before any swap, as the objective counts it."""
+    weights_P = texts.domain_P + protect_weight * texts.protected_P
+    state = VocabularyState(texts.batch, weights_P, tokens, scores_V, [])
+    return _counts(state.segmentations(), weights_P, len(tokens))
 
 
 def _leavers(

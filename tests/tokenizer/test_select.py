@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tiny_run import GENERAL_WORDS, SWAPS, TinyRun
 from tokenizers import Tokenizer
@@ -13,6 +14,7 @@ from tokenizers import Tokenizer
 from ivr.corpus.documents import read_documents
 from ivr.encoding.byte_alphabet import from_alphabet
 from ivr.stage import Manifest
+from ivr.tokenizer.stopping import WINDOW, documents_where, number_that_pays
 
 Row = dict[str, str]
 
@@ -186,3 +188,37 @@ def test_no_swaps_and_no_distilled_tokenizer(analyzed: TinyRun, said: Callable[[
     assert analyzed("select", "--swaps", "0") == 2
     assert analyzed("select") == 3
     assert "run `ivr distill-tokenizer` first" in said()
+
+
+# --swaps auto -----------------------------------------------------------------------------------------------------
+def test_auto_stops_where_swaps_gain_too_little_on_text_set_aside(fresh: TinyRun) -> None:
+    numbers = [len(select(fresh, "--swaps", "auto", "--min-gain", str(least))) for least in (1, 40, 10**6)]
+    assert numbers[0] > numbers[1] > numbers[2] == 0
+
+
+def test_auto_reads_only_documents_to_learn_from(fresh: TinyRun) -> None:
+    before = select(fresh, "--swaps", "auto", "--min-gain", "40")
+    for file in fresh.paths.heldout_corpora.glob("*.txt"):
+        file.write_text("other\n<|endoftext|>\n")
+    assert select(fresh, "--swaps", "auto", "--min-gain", "40") == before
+
+
+def test_swaps_is_a_number_or_auto(fresh: TinyRun, said: Callable[[], str]) -> None:
+    with pytest.raises(SystemExit):
+        fresh("select", "--swaps", "all")
+    assert "invalid" in said()
+
+
+def test_the_gains_add_up_and_the_first_poor_window_ends_them() -> None:
+    gains_K = np.concatenate([np.full(2 * WINDOW, 9.0), np.full(WINDOW, 1.0), np.full(WINDOW, 9.0)])
+    assert number_that_pays(gains_K, 5) == 2 * WINDOW
+    assert number_that_pays(gains_K, 0.5) == 4 * WINDOW
+    assert number_that_pays(gains_K[:0], 5) == 0
+
+
+def test_about_a_tenth_is_set_aside_always_the_same() -> None:
+    texts = [f"document {number}" for number in range(3000)]
+    aside = list(documents_where(texts, True))
+    assert 200 < len(aside) < 400
+    assert aside == list(documents_where(texts, True))
+    assert sorted(aside + list(documents_where(texts, False))) == sorted(texts)
