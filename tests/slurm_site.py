@@ -44,6 +44,11 @@ class Site:
         assert not check or done.returncode == 0, done.stderr
         return done
 
+    def start(self, *arguments: object) -> subprocess.Popen[bytes]:
+        """The same, in the background."""
+        command = [sys.executable, "-m", "ivr", *map(str, arguments)]
+        return subprocess.Popen(command, cwd=ROOT, env=self.environment)
+
     def submit(self, paths: ArtifactPaths, profile: Path, *arguments: object) -> str:
         """Submit and do not wait; the id of the (last) job."""
         done = self.ivr("submit", *arguments, "--profile", profile, "--detach", "--artifacts-dir", paths.root)
@@ -102,3 +107,18 @@ def products(paths: ArtifactPaths) -> tuple[bytes, list[dict[str, Any]]]:
     lines = (paths.training / "metrics.jsonl").read_text().splitlines()
     rows = [{key: value for key, value in json.loads(line).items() if key not in TIME_FIELDS} for line in lines]
     return (paths.final_model / "model.safetensors").read_bytes(), rows
+
+
+def rank_process(job: str, rank: int) -> int:
+    """The process of one rank."""
+    for folder in Path("/proc").iterdir():
+        try:
+            environment = (folder / "environ").read_bytes().split(b"\0")
+            command = (folder / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if b"submitit.core._submit" in command and b"srun" not in command.split(b"\0")[0]:
+            wanted = {f"SLURM_JOB_ID={job}".encode(), f"SLURM_PROCID={rank}".encode()}
+            if wanted <= set(environment):
+                return int(folder.name)
+    raise AssertionError(f"no rank {rank} of job {job}")

@@ -181,13 +181,20 @@ def _submit(
 
 
 def _wait(jobs: Sequence[Job], paths: ArtifactPaths) -> None:
-    """Also for the jobs of this stage that these wait for: an array whose part fails says more than what it stops."""
+    """Wait for these jobs, and first for those they wait for: a job that failed says more than one that it stopped."""
     from ivr.cluster.watch import wait_for
 
-    before = [job for job in read_jobs(paths, jobs[0].stage) if job.array_id in jobs[0].after]
-    if before:
-        wait_for(before, paths)
-    wait_for(jobs, paths)
+    known: dict[str, list[Job]] = {}  # array id -> its rows, in the order of the pipeline
+    for stage in SENDABLE:
+        for job in read_jobs(paths, stage):
+            known.setdefault(job.array_id, []).append(job)
+    wanted, found = [jobs[0].array_id], set[str]()
+    while wanted:
+        found.add(array_id := wanted.pop())
+        wanted += [other for other in known[array_id][-1].after if other in known and other not in found]
+    for array_id, rows in known.items():
+        if array_id in found:
+            wait_for(latest_submission(rows), paths)
 
 
 def _attach(job_id: str, paths: ArtifactPaths) -> None:

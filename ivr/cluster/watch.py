@@ -60,7 +60,10 @@ def wait_for(jobs: Sequence[Job], paths: ArtifactPaths) -> list[Job]:
         raise LeftRunningError(f"no longer waiting; {how_to_come_back(jobs, paths)}") from None
     failed = [job for job in jobs if not job.succeeded]
     if failed:
-        raise ClusterError("\n".join(describe_failure(job, paths.root) for job in failed[:3]))
+        # the log of the first one stands above already
+        raise ClusterError(
+            "\n".join(describe_failure(job, paths.root, shown=job.log == jobs[0].log) for job in failed[:3])
+        )
     return list(jobs)
 
 
@@ -80,8 +83,8 @@ def summary(jobs: Sequence[Job]) -> str:
         counts = Counter(job.state for job in jobs)
         return f"job {jobs[0].array_id}: " + ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
     job = jobs[0]
-    where = f" on {job.node}" if job.node else ""
-    why = f" ({job.reason})" if job.reason and not job.node else ""
+    where = f" on {job.node}" if job.node and job.state != "PENDING" else ""
+    why = f" ({job.reason})" if job.reason and job.state == "PENDING" else ""
     turns = f", turn {job.restarts + 1}" if job.restarts else ""
     return f"job {job.job_id} {job.state}{where}{why}{turns}"
 
@@ -94,13 +97,15 @@ def how_to_come_back(jobs: Sequence[Job], paths: ArtifactPaths) -> str:
     )
 
 
-def describe_failure(job: Job, root: Path) -> str:
-    """One message: which job, how it ended, what that means, and the last lines of its log."""
+def describe_failure(job: Job, root: Path, shown: bool = False) -> str:
+    """One message: which job, how it ended, what that means, and the last lines of its log unless they are `shown`."""
     code = "" if job.exit_code in (None, 0) else f", exit code {job.exit_code}"
     where = f" on {job.node}" if job.node else ""
     hint = f": {HINTS[job.state]}" if job.state in HINTS else ""
     text = f"job {job.job_id} (`ivr {job.stage}`) ended as {job.state}{code}{where}{hint}"
     lines = last_lines(root / job.log)
+    if lines and shown:
+        return f"{text}; its log is {root / job.log}"
     if lines:
         return "\n  ".join([f"{text}; the end of {root / job.log}:", *lines])
     if job.node:
