@@ -32,6 +32,7 @@ def ran_to_step(site: Site, world: World, job: str, step: int, turn: int) -> Non
 def test_zero_2_requeued_and_preempted(site: Site, another_world: Callable[[str], World]) -> None:
     world, straight = another_world("artifacts"), another_world("straight")
     options = [*TRAINING, "--max-steps=400", "--deepspeed", str(DEEPSPEED / "zero2.json")]
+    undisturbed = site.start("train", *options, "--processes=2", "--artifacts-dir", straight.root)
     job = site.submit(world, site.profile(processes_per_node=2), "train", *options)
     ran_to_step(site, world, job, 20, turn=0)
     site.slurm("scontrol", "requeue", job)
@@ -43,7 +44,7 @@ def test_zero_2_requeued_and_preempted(site: Site, another_world: Callable[[str]
     assert (row["state"], row["exit_code"], row["restarts"]) == ("COMPLETED", 0, 2)
     log = log_of(world, row)
     assert log.count("going on after step") == 2 and "DEEPSPEED ZeRO-2" in log
-    site.ivr("train", *options, "--processes=2", "--artifacts-dir", straight.root)
+    assert undisturbed.wait() == 0
     assert products(world) == products(straight)
 
 
@@ -76,6 +77,7 @@ def test_zero_3_on_two_nodes_one_of_which_dies(site: Site, another_world: Callab
 def test_the_time_limit_then_scancel(site: Site, another_world: Callable[[str], World]) -> None:
     world, straight = another_world("artifacts"), another_world("straight")
     options = [*TRAINING, "--max-steps=3000"]
+    undisturbed = site.start("train", *options, "--artifacts-dir", straight.root)
     # Slurm looks every 30 s and may warn so much too early: with these figures within half a minute
     profile = site.profile(time="2", warning_seconds=100)
     job = site.submit(world, profile, "train", *options)
@@ -96,7 +98,7 @@ def test_the_time_limit_then_scancel(site: Site, another_world: Callable[[str], 
     again = site.submit(world, site.profile(), "train", *options)
     site.wait(world, again)
     assert "going on after step" in log_of(world, site.job(world))
-    site.ivr("train", *options, "--artifacts-dir", straight.root)
+    assert undisturbed.wait() == 0
     assert products(world) == products(straight)
 
 
