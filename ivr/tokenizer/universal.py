@@ -133,7 +133,9 @@ def attempt(
     `refit`: fits the text again with these constraints besides. Bounded by the vocabulary and by rounds, not by time:
     the same inputs give the same scores.
     """
-    if bpe.num_ids > MOST_IDS:
+    # an added token that merges make too is one that BPE can give and scores may not
+    made_and_added = not bpe.special_ids.isdisjoint(bpe.merges_R3[:, 2].tolist())
+    if bpe.num_ids > MOST_IDS or made_and_added:
         LOG.info("every string: %s", MEANING[UNTRIED])
         return fitted, Attempt(UNTRIED)
     graph, constraints = walk_graph(bpe), fitted.constraints

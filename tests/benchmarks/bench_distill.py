@@ -65,7 +65,9 @@ print(json.dumps({"types": len(pretokens), "seconds": round(seconds, 2), "cpu_se
 def measure(code: str, *arguments: object) -> dict[str, float]:
     """Run in a fresh process. Peak memory is that at the end of the fit, loading included."""
     command = [sys.executable, "-c", LOAD + code + REPORT, *map(str, arguments)]
-    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(done.stderr)
     return dict(json.loads(done.stdout))
 
 
