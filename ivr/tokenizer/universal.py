@@ -34,7 +34,7 @@ MEANING = {
     RANGE: "tested, not proved: the scores that it takes pass 2^53 / 10",
     CIRCLE: "tested, not proved: a part that repeats gains with every repetition, whatever bonus comes first in it",
     TIME: "tested, not proved: counterexamples are left after the rounds allowed",
-    UNTRIED: f"tested, not proved: vocabularies of more than {MOST_IDS:,} ids are not tried",
+    UNTRIED: f"tested, not proved: not tried for more than {MOST_IDS:,} ids, or where merges make an added token",
     UNHELPFUL: "tested, not proved: scores for every string disagree with what runs in the text ask for",
 }
 STRINGS = "every piece in which BPE meets no odd run (three, five, ...) of a token that it merges with itself"
