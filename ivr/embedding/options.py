@@ -21,13 +21,13 @@ class Config:
     remapped_tokenizer_dir: Path | None = None
     remap_rules_path: Path | None = None
     embeddings_output_dir: Path | None = None
-    init_strategy: str = "mean"
+    init_strategy: str = "distill"
     compare_strategies: bool = False
     cleaned_corpora_dir: Path | None = None
-    text_bytes: int = 4_000_000
+    text_bytes: int = 1_000_000
     snippets_per_token: int = 20
     snippet_tokens: int = 50
-    max_snippets: int = 4000
+    max_snippets: int = 1000
     heldout_bytes: int = 20_000
     seed: int = 0
     threads: int = 2
