@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from ivr.manifest import PIPELINE
+
 ROOT = Path(__file__).resolve().parents[2]
 IMAGE_SH = ROOT / "slurm/image/image.sh"
 RECORDER = """#!/bin/sh
@@ -118,6 +120,21 @@ def test_a_folder_of_this_machine_is_no_index_for_the_build(machine: Machine) ->
     machine.has("podman", "runc")
     assert machine.run("build", ENGINE="podman", PIP_INDEX_URL="file:///srv/simple").returncode == 0
     assert "file://" not in machine.calls.read_text()
+
+
+def test_the_trial_runs_every_stage_and_then_pytest_with_nothing_writable(machine: Machine) -> None:
+    machine.has("podman", "runc", "uv")
+    done = machine.run("test", "-k", "some", ENGINE="podman", UV="uv")
+    assert done.returncode == 0, done.stderr
+    runs = [line for line in machine.called() if " run --rm --read-only " in line]
+    assert all(" --user 20001:20001 " in line and line.count(":/work ") == 1 for line in runs)
+    assert all("--network none" in line for line in runs)
+    stages = [line.rsplit(" ", 1)[-1] for line in runs[:-1]]
+    assert stages == list(PIPELINE)
+    assert " -v ROOT:/source:ro " in runs[-1] and "--env PYTHONSAFEPATH=1" in runs[-1]
+    assert runs[-1].endswith(" gpt2-ivr python -m pytest -p no:cacheprovider -k some")
+    (install,) = [line for line in machine.called() if line.startswith("uv pip install")]
+    assert "--require-hashes --python-version 3.13" in install
 
 
 def test_an_engine_that_is_not_there_is_the_reason(machine: Machine) -> None:
