@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ivr.artifacts import ArtifactPaths, write_json
+from ivr.console import LOG
 from ivr.errors import CorruptInputError
 from ivr.manifest import PIPELINE
 
@@ -86,14 +87,20 @@ def add_jobs(paths: ArtifactPaths, new: Sequence[Job]) -> None:
 
 
 def update_jobs(paths: ArtifactPaths, changed: Sequence[Job]) -> None:
-    """Replace the rows with these ids and folders; nothing is written when nothing differs."""
-    with _lock(paths):
-        for stage in {job.stage for job in changed}:
-            new = {(job.folder, job.job_id): job for job in changed if job.stage == stage}
-            before = read_jobs(paths, stage)
-            after = [new.get((job.folder, job.job_id), job) for job in before]
-            if after != before:
-                _write(paths, stage, after)
+    """Replace the rows with these ids and folders; nothing is written when nothing differs.
+
+    Where it cannot be written (a full disk) it is said, and what was learnt is still shown.
+    """
+    try:
+        with _lock(paths):
+            for stage in sorted({job.stage for job in changed}):
+                new = {(job.folder, job.job_id): job for job in changed if job.stage == stage}
+                before = read_jobs(paths, stage)
+                after = [new.get((job.folder, job.job_id), job) for job in before]
+                if after != before:
+                    _write(paths, stage, after)
+    except OSError as error:
+        LOG.warning("how the jobs stand cannot be written down: %s", error)
 
 
 def _write(paths: ArtifactPaths, stage: str, jobs: Sequence[Job]) -> None:

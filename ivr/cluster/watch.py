@@ -1,5 +1,6 @@
 """Waiting for jobs: their log as it grows, their states, and what to say of one that failed."""
 
+import shutil
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from ivr.errors import ClusterError
 
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 15.0
 LAST_LINES = 20
+FULL_BYTES = 1 << 20  # so little that a log or a record finds no room either
 SECONDS_WITHOUT_SLURM = 600
 HINTS = {
     "TIMEOUT": "the time limit of the profile was too short, or warning_seconds for a whole step and a checkpoint; "
@@ -103,6 +105,8 @@ def describe_failure(job: Job, root: Path, shown: bool = False) -> str:
     where = f" on {job.node}" if job.node else ""
     hint = f": {HINTS[job.state]}" if job.state in HINTS else ""
     text = f"job {job.job_id} (`ivr {job.stage}`) ended as {job.state}{code}{where}{hint}"
+    if shutil.disk_usage(root).free < FULL_BYTES:
+        text += f" (No space left on device: the file system of {root} is full; make room and submit it again)"
     lines = last_lines(root / job.log)
     if lines and shown:
         return f"{text}; its log is {root / job.log}"
