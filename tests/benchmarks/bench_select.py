@@ -32,7 +32,7 @@ CORPORA = "biomedical,legal_uscode,chem_smiles,korean_reviews"
 SWAPS = "500,2000,5000,10000"
 GENERAL = "english_books"
 BASELINES = {"words": whole_words, "continued": continued_bpe, "adapt": adapt_bpe}
-METHODS = ["base", "scratch", *BASELINES, "ours", "protected"]
+METHODS = ["base", "scratch", *BASELINES, "ours", "protected"]  # in the order in which they are done
 MODULES = {"words": "whole_words", "continued": "continued_bpe", "adapt": "adapt_bpe", "scratch": "from_scratch"}
 
 
@@ -71,13 +71,11 @@ class Bench:
         """A hash of all that decides the cell's figures."""
         files = [self.options.corpora_dir / f"{name}.txt.xz" for name in (cell.corpus, GENERAL)]
         here = Path(__file__).resolve().parent / "baselines"
+        files += sources_of(["ivr.corpus.cleaning", "ivr.analysis.counting"])
         if cell.method in ("ours", "protected"):
-            files += sources_of(["ivr.corpus.init", "ivr.analysis.analyze", "ivr.tokenizer.distill"])
-            files += [*sources_of(["ivr.tokenizer.select", "ivr.tokenizer.remap"]), here / "ours.py"]
-        else:
-            files += sources_of(["ivr.corpus.init", "ivr.analysis.analyze"])
-            if cell.method in MODULES:
-                files += [here / f"{name}.py" for name in ("base_bpe", "word_corpus", MODULES[cell.method])]
+            files += sources_of(["ivr.tokenizer.distill", "ivr.tokenizer.select", "ivr.tokenizer.remap"])
+        elif cell.method in MODULES:
+            files += [here / f"{name}.py" for name in ("base_bpe", "word_corpus", MODULES[cell.method])]
         return hashlib.sha256((self.inputs + _hash_files(files)).encode()).hexdigest()[:16]
 
     def done(self, cell: Cell) -> bool:

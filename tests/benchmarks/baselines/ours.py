@@ -105,13 +105,16 @@ def _write_model(folder: Path, gpt2_dir: Path) -> None:
 
 
 def sources_of(modules: Iterable[str]) -> list[Path]:
-    """The files of these modules and of all of ivr that they import, at the top or inside functions; sorted."""
+    """The files of these modules and of all they import from ivr's rooms, at the top or inside functions; sorted.
+
+    Modules outside a room (`ivr.stage`, `ivr.console` and others) move files and messages and decide no figure.
+    """
     found: dict[str, Path] = {}
     waiting = list(modules)
     while waiting:
         name = waiting.pop()
         path = ROOT / (name.replace(".", "/") + ".py")
-        if name in found or not name.startswith("ivr.") or not path.is_file():
+        if name in found or not name.startswith("ivr.") or name.count(".") < 2 or not path.is_file():
             continue
         found[name] = path
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
