@@ -26,7 +26,8 @@ for folder in sys.argv[2:]:
     tokenizer = AutoTokenizer.from_pretrained(folder)
     ids = [tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True) for text in texts]
     back = [tokenizer.decode(row, clean_up_tokenization_spaces=False) for row in ids]
-    print(json.dumps({"ids": ids, "texts": back, "eos": tokenizer.eos_token_id, "size": len(tokenizer)}))
+    print(json.dumps({"ids": ids, "texts": back, "eos": tokenizer.eos_token_id, "size": len(tokenizer),
+                      "fast": tokenizer.is_fast}))
     tokenizer.save_pretrained(folder + "-saved")
 """
 
@@ -143,7 +144,7 @@ def test_transformers_loads_it_beside_a_gpt2_config_and_saves_it_whole(remapped:
         tokenizer, found = remapped.tokenizer(name), loaded[tmp_path / name]
         expected = [tokenizer.encode(text, add_special_tokens=False).ids for text in texts]
         assert found["ids"] == expected
-        assert found["texts"] == texts
+        assert found["texts"] == texts and found["fast"] is True
         assert (found["eos"], found["size"]) == (tokenizer.token_to_id("<|endoftext|>"), tokenizer.get_vocab_size())
         assert loaded[tmp_path / f"{name}-bare"]["ids"] != expected  # transformers 5: why the class is written
         saved = Tokenizer.from_file(str(tmp_path / f"{name}-saved" / "tokenizer.json"))
@@ -200,3 +201,17 @@ def test_margins_are_those_of_the_file(distilled: TinyRun) -> None:
         symbols = row["string"][1:-1] if row["string"].startswith("<") else to_alphabet(row["string"].encode())
         best, second = totals(symbols, 2)
         assert best - second == row["margin"]
+
+
+def test_scores_survive_the_library_bit_for_bit(distilled: TinyRun, tmp_path: Path) -> None:
+    """Written, read by `tokenizers`, written by it and read by Python: the same floats, and integers all of them."""
+    file = distilled.paths.distilled_tokenizer / "tokenizer.json"
+
+    def scores(path: Path) -> list[tuple[str, str]]:
+        vocabulary = json.loads(path.read_text(encoding="utf-8"))["model"]["vocab"]
+        assert all(float(score).is_integer() for _, score in vocabulary)
+        return [(token, float(score).hex()) for token, score in vocabulary]
+
+    Tokenizer.from_file(str(file)).save(str(tmp_path / "again.json"))
+    Tokenizer.from_file(str(tmp_path / "again.json")).save(str(tmp_path / "twice.json"))
+    assert scores(file) == scores(tmp_path / "again.json") == scores(tmp_path / "twice.json")
