@@ -6,7 +6,8 @@
 
 A GPT-2 is pre-trained on English books; then for biomedical and Korean text, at two numbers of swaps, every initialiser
 is scored untrained and after three budgets of text, against fine-tuning without reassignment on the same bytes and on
-the same tokens (which is the same FLOPs). Writes DIR/experiment.json, DIR/experiment.md and DIR/experiment.png.
+the same tokens (which is the same FLOPs). So far only untrained cells have run: training ones are untested.
+Writes DIR/experiment.json, DIR/experiment.md and DIR/experiment.png.
 """
 
 import argparse
