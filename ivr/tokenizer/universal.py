@@ -109,6 +109,19 @@ def close(
     return Universal(TIME, graph, bonuses_R, scores_V, pairs, constraints, rounds, spent)
 
 
+def close_first_merges(bpe: ByteLevelBpe, prior_R: np.ndarray, num_merges: int) -> Constraints:
+    """Constraints under which every string without odd runs is right for the BPE of the first `num_merges` merges.
+
+    A fit for every string that is not closed harms unseen text; but a closed one of the first merges, kept to while the
+    text is fitted (`constraints` of `bonuses.fit`), did not. Empty where it does not close.
+    """
+    later = frozenset(bpe.merges_R3[num_merges:, 2].tolist()) - frozenset(bpe.merges_R3[:num_merges, 2].tolist())
+    first = replace(bpe, merges_R3=bpe.merges_R3[:num_merges], special_ids=bpe.special_ids | later)
+    result = close(first, prior_R[:num_merges])
+    LOG.info("every string of the first %s merges: %s", f"{num_merges:,}", result.ended)
+    return result.constraints if result.proved else Constraints()
+
+
 @dataclass(frozen=True)
 class Attempt:
     """What came of `attempt`; `proof` is F by id when it is proved."""

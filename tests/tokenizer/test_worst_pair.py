@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from small_bpe import Merges, bpe_of, letters_of, merge_lists, naive_bpe, strings_over
 
 from ivr.encoding.bpe import ByteLevelBpe, read_bpe
-from ivr.tokenizer.bonuses import prior_bonuses, token_scores
+from ivr.tokenizer.bonuses import prior_bonuses, solve, token_scores
 from ivr.tokenizer.proof_check import check_proof
-from ivr.tokenizer.universal import CIRCLE, PROVED, RANGE, TIME, close, proof_of
+from ivr.tokenizer.universal import CIRCLE, PROVED, RANGE, TIME, close, close_first_merges, proof_of
 from ivr.tokenizer.walk_graph import walk_graph
 from ivr.tokenizer.worst_pair import PairSearch
 
@@ -165,3 +165,14 @@ def test_the_same_fit_twice_is_the_same(closed: tuple[ByteLevelBpe, Merges]) -> 
     first, second = (close(bpe, prior_bonuses(len(bpe.merges_R3), 2.0)) for _ in range(2))
     assert first.scores_V.tolist() == second.scores_V.tolist()
     assert first.pairs.F.tolist() == second.pairs.F.tolist()
+
+
+def test_the_first_merges_closed_alone_are_right_on_every_string_of_theirs(closed: tuple[ByteLevelBpe, Merges]) -> None:
+    bpe, merges = closed
+    prior_R = prior_bonuses(len(merges), 0.0)
+    constraints = close_first_merges(bpe, prior_R, 5)
+    assert len(constraints) and all(rank < 5 for row in constraints.rows for rank, _ in row)
+    scores = named(bpe, token_scores(solve(prior_R, constraints), *bpe.derivations()))
+    first = merges[:5]
+    known = {token: scores[token] for token in [*"abcd", *(left + right for left, right in first)]}
+    assert brute_force(first, known, longest=7) == []
