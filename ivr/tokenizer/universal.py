@@ -113,7 +113,7 @@ def close_first_merges(bpe: ByteLevelBpe, prior_R: np.ndarray, num_merges: int) 
     """Constraints under which every string without odd runs is right for the BPE of the first `num_merges` merges.
 
     A fit for every string that is not closed harms unseen text; but a closed one of the first merges, kept to while the
-    text is fitted (`constraints` of `bonuses.fit`), did not. Empty where it does not close.
+    text is fitted (`constraints` of `bonuses.fit`), helped (README). Empty where it does not close.
     """
     later = frozenset(bpe.merges_R3[num_merges:, 2].tolist()) - frozenset(bpe.merges_R3[:num_merges, 2].tolist())
     first = replace(bpe, merges_R3=bpe.merges_R3[:num_merges], special_ids=bpe.special_ids | later)
