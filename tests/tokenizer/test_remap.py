@@ -2,10 +2,12 @@
 
 import csv
 import io
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,8 +16,12 @@ from tokenizers import Tokenizer
 
 from ivr.analysis.pretokens import PretokenSplitter
 from ivr.artifacts import sha256_file
-from ivr.encoding.byte_alphabet import from_alphabet
-from ivr.tokenizer.rules import RemapRules, read_rules, write_rules
+from ivr.encoding.bpe import read_bpe
+from ivr.encoding.byte_alphabet import from_alphabet, to_alphabet
+from ivr.tokenizer.candidates_file import Candidate
+from ivr.tokenizer.cutting import distill
+from ivr.tokenizer.reassignment import DistilledTokenizer, apply_swaps, make_swaps, undo_swaps
+from ivr.tokenizer.rules import RemapRules, Swap, read_rules, write_rules
 
 
 @pytest.fixture(scope="module")
@@ -320,3 +326,73 @@ def test_rules_that_cannot_be_carried_out_are_named(
     message = said()
     assert f"{path}, line 5" in message
     assert reason in message
+
+
+# real text --------------------------------------------------------------------------------------------------------
+RUNS = [
+    "ccccc",
+    "c1ccccc1",
+    " aaaaargh",
+    "))))",
+    "======",
+    "-----",
+    "     ",
+    "\n\n\n\n\n",
+    "ㅋㅋㅋㅋㅋ",
+    "00000",
+    "....",
+    " www",
+]
+REAL_TEXT = st.lists(
+    st.one_of(st.sampled_from([*RUNS, *RARE, " the", " protein", "N", "\n", " "]), st.text("c=()1. \n", max_size=9))
+).map("".join)
+
+
+@pytest.fixture(scope="module")
+def real(gpt2: Tokenizer) -> tuple[Tokenizer, Tokenizer, tuple[Swap, ...], PretokenSplitter]:
+    """GPT-2's tokenizer distilled, and with strings in place of its last ids, many of which cross a cut in a run."""
+    bpe = read_bpe(gpt2)
+    texts = [*RUNS, *RARE, " carcinomas", " the protein", "Ph", "c1"]
+    split = PretokenSplitter(gpt2)
+    pretokens = sorted({pretoken for text in texts for pretoken in split(text)})
+    distilled = distill(gpt2, bpe, pretokens, 3.0).tokenizer
+    vocabulary = json.loads(distilled.to_str())["model"]["vocab"]
+    parts = DistilledTokenizer(distilled, [t for t, _ in vocabulary], np.array([s for _, s in vocabulary], np.int64))
+    known = set(parts.strings)
+    new = [to_alphabet(p.encode()) for p in [*pretokens, ")))=", "cc", " aaaaar", "\n\n\n\n\n\n"]]
+    new = sorted({token for token in new if token not in known})
+    rows = [Candidate(0, 50_000 - place, parts.strings[50_000 - place], token) for place, token in enumerate(new)]
+    swaps = make_swaps(rows, parts, bpe)
+    return distilled, apply_swaps(parts, swaps, split), swaps, split
+
+
+def test_new_tokens_with_runs_are_produced_for_their_own_strings(
+    real: tuple[Tokenizer, Tokenizer, tuple[Swap, ...], PretokenSplitter],
+) -> None:
+    _, after, swaps, _ = real
+    assert [swap.new for swap in swaps if "ccccc" in swap.new]
+    for swap in swaps:
+        assert after.encode(from_alphabet(swap.new).decode()).ids == [swap.id]
+
+
+@settings(max_examples=300, deadline=None)
+@given(text=REAL_TEXT)
+def test_only_pretokens_with_a_new_string_or_an_old_token_change(
+    real: tuple[Tokenizer, Tokenizer, tuple[Swap, ...], PretokenSplitter], text: str
+) -> None:
+    before, after, swaps, split = real
+    assert after.decode(after.encode(text).ids, skip_special_tokens=False) == text
+    old_ids, new = {swap.id for swap in swaps}, [from_alphabet(swap.new).decode() for swap in swaps]
+    pretokens = split(text)
+    touched = [p for p in pretokens if old_ids & set(before.encode(p).ids) or any(string in p for string in new)]
+    if not touched:
+        assert after.encode(text).ids == before.encode(text).ids
+
+
+def test_undoing_gives_the_same_tokenizer(
+    real: tuple[Tokenizer, Tokenizer, tuple[Swap, ...], PretokenSplitter],
+) -> None:
+    before, after, swaps, split = real
+    vocabulary = json.loads(after.to_str())["model"]["vocab"]
+    parts = DistilledTokenizer(after, [t for t, _ in vocabulary], np.array([s for _, s in vocabulary], np.int64))
+    assert undo_swaps(parts, swaps, split).to_str() == before.to_str()
