@@ -30,6 +30,9 @@ from ivr.encoding.gpt2_pattern import (
 )
 from ivr.errors import ConfigError
 
+ASCII = 0x80
+ASKED = ((ASCII, 0xD800), (0xE000, 0x40000), (0xE0000, 0xE1000))
+
 
 @dataclass(frozen=True)
 class Pieces:
@@ -38,6 +41,12 @@ class Pieces:
     data: np.ndarray  # uint8, the UTF-8 of all pretokens
     ends: np.ndarray  # int64, where each pretoken ends in `data`
     starts: np.ndarray  # int64: text n has the pretokens starts[n]:starts[n + 1]
+
+    def lists(self) -> list[list[bytes]]:
+        """The pretokens of every text; a cut of a run may go through a character."""
+        data = self.data.tobytes()
+        flat = [data[begin:end] for begin, end in pairwise([0, *self.ends.tolist()])]
+        return [flat[begin:end] for begin, end in pairwise(self.starts.tolist())]
 
 
 class PretokenSplitter:
@@ -66,10 +75,8 @@ class PretokenSplitter:
 
     def lists(self, texts: Sequence[str]) -> list[list[str]]:
         """The pretokens of every text."""
-        pieces = self.split([text.encode() for text in texts])
-        data = pieces.data.tobytes()
-        flat = [data[begin:end].decode(errors="replace") for begin, end in pairwise([0, *pieces.ends.tolist()])]
-        return [flat[begin:end] for begin, end in pairwise(pieces.starts.tolist())]
+        lists = self.split([text.encode() for text in texts]).lists()
+        return [[piece.decode(errors="replace") for piece in pieces] for pieces in lists]
 
     def split(self, texts: Sequence[bytes]) -> Pieces:
         """The pretokens of every text, which is valid UTF-8."""
@@ -82,6 +89,28 @@ class PretokenSplitter:
             for code_point in unseen.tolist():
                 self._classes[code_point] = self._class_of(chr(code_point))
         return Pieces(batch.data, *split(batch, self._classes))
+
+    def classes(self) -> np.ndarray:
+        """LETTER, NUMBER, OTHER or BLANK for every code point, uint8 (NUM_CODE_POINTS).
+
+        Surrogates and the planes without characters (4 to 13, and those for private use) count as OTHER.
+        """
+        found = np.full(NUM_CODE_POINTS, OTHER, np.uint8)
+        found[:ASCII] = [self._class_of(chr(code_point)) for code_point in range(ASCII)]
+        asked = np.concatenate([np.arange(*span) for span in ASKED])
+        for kind, other in ((BLANK, ""), (OTHER, "!"), (NUMBER, "1"), (LETTER, "a")):
+            for part in np.array_split(asked, max(1, len(asked) >> 14)):
+                found[part[self._joins(other, part)]] = kind
+        return found
+
+    def _joins(self, other: str, code_points: np.ndarray) -> np.ndarray:
+        """Which characters join `other` in a pretoken, bool; without one, all."""
+        if not other:
+            return np.ones(len(code_points), bool)
+        text = "".join(other + chr(code_point) for code_point in code_points.tolist())
+        borders = np.zeros(len(text), bool)
+        borders[[begin for _, (begin, _) in self._byte_level.pre_tokenize_str(text)]] = True
+        return ~borders[1::2]
 
     def _class_of(self, character: str) -> int:
         """What the library takes a character for: it joins only others of its class."""

@@ -21,11 +21,13 @@ from ivr.console import LOG
 from ivr.encoding.batch import Batch
 from ivr.encoding.bpe import ByteLevelBpe
 from ivr.encoding.bpe_encoder import BpeEncoder
+from ivr.encoding.byte_alphabet import from_alphabet, to_alphabet
 from ivr.encoding.unigram_encoder import UnigramEncoder
 from ivr.errors import ConfigError
 from ivr.tokenizer.bonuses import Constraints, Fit, fit, prior_bonuses
+from ivr.tokenizer.piece_classes import piece_classes
 from ivr.tokenizer.run_pattern import cutting_pattern
-from ivr.tokenizer.run_rules import SHORTEST, Contexts, RunTable, initial_contexts, tabulate
+from ivr.tokenizer.run_rules import SHORTEST, Contexts, RunTable, initial_contexts, tabulate, text_of
 from ivr.tokenizer.unigram_file import unigram_tokenizer
 from ivr.tokenizer.universal import Attempt, attempt
 
@@ -52,9 +54,9 @@ def distill(base: Tokenizer, bpe: ByteLevelBpe, pretokens: Sequence[str], expone
     strings = {pretoken.encode() for pretoken in pretokens}
     first = fitter.fit(strings, Constraints())
     splitter = PretokenSplitter(base)
-    if not splitter.is_gpt2 or splitter.adds_prefix_space:
+    if not splitter.is_gpt2:
         # the rules extend GPT-2's own pattern; another pattern keeps its runs, and the certificate names them
-        LOG.info("runs are not cut: the pre-tokenizer is not GPT-2's own pattern without a prefix blank")
+        LOG.info("runs are not cut: the pre-tokenizer is not GPT-2's own pattern")
         first, universal = attempt(bpe, fitter.prior_R, first, lambda known: fitter.fit(strings, known))
         tokenizer = unigram_tokenizer(base, bpe.tokens, first.scores_V, sorted(bpe.special_ids))
         return Distillation(tokenizer, first, 0, 0, fitter.numbers_fitted, universal)
@@ -86,6 +88,7 @@ class _Cutter:
     def __init__(self, base: Tokenizer, bpe: ByteLevelBpe, fitter: "_Fitter", splitter: PretokenSplitter) -> None:
         self._base, self._bpe, self._fitter, self._splitter = base, bpe, fitter, splitter
         self.contexts = initial_contexts(bpe, splitter)
+        self._classes = piece_classes(bpe, splitter.classes())
         self._tables: dict[Contexts, RunTable] = {}
         self.pattern = ""
         self._tabulate()
@@ -109,12 +112,14 @@ class _Cutter:
     def pieces(self, pretokens: Sequence[str]) -> set[bytes]:
         """The pieces that the current rules leave of these pretokens."""
         cut = Split(Regex(self.pattern), "isolated")
-        return {piece.encode() for text in pretokens for piece, _ in cut.pre_tokenize_str(text)}
+        texts = (to_alphabet(text.encode()) for text in pretokens)
+        return {from_alphabet(piece) for text in texts for piece, _ in cut.pre_tokenize_str(text)}
 
     def _tabulate(self) -> None:
         fitter, known = self._fitter, self._tables
-        self._tables = {c: known.get(c) or tabulate(c, fitter.tokens, fitter.encoder) for c in self.contexts}
-        self.pattern = cutting_pattern(list(self._tables.values()), self._splitter)
+        lengths = np.array([len(token) for token in fitter.tokens])
+        self._tables = {c: known.get(c) or tabulate(c, fitter.encoder, lengths) for c in self.contexts}
+        self.pattern = cutting_pattern(list(self._tables.values()), self._classes)
 
 
 def _token_pretokens(tokens: Sequence[bytes], splitter: PretokenSplitter) -> list[str]:
@@ -160,19 +165,20 @@ def short_numbers() -> set[bytes]:
 
 def pretokens_with_runs(pretokens: Sequence[str], contexts: Sequence[Contexts]) -> list[str]:
     """Those that hold three equal characters, or three equal longer units, in a row."""
-    longer = "".join(f"|(?:{regex.escape(c.unit)}){{{SHORTEST}}}" for c in contexts if len(c.unit) > 1)
+    longer = "".join(f"|(?:{regex.escape(text_of(c.unit))}){{{SHORTEST}}}" for c in contexts if len(c.unit) > 1)
     run = regex.compile(rf"(.)\1{{{SHORTEST - 1}}}{longer}", regex.DOTALL)
     return [pretoken for pretoken in pretokens if run.search(pretoken)]
 
 
 def cut_tokenizer(base: Tokenizer, bpe: ByteLevelBpe, scores_V: np.ndarray, pattern: str) -> Tokenizer:
-    """The Unigram tokenizer whose pre-tokenizer splits by `pattern` in place of GPT-2's own."""
+    """The Unigram tokenizer that splits by `pattern`, over the byte alphabet, in place of GPT-2's own pattern."""
     spec = json.loads(unigram_tokenizer(base, bpe.tokens, scores_V, sorted(bpe.special_ids)).to_str())
     byte_level = spec["pre_tokenizer"]
     if byte_level["type"] == "Sequence":
         (byte_level,) = byte_level["pretokenizers"]
     split = {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": False}
-    spec["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": [split, {**byte_level, "use_regex": False}]}
+    # the whole text is mapped first and split then: half the work of mapping piece by piece
+    spec["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": [{**byte_level, "use_regex": False}, split]}
     return Tokenizer.from_str(json.dumps(spec, ensure_ascii=False))
 
 
@@ -188,7 +194,7 @@ def _wrong(tokenizer: Tokenizer, pretokens: Sequence[str], encoder: BpeEncoder) 
 
 def _extended(context: Contexts, wrong: Sequence[str]) -> Contexts:
     run = regex.compile(f"(?:{regex.escape(context.unit)}){{{SHORTEST},}}")
-    for text in wrong:
+    for text in (to_alphabet(text.encode()) for text in wrong):
         for found in run.finditer(text):
             context = context.extended(text[: found.start()], text[found.end() :])
     return context

@@ -1,86 +1,117 @@
-"""Run tables as a pre-tokenizer pattern: GPT-2's own, which also cuts runs where BPE does (Oniguruma syntax, on text).
+"""Run tables as a pre-tokenizer pattern: GPT-2's own, which also cuts runs where BPE does (Oniguruma syntax).
 
-Each alternative of GPT-2's pattern (letters, numbers, others, blanks) gets three in front of it: a word without three
-equal units in a row, whole; the first token of a run that starts where the piece starts; whatever stands before a run.
+It splits what ByteLevel has written in the byte alphabet: mapping a text once and splitting it afterwards costs about
+half of splitting it first and mapping every piece. Each alternative of GPT-2's pattern (letters, numbers, others,
+blanks) gets three in front of it: a word without three equal units in a row, whole; the first token of a run that
+starts where the piece starts; whatever stands before a run.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from ivr.analysis.pretokens import PretokenSplitter
+from ivr.encoding.utf8_pattern import character_class, quote
+from ivr.tokenizer.piece_classes import LEADS, PieceClass, PieceClasses
 from ivr.tokenizer.run_rules import NONE, OTHER, SHORTEST, RunTable
 
-
-@dataclass(frozen=True)
-class CharacterClass:
-    """One alternative of GPT-2's pattern: what its pretokens are made of."""
-
-    name: str
-    pattern: str  # one character
-    lead: str  # an optional blank in front, where the pattern takes one
-    end: str  # zero-width: the pretoken ends here
-    inside: str  # zero-width after a right neighbour: it belongs to the pretoken
+CONTRACTIONS = "'(?:s|t|re|ve|m|ll|d)"
 
 
-CLASSES = (
-    CharacterClass("letters", r"\p{L}", " ?", "", ""),
-    CharacterClass("numbers", r"\p{N}", " ?", "", ""),
-    CharacterClass("others", r"[^\s\p{L}\p{N}]", " ?", "", ""),
-    # of blanks before a word the last one belongs to the word
-    CharacterClass("blanks", r"\s", "", r"(?=\s\S|\z)", r"(?=\s|\z)"),
-)
+def cutting_pattern(tables: Sequence[RunTable], classes: PieceClasses) -> str:
+    """GPT-2's pattern, cutting the runs of these tables where BPE does.
 
-
-def cutting_pattern(tables: Sequence[RunTable], splitter: PretokenSplitter) -> str:
-    """GPT-2's pattern, cutting the runs of these tables where BPE does (Oniguruma syntax, on text)."""
+    An engine that backtracks tries alternatives in order, so the common ones come first: words, punctuation and
+    blanks without runs.
+    """
+    letters, numbers, others, blanks = (
+        [table for table in tables if classes.of(table.unit) == kind] for kind in classes.kinds
+    )
+    letter, number, other, blank = classes.kinds
     # after a cut inside punctuation an apostrophe starts a piece; a contraction never follows punctuation
-    alternatives = [r"(?<![^\s\p{L}\p{N}])'(?:s|t|re|ve|m|ll|d)"]
-    for kind in CLASSES:
-        mine = [table for table in tables if _class_of(table.unit, splitter) == kind.name]
-        alternatives += _class_alternatives(kind, mine)
+    contraction = f"(?='){classes.no_contraction}{CONTRACTIONS}"
+    alternatives = [
+        *_without_runs(letter, letters),
+        contraction,
+        *_without_runs(other, others),
+        *_without_runs(blank, blanks),
+        *_without_runs(number, numbers),
+    ]
+    for kind, mine in ((letter, letters), (number, numbers), (other, others), (blank, blanks)):
+        alternatives += [*_around_runs(kind, mine), *_plain(kind)]
     return "|".join(alternatives)
 
 
-def _class_of(unit: str, splitter: PretokenSplitter) -> str:
-    if len(splitter(unit * SHORTEST)) != 1:
-        return ""  # the pattern parts it by itself
-    if unit[0].isspace():
-        return "blanks" if unit.isspace() else ""
-    probe = unit[0]
-    if splitter("a" + probe) == ["a" + probe]:
-        return "letters"
-    return "numbers" if splitter("1" + probe) == ["1" + probe] else "others"
+def _plain(kind: PieceClass) -> list[str]:
+    """GPT-2's own alternative."""
+    one = kind.character
+    return [rf"{one}+(?={one}|\z)", f"{one}+"] if kind.name == "blanks" else [f"{kind.lead}{one}+"]
 
 
-def _class_alternatives(kind: CharacterClass, tables: Sequence[RunTable]) -> list[str]:
-    plain = [r"\s+(?!\S)", r"\s+"] if kind.name == "blanks" else [f"{kind.lead}{kind.pattern}+"]
+def _around_runs(kind: PieceClass, tables: Sequence[RunTable]) -> list[str]:
+    """The first token of a run that starts where the piece starts; what stands before a run."""
     if not tables:
-        return plain
-    long_units = [_quote(table.unit) for table in tables if len(table.unit) > 1]
-    # no three equal characters in a row, no three equal longer units: the whole word at once
-    no_long = "".join(f"(?!(?:{unit}){{{SHORTEST}}})" for unit in long_units)
-    word = f"{kind.lead}(?:{no_long}({kind.pattern})(?!\\k<-1>{{2}}))++"
-    fast = f"{word}(?!{kind.pattern})" if kind.name != "blanks" else ""
-    at_start = "|".join(_starts(kind, table) for table in tables)
-    later = "|".join(_later(kind, table) for table in tables)
-    result = [fast] if fast else []
-    # something stands before the run in this piece: an empty piece would be skipped over
-    before = f"(?: {kind.pattern}*?|{kind.pattern}+?)" if kind.lead else f"{kind.pattern}+?"
-    result += [f"(?:{at_start})", f"{before}(?:{later})", *plain]
-    return result
+        return []
+    one = kind.character
+    # an empty piece would be skipped over
+    before = f"(?:Ġ{one}*?|{one}+?)" if kind.lead else f"{one}+?"
+    starts = _guarded(tables, [_starts(kind, table) for table in tables])
+    return [starts, f"{before}{_guarded(tables, [_later(kind, table) for table in tables])}"]
 
 
-def _starts(kind: CharacterClass, table: RunTable) -> str:
+def _guarded(tables: Sequence[RunTable], rules: Sequence[str]) -> str:
+    """The rules of all tables; those of one-byte units behind one look at whether three of these follow."""
+    narrow = [rule for table, rule in zip(tables, rules, strict=True) if len(table.unit) == 1]
+    options = [rule for table, rule in zip(tables, rules, strict=True) if len(table.unit) > 1]
+    if narrow:
+        units = character_class([table.unit for table in tables if len(table.unit) == 1])
+        options.insert(0, f"(?=({units})\\k<-1>{{{SHORTEST - 1}}})(?:{'|'.join(narrow)})")
+    return f"(?:{'|'.join(options)})"
+
+
+def _without_runs(kind: PieceClass, tables: Sequence[RunTable]) -> list[str]:
+    """A whole pretoken without three equal units in a row: of ASCII, of the rest, of both."""
+    if not tables:
+        return []
+    wide_units: dict[str, list[str]] = {}  # by their first byte
+    for unit in (table.unit for table in tables if len(table.unit) > 1):
+        wide_units.setdefault(unit[0], []).append(unit)
+    plain = [c for c in kind.ascii if c not in wide_units]
+    if kind.name == "blanks":
+        runs = {table.unit for table in tables}
+        options = [character_class([c for c in plain if c not in runs]), *(_alone(c, []) for c in plain if c in runs)]
+    else:
+        # one option for all: whether a character repeats costs less to see than which characters may
+        options = [f"({character_class(plain)})(?!\\k<-1>{{{SHORTEST - 1}}})"]
+    narrow = "|".join([*options, *(_alone(c, wide_units[c]) for c in kind.ascii if c in wide_units)])
+    units = [unit for head, units in wide_units.items() if head not in kind.ascii for unit in units]
+    no_runs = "".join(f"(?!(?:{quote(unit)}){{{SHORTEST}}})" for unit in units)
+    rest = f"(?={LEADS}){no_runs}(?:{kind.beyond})" if kind.beyond else "(?!)"
+    if kind.name == "blanks":
+        return [f"(?:{narrow}|{rest})+{kind.end}"]
+    easy = {lead: size for lead, size in kind.whole_leads.items() if lead not in wide_units}
+    wholes = [
+        character_class([lead for lead in easy if easy[lead] == size]) + "." * size
+        for size in sorted(set(easy.values()))
+    ]
+    words = [[narrow], wholes, [*wholes, narrow, rest]]
+    return [f"{kind.lead}(?:{'|'.join(options)})++{kind.none_here()}" for options in words if options]
+
+
+def _alone(head: str, units: Sequence[str]) -> str:
+    """This character where neither it nor a unit that begins with it stands three times."""
+    runs = "".join(f"|{quote(unit[1:])}(?:{quote(unit)}){{{SHORTEST - 1}}}" for unit in units)
+    return f"{quote(head)}(?!{quote(head)}{{{SHORTEST - 1}}}{runs})"
+
+
+def _starts(kind: PieceClass, table: RunTable) -> str:
     """A run that starts where the piece starts: its first token."""
     y = _group(table.unit)
     options = []
     for rights, counts in _by_value(table.first).items():
         after = _right(kind, table, rights)
-        options += [_cut(table.unit, *piece, after) for piece in _ranges(counts) if piece[2] > 0]
+        options += [_cut(kind, table.unit, *piece, after) for piece in _ranges(counts) if piece[2] > 0]
     return f"(?={y}{{{SHORTEST}}})(?:{'|'.join(options) or '(?!)'})"
 
 
-def _later(kind: CharacterClass, table: RunTable) -> str:
+def _later(kind: PieceClass, table: RunTable) -> str:
     """A run after something else: the piece ends before it, or after what its left neighbour draws in."""
     y = _group(table.unit)
     options = []
@@ -88,32 +119,31 @@ def _later(kind: CharacterClass, table: RunTable) -> str:
     for x in table.lefts:
         row = tuple((r, table.drawn[x, r]) for r in sorted(table.first))
         by_left.setdefault(row, []).append(x)
+    afters: dict[tuple[str, ...], str] = {}  # many left neighbours part the right ones alike
     for row, lefts in by_left.items():
         inner = []
         for rights, counts in _by_value(dict(row)).items():
-            after = _right(kind, table, rights)
-            inner += [_cut(table.unit, *piece, after) for piece in _ranges(counts) if piece[2] != NONE]
+            after = afters.get(rights) or afters.setdefault(rights, _right(kind, table, rights))
+            inner += [_cut(kind, table.unit, *piece, after) for piece in _ranges(counts) if piece[2] != NONE]
         if inner:
             options.append(f"(?:{_left(table, lefts)})(?:{'|'.join(inner)})")
-    single = [x for x in table.lefts if len(x) == 1]
-    inert = f"(?<!{_set(single)})" if single else ""
+    inert = "".join(f"(?<!{_alternatives(same)})" for same in _by_length(table.lefts))
     options.append(f"(?<=.){inert}(?={_starts(kind, table)})")
-    return f"(?<!{_quote(table.unit)})(?={y}{{{SHORTEST}}})(?:{'|'.join(options)})"
+    return f"(?<!{quote(table.unit)})(?={y}{{{SHORTEST}}})(?:{'|'.join(options)})"
 
 
 def _left(table: RunTable, lefts: Sequence[str]) -> str:
     """Zero-width: the longest left neighbour in the table that fits is one of these."""
     options = []
-    by_longer: dict[tuple[str, ...], list[str]] = {}
+    plain = []
     for x in lefts:
-        longer = tuple(z[: len(z) - len(x)] for z in table.lefts if z != x and z.endswith(x))
+        longer = [z for z in table.lefts if z != x and z.endswith(x)]
         if len(x) == 1 and not longer:
-            by_longer.setdefault((), []).append(x)
+            plain.append(x)
         else:
-            refused = "".join(f"(?<!{_quote(z + x)})" for z in longer)
-            options.append(f"(?<={_quote(x)}){refused}")
-    if by_longer:
-        options.append(f"(?<={_set(by_longer[()])})")
+            options.append(f"(?<={quote(x)})" + "".join(f"(?<!{quote(z)})" for z in longer))
+    if plain:
+        options.append(f"(?<={character_class(plain)})")
     return "|".join(options)
 
 
@@ -123,6 +153,17 @@ def _by_value(rows: dict[str, tuple[int, ...]]) -> dict[tuple[str, ...], tuple[i
     for r, counts in rows.items():
         groups.setdefault(counts, []).append(r)
     return {tuple(rights): counts for counts, rights in groups.items()}
+
+
+def _by_length(strings: Sequence[str]) -> list[list[str]]:
+    groups: dict[int, list[str]] = {}
+    for string in strings:
+        groups.setdefault(len(string), []).append(string)
+    return list(groups.values())
+
+
+def _alternatives(strings: Sequence[str]) -> str:
+    return character_class(strings) if len(strings[0]) == 1 else "|".join(quote(string) for string in strings)
 
 
 def _ranges(counts: tuple[int, ...]) -> list[tuple[int, int | None, int]]:
@@ -139,7 +180,7 @@ def _ranges(counts: tuple[int, ...]) -> list[tuple[int, int | None, int]]:
     return found
 
 
-def _right(kind: CharacterClass, table: RunTable, rights: tuple[str, ...]) -> str:
+def _right(kind: PieceClass, table: RunTable, rights: tuple[str, ...]) -> str:
     """Zero-width: the longest right neighbour in the table that fits is one of these."""
     options, plain = [], []
     for r in rights:
@@ -147,39 +188,30 @@ def _right(kind: CharacterClass, table: RunTable, rights: tuple[str, ...]) -> st
         if len(r) == 1 and not longer:
             plain.append(r)
         elif r:
-            refused = "".join(f"(?!{_quote(z)}{kind.inside})" for z in longer)
-            options.append(f"{_quote(r)}{kind.inside}{refused}")
+            refused = "".join(f"(?!{quote(z)}{kind.inside})" for z in longer)
+            options.append(f"{quote(r)}{kind.inside}{refused}")
     if plain:
-        options.append(f"{_set(plain)}{kind.inside}")
+        options.append(f"{character_class(plain)}{kind.inside}")
     if OTHER in rights:
-        single = [r for r in table.first if len(r) == 1]
-        not_others = f"(?!{_set(single)}{kind.inside})" if single else ""
-        not_unit = f"(?!{_quote(table.unit)}{kind.inside})"
-        options.append(f"{kind.end}|{not_unit}{not_others}{kind.inside}" if kind.end else f"{not_unit}{not_others}")
+        others = "".join(f"(?!(?:{_alternatives(r)}){kind.inside})" for r in _by_length([*filter(None, table.first)]))
+        other = f"(?!{quote(table.unit)}{kind.inside}){others}{kind.inside}"
+        options.append(f"{kind.end}|{other}" if kind.end else other)
     # a right neighbour may begin like the unit: then it is none while the run goes on
-    run_ends = f"(?!{_quote(table.unit)})" if len(table.unit) > 1 else ""
+    run_ends = f"(?!{quote(table.unit)})" if len(table.unit) > 1 else ""
     return f"{run_ends}(?:{'|'.join(options)})"
 
 
-def _cut(unit: str, low: int, high: int | None, characters: int, after: str) -> str:
-    """The first `characters` of a run of `low` to `high` units (None: any more) that ends before `after`."""
+def _cut(kind: PieceClass, unit: str, low: int, high: int | None, size: int, after: str) -> str:
+    """The first `size` bytes of a run of `low` to `high` units (None: any more) that ends before `after`."""
     y = _group(unit)
-    whole, part = divmod(characters, len(unit))
+    whole, part = divmod(size, len(unit))
     begun = whole + bool(part)
     # possessive, so that the neighbour is the run's; but the last blank before a word is not the run's
-    more = "*" if unit.isspace() else "*+"
+    more = "*" if kind.name == "blanks" else "*+"
     rest = f"{y}{{{low - begun}}}{y}{more}" if high is None else f"{y}{{{low - begun},{high - begun}}}"
-    tail = _quote(unit[part:]) if part else ""
-    return f"{y}{{{whole}}}{_quote(unit[:part])}(?={tail}{rest}{after})"
+    tail = quote(unit[part:]) if part else ""
+    return f"{y}{{{whole}}}{quote(unit[:part])}(?={tail}{rest}{after})"
 
 
 def _group(unit: str) -> str:
-    return _quote(unit) if len(unit) == 1 else f"(?:{_quote(unit)})"
-
-
-def _quote(text: str) -> str:
-    return "".join(c if c.isascii() and c.isalnum() else f"\\x{{{ord(c):x}}}" for c in text)
-
-
-def _set(characters: Sequence[str]) -> str:
-    return "[" + "".join(_quote(character) for character in sorted(characters)) + "]"
+    return quote(unit) if len(unit) == 1 else f"(?:{quote(unit)})"

@@ -8,31 +8,35 @@ runs,
 * f(j, r): how many y the first token of `y^j r` holds, for every right neighbour r that shares a token with y;
 * a(x, k, r): how many y the left neighbour x draws into its own token in `x y^k r`.
 
-Neighbours begin as single characters. Where a text shows that more of it decides, `Contexts.extended` looks one
-character further; what no text showed is left to the certificate and to `ivr verify`.
+Units and neighbours are strings of the byte alphabet, one character a byte, as the pattern sees text after ByteLevel.
+Neighbours begin as single characters of text. Where a text shows that more of it decides, `Contexts.extended` looks one
+byte further; what no text showed is left to the certificate and to `ivr verify`.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+
+import numpy as np
 
 from ivr.analysis.pretokens import PretokenSplitter
 from ivr.encoding.batch import Batch
 from ivr.encoding.bpe import ByteLevelBpe
 from ivr.encoding.bpe_encoder import BpeEncoder
+from ivr.encoding.byte_alphabet import from_alphabet
 
 NONE = -1
 SHORTEST = 3  # units from which a run is ambiguous
-LONGEST_CONTEXT = 8  # characters of a neighbour
+LONGEST_CONTEXT = 12  # bytes of a neighbour
 OTHER = ""  # the right neighbour: the end, or any character that shares no token with the unit
 
 
 @dataclass(frozen=True)
 class RunTable:
-    """What BPE does to runs of one unit. Neighbours are strings; the longest that fits holds."""
+    """What BPE does to runs of one unit. Of the neighbours that fit the longest holds."""
 
     unit: str
-    first: dict[str, tuple[int, ...]]  # r -> f(1..K, r), in characters; NONE: the first token holds r too
-    drawn: dict[tuple[str, str], tuple[int, ...]]  # (x, r) -> a(x, 1..K, r), in characters; NONE: as before
+    first: dict[str, tuple[int, ...]]  # r -> f(1..K, r), in bytes; NONE: the first token holds r too
+    drawn: dict[tuple[str, str], tuple[int, ...]]  # (x, r) -> a(x, 1..K, r), in bytes; NONE: as before
 
     @property
     def lefts(self) -> list[str]:
@@ -49,7 +53,7 @@ class Contexts:
     rights: frozenset[str]
 
     def extended(self, before: str, after: str) -> "Contexts":
-        """With one character more of the text before and after a run, where the neighbour shares a token with it."""
+        """With one byte more of the text before and after a run, where the neighbour shares a token with it."""
         left = _one_longer(self.lefts, before, lambda size: before[len(before) - size :])
         right = _one_longer(self.rights, after, lambda size: after[:size])
         return replace(self, lefts=self.lefts | left, rights=self.rights | right)
@@ -67,22 +71,23 @@ def self_merging_units(bpe: ByteLevelBpe) -> list[tuple[str, int]]:
 
     Units that are not whole characters are left out: their runs are no text.
     """
-    tokens = bpe.token_bytes()
-    longest: dict[bytes, int] = {}
+    longest: dict[str, int] = {}
     for left, right, product in bpe.merges_R3.tolist():
         if left == right:
-            unit = _shortest_unit(tokens[left])
-            longest[unit] = max(longest.get(unit, 0), len(tokens[product]) // len(unit))
-    units = []
-    for unit, length in longest.items():
-        try:
-            units.append((unit.decode("utf-8"), length))
-        except UnicodeDecodeError:
-            continue
-    return units
+            unit = _shortest_unit(bpe.tokens[left])
+            longest[unit] = max(longest.get(unit, 0), len(bpe.tokens[product]) // len(unit))
+    return [(unit, length) for unit, length in longest.items() if text_of(unit)]
 
 
-def _shortest_unit(string: bytes) -> bytes:
+def text_of(alphabet_text: str) -> str:
+    """The text these bytes are; empty when they are not whole characters."""
+    try:
+        return from_alphabet(alphabet_text).decode("utf-8")
+    except UnicodeDecodeError:
+        return ""
+
+
+def _shortest_unit(string: str) -> str:
     for size in range(1, len(string) + 1):
         if string[:size] * (len(string) // size) == string:
             return string[:size]
@@ -91,66 +96,82 @@ def _shortest_unit(string: bytes) -> bytes:
 
 def initial_contexts(bpe: ByteLevelBpe, splitter: PretokenSplitter) -> list[Contexts]:
     """Every self-merging unit whose runs stay one pretoken, with the characters that share a token with it."""
-    tokens = bpe.token_bytes()
     found = []
+    model_tokens = [token for token_id, token in enumerate(bpe.tokens) if token_id not in bpe.special_ids]
     for unit, longest in self_merging_units(bpe):
-        if len(splitter(unit * SHORTEST)) != 1:
+        run = text_of(unit) * SHORTEST
+        if len(splitter(run)) != 1:
             continue
-        lefts, rights = _neighbours(unit, tokens)
-        lefts = {x for x in lefts if len(splitter(x + unit * SHORTEST)) == 1}
-        rights = {r for r in rights if len(splitter(unit * SHORTEST + r + r)) == 1}
+        lefts, rights = _neighbours(unit, model_tokens)
+        # a part of a character may belong to one that stays with the run
+        lefts = {x for x in lefts if not text_of(x) or len(splitter(text_of(x) + run)) == 1}
+        rights = {r for r in rights if not text_of(r) or len(splitter(run + 2 * text_of(r))) == 1}
         found.append(Contexts(unit, longest, frozenset(lefts), frozenset(rights)))
     return found
 
 
-def tabulate(contexts: Contexts, tokens: Sequence[bytes], encoder: BpeEncoder) -> RunTable:
-    """Run BPE on `x y^k r` for these neighbours and every k up to K, beyond which the first token stays the same."""
+def tabulate(contexts: Contexts, encoder: BpeEncoder, token_lengths: np.ndarray) -> RunTable:
+    """Run BPE on `x y^k r` for these neighbours and every k up to K, beyond which the first token stays the same.
+
+    `token_lengths`: int64 (V,), bytes of every token.
+    """
     unit, longest = contexts.unit, 2 * contexts.longest + 2 * SHORTEST
     rights = [OTHER, *sorted(contexts.rights)]
-    first = {r: tuple(_first_characters("", unit, longest, r, tokens, encoder)) for r in rights}
-    drawn = {
-        (x, r): tuple(_first_characters(x, unit, longest, r, tokens, encoder))
-        for x in sorted(contexts.lefts)
-        for r in rights
-    }
-    return RunTable(unit, first, drawn)
+    pairs = [(x, r) for x in ["", *sorted(contexts.lefts)] for r in rights]
+    runs = [from_alphabet(unit) * k for k in range(1, longest + 1)]
+    sides = [(from_alphabet(x), from_alphabet(r)) for x, r in pairs]
+    answers = encoder.encode(Batch.of([before + run + after for before, after in sides for run in runs]))
+    befores = np.repeat([len(before) for before, _ in sides], longest)
+    lengths = np.tile([len(run) for run in runs], len(sides))
+    counts = _in_first(befores, lengths, token_lengths[answers.ids], answers.starts).reshape(-1, longest)
+    found = {pair: tuple(row) for pair, row in zip(pairs, counts.tolist(), strict=True)}
+    return RunTable(
+        unit,
+        first={r: row for (x, r), row in found.items() if not x},
+        drawn={(x, r): row for (x, r), row in found.items() if x},
+    )
 
 
-def _neighbours(unit: str, tokens: Iterable[bytes]) -> tuple[set[str], set[str]]:
-    """Characters that stand right before, and right after, the unit inside some token."""
+def _in_first(befores: np.ndarray, runs: np.ndarray, lengths: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    """Bytes of each run in its first token (after some bytes: in the token of the last of them); see RunTable.
+
+    All int64: `befores`, `runs` (n,) bytes before the run and of the run; `lengths` of all tokens of all answers, of
+    which row n has `starts[n]:starts[n + 1]`.
+    """
+    ends = np.concatenate([[0], np.cumsum(lengths)])
+    base = ends[starts[:-1]]
+    taken = ends[np.searchsorted(ends, base + np.maximum(befores, 1))] - base - befores
+    return np.where(taken <= runs, taken, NONE)
+
+
+def _neighbours(unit: str, tokens: Iterable[str]) -> tuple[set[str], set[str]]:
+    """Characters (or what a token holds of them) right before, and right after, the unit inside some token."""
     lefts, rights = set(), set()
     for token in tokens:
-        try:
-            text = token.decode("utf-8")
-        except UnicodeDecodeError:
-            continue
-        place = text.find(unit)
+        place = token.find(unit)
         while place >= 0:
+            end = place + len(unit)
             if place > 0:
-                lefts.add(text[place - 1])
-            if place + len(unit) < len(text):
-                rights.add(text[place + len(unit)])
-            place = text.find(unit, place + 1)
+                lefts.add(_last_character(token[:place]))
+            if end < len(token):
+                rights.add(_first_character(token[end:]))
+            place = token.find(unit, place + 1)
     return (lefts - {unit}, rights - {unit}) if len(unit) == 1 else (lefts, rights)
 
 
-def _first_characters(
-    x: str, unit: str, longest: int, r: str, tokens: Sequence[bytes], encoder: BpeEncoder
-) -> list[int]:
-    """For k = 1..longest: characters of the run in its first token (after x: in x's last token); see RunTable."""
-    before = len(x.encode())
-    strings = [(x + unit * k + r).encode() for k in range(1, longest + 1)]
-    answers = encoder.encode(Batch.of(strings), threads=1)
-    found = []
-    for k, string in enumerate(strings, 1):
-        end = 0
-        for token_id in answers.row(k - 1).tolist():
-            end += len(tokens[token_id])
-            if end > before or (x and end == before):
-                break
-        try:
-            characters = len(string[before:end].decode("utf-8"))
-        except UnicodeDecodeError:
-            characters = len(unit) * k + 1  # a border inside a character: nothing that a cut could say
-        found.append(characters if characters <= len(unit) * k else NONE)
-    return found
+def _continues(alphabet_character: str) -> bool:
+    return 0x80 <= from_alphabet(alphabet_character)[0] < 0xC0
+
+
+def _last_character(text: str) -> str:
+    start = len(text) - 1
+    while start > 0 and _continues(text[start]):
+        start -= 1
+    return text[start:]
+
+
+def _first_character(text: str) -> str:
+    end = 1
+    while end < len(text) and _continues(text[end]):
+        end += 1
+    return text[:end]

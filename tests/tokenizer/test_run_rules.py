@@ -4,6 +4,7 @@ import json
 from itertools import product
 from pathlib import Path
 
+import numpy as np
 import pytest
 from small_bpe import bpe_of
 from tokenizers import Regex, Tokenizer
@@ -12,19 +13,23 @@ from tokenizers.pre_tokenizers import Split
 from ivr.analysis.pretokens import PretokenSplitter
 from ivr.encoding.bpe import read_bpe
 from ivr.encoding.bpe_encoder import BpeEncoder
+from ivr.encoding.byte_alphabet import from_alphabet, to_alphabet
 from ivr.tokenizer.cutting import distill, pretokens_with_runs
+from ivr.tokenizer.piece_classes import piece_classes
 from ivr.tokenizer.run_pattern import cutting_pattern
 from ivr.tokenizer.run_rules import initial_contexts, self_merging_units, tabulate
 
 
 def pattern_for(tokenizer: Tokenizer) -> str:
     bpe, splitter = read_bpe(tokenizer), PretokenSplitter(tokenizer)
-    tables = [tabulate(context, bpe.token_bytes(), BpeEncoder(bpe)) for context in initial_contexts(bpe, splitter)]
-    return cutting_pattern(tables, splitter)
+    lengths = np.array([len(token) for token in bpe.token_bytes()])
+    tables = [tabulate(context, BpeEncoder(bpe), lengths) for context in initial_contexts(bpe, splitter)]
+    return cutting_pattern(tables, piece_classes(bpe, splitter.classes()))
 
 
 def pieces(pattern: str, text: str) -> list[str]:
-    return [piece for piece, _ in Split(Regex(pattern), "isolated").pre_tokenize_str(text)]
+    cut = Split(Regex(pattern), "isolated").pre_tokenize_str(to_alphabet(text.encode()))
+    return [from_alphabet(piece).decode() for piece, _ in cut]
 
 
 # a tower, a token of three, neighbours that draw on both sides, a unit of two characters
@@ -62,7 +67,7 @@ def test_the_result_is_a_plain_tokenizer_json(tmp_path: Path) -> None:
     spec = json.loads((tmp_path / "tokenizer.json").read_text(encoding="utf-8"))
     assert spec["model"]["type"] == "Unigram"
     assert "merges" not in spec["model"]
-    assert [step["type"] for step in spec["pre_tokenizer"]["pretokenizers"]] == ["Split", "ByteLevel"]
+    assert [step["type"] for step in spec["pre_tokenizer"]["pretokenizers"]] == ["ByteLevel", "Split"]
 
 
 def test_runs_are_found_by_three_equal_units() -> None:

@@ -1,0 +1,95 @@
+"""Sets of characters as patterns over the byte alphabet: what a pre-tokenizer needs that splits after ByteLevel.
+
+A character is a lead byte and its continuation bytes (RFC 3629), so a set of characters is a small trie. Texts are
+valid UTF-8: below a lead byte whose every character is in the set, any byte goes.
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from ivr.encoding.byte_alphabet import BYTE_TO_CHARACTER
+
+CONTINUATION = range(0x80, 0xC0)
+NON_ASCII_LEADS = range(0xC2, 0xF5)
+_ASSIGNABLE = np.ones(0x110000, bool)
+_ASSIGNABLE[0xD800:0xE000] = False  # surrogates are no characters
+
+
+def quote(alphabet_text: str) -> str:
+    """Byte-alphabet text as a pattern (Oniguruma, Python's regex) that matches just it."""
+    return "".join(f"\\x{ord(c):02x}" if c.isascii() and not c.isalnum() else c for c in alphabet_text)
+
+
+def byte_class(values: Iterable[int]) -> str:
+    """`[...]` for these byte values."""
+    return character_class(BYTE_TO_CHARACTER[value] for value in values)
+
+
+def character_class(characters: Iterable[str]) -> str:
+    """`[...]` for these characters, neighbouring ones as ranges; a single one as itself."""
+    ordered = sorted(set(characters))
+    if len(ordered) == 1:
+        return quote(ordered[0])
+    parts: list[list[str]] = []
+    for character in ordered:
+        if parts and ord(character) == ord(parts[-1][-1]) + 1:
+            parts[-1].append(character)
+        else:
+            parts.append([character])
+    ranges = (f"{quote(p[0])}-{quote(p[-1])}" if len(p) > 2 else "".join(map(quote, p)) for p in parts)
+    return f"[{''.join(ranges)}]"
+
+
+def characters_pattern(code_points: np.ndarray) -> str:
+    """Alternatives (to be put in a group) that match the UTF-8 of these characters, and of no other, in valid UTF-8.
+
+    Shorter characters come first. Empty for an empty set.
+    """
+    wanted = np.zeros(0x110000, bool)
+    wanted[code_points] = True
+    wanted &= _ASSIGNABLE
+    ascii_points = np.flatnonzero(wanted[:0x80]).tolist()
+    options = [byte_class(ascii_points)] if ascii_points else []
+    for low, high, prefix, size in ((0x80, 0x800, 0xC0, 2), (0x800, 0x10000, 0xE0, 3), (0x10000, 0x110000, 0xF0, 4)):
+        by_rest: dict[str, list[int]] = {}
+        span = 64 ** (size - 1)  # characters that a lead byte begins
+        for lead in range(low // span, -(-high // span)):
+            inside = slice(max(lead * span, low), min((lead + 1) * span, high))
+            base = inside.start - lead * span
+            rest = _rest(wanted[inside], _ASSIGNABLE[inside], base, size - 1)
+            if rest:
+                by_rest.setdefault(rest, []).append(prefix | lead)
+        options += [byte_class(leads) + rest for rest, leads in by_rest.items()]
+    return "|".join(options)
+
+
+def whole_leads(members: np.ndarray) -> dict[str, int]:
+    """Lead bytes (as in the byte alphabet) all of whose characters are members: continuation bytes, bool (0x110000)."""
+    found = {}
+    for lead in NON_ASCII_LEADS:
+        size = 2 if lead < 0xE0 else 3 if lead < 0xF0 else 4
+        first = (lead & (0xFF >> (size + 1))) << 6 * (size - 1)
+        inside = slice(max(first, 0x80 if size == 2 else 0x800 if size == 3 else 0x10000), first + 64 ** (size - 1))
+        if members[inside][_ASSIGNABLE[inside]].all():
+            found[BYTE_TO_CHARACTER[lead]] = size - 1
+    return found
+
+
+def _rest(wanted: np.ndarray, possible: np.ndarray, base: int, size: int) -> str:
+    """What may follow a prefix: `size` continuation bytes, of which the first `base` values are no UTF-8 at all."""
+    if not wanted.any():
+        return ""
+    if (wanted == possible).all():
+        return "." * size
+    if size == 1:
+        return byte_class((0x80 + base + np.flatnonzero(wanted)).tolist())
+    span = 64 ** (size - 1)
+    by_rest: dict[str, list[int]] = {}
+    for second in range(base // span, (base + len(wanted)) // span):
+        inside = slice(second * span - base, (second + 1) * span - base)
+        rest = _rest(wanted[inside], possible[inside], 0, size - 1)
+        if rest:
+            by_rest.setdefault(rest, []).append(0x80 + second)
+    options = [byte_class(seconds) + rest for rest, seconds in by_rest.items()]
+    return options[0] if len(options) == 1 else f"(?:{'|'.join(options)})"
