@@ -9,6 +9,7 @@ pre-tokenizer runs in the library.
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -90,7 +91,8 @@ class PretokenSplitter:
                 self._classes[code_point] = self._class_of(chr(code_point))
         return Pieces(batch.data, *split(batch, self._classes))
 
-    def classes(self) -> np.ndarray:
+    @cached_property
+    def all_classes(self) -> np.ndarray:
         """LETTER, NUMBER, OTHER or BLANK for every code point, uint8 (NUM_CODE_POINTS).
 
         Surrogates and the planes without characters (4 to 13, and those for private use) count as OTHER.

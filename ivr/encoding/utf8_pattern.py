@@ -44,36 +44,39 @@ def character_class(characters: Iterable[str]) -> str:
 def characters_pattern(code_points: np.ndarray) -> str:
     """Alternatives (to be put in a group) that match the UTF-8 of these characters, and of no other, in valid UTF-8.
 
-    Shorter characters come first. Empty for an empty set.
+    Lead bytes with many characters come first, after ASCII. Empty for an empty set.
     """
     wanted = np.zeros(0x110000, bool)
     wanted[code_points] = True
     wanted &= _ASSIGNABLE
     ascii_points = np.flatnonzero(wanted[:0x80]).tolist()
-    options = [byte_class(ascii_points)] if ascii_points else []
+    held: dict[str, int] = {}
     for low, high, prefix, size in ((0x80, 0x800, 0xC0, 2), (0x800, 0x10000, 0xE0, 3), (0x10000, 0x110000, 0xF0, 4)):
         by_rest: dict[str, list[int]] = {}
         span = 64 ** (size - 1)  # characters that a lead byte begins
         for lead in range(low // span, -(-high // span)):
             inside = slice(max(lead * span, low), min((lead + 1) * span, high))
-            base = inside.start - lead * span
-            rest = _rest(wanted[inside], _ASSIGNABLE[inside], base, size - 1)
+            rest = _rest(wanted[inside], _ASSIGNABLE[inside], inside.start - lead * span, size - 1)
             if rest:
                 by_rest.setdefault(rest, []).append(prefix | lead)
-        options += [byte_class(leads) + rest for rest, leads in by_rest.items()]
-    return "|".join(options)
+        held |= {byte_class(leads) + rest: _held(wanted, leads) for rest, leads in by_rest.items()}
+    options = [byte_class(ascii_points)] if ascii_points else []
+    return "|".join([*options, *sorted(held, key=lambda option: -held[option])])
 
 
-def whole_leads(members: np.ndarray) -> dict[str, int]:
-    """Lead bytes (as in the byte alphabet) all of whose characters are members: continuation bytes, bool (0x110000)."""
-    found = {}
-    for lead in NON_ASCII_LEADS:
-        size = 2 if lead < 0xE0 else 3 if lead < 0xF0 else 4
-        first = (lead & (0xFF >> (size + 1))) << 6 * (size - 1)
-        inside = slice(max(first, 0x80 if size == 2 else 0x800 if size == 3 else 0x10000), first + 64 ** (size - 1))
-        if members[inside][_ASSIGNABLE[inside]].all():
-            found[BYTE_TO_CHARACTER[lead]] = size - 1
-    return found
+def _held(wanted: np.ndarray, leads: list[int]) -> int:
+    return int(wanted[np.isin(_LEADS, leads)].sum())
+
+
+def lead_bytes() -> np.ndarray:
+    """The first byte of the UTF-8 of every code point, uint8 (0x110000)."""
+    points = np.arange(0x110000)
+    two, three, four = points >> 6 | 0xC0, points >> 12 | 0xE0, points >> 18 | 0xF0
+    leads = np.select([points < 0x80, points < 0x800, points < 0x10000], [points, two, three], four)
+    return leads.astype(np.uint8)
+
+
+_LEADS = lead_bytes()
 
 
 def _rest(wanted: np.ndarray, possible: np.ndarray, base: int, size: int) -> str:

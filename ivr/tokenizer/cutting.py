@@ -88,7 +88,7 @@ class _Cutter:
     def __init__(self, base: Tokenizer, bpe: ByteLevelBpe, fitter: "_Fitter", splitter: PretokenSplitter) -> None:
         self._base, self._bpe, self._fitter, self._splitter = base, bpe, fitter, splitter
         self.contexts = initial_contexts(bpe, splitter)
-        self._classes = piece_classes(bpe, splitter.classes())
+        self._classes = piece_classes(splitter.all_classes)
         self._tables: dict[Contexts, RunTable] = {}
         self.pattern = ""
         self._tabulate()

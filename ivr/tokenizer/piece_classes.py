@@ -1,141 +1,103 @@
-r"""What the pieces of the distilled tokenizer are made of: GPT-2's classes of characters, over the byte alphabet.
+r"""GPT-2's classes of characters over the byte alphabet: what its pretokens are made of.
 
-GPT-2's pattern asks of every character whether it is a letter, a number, a blank or another. Between two characters
-that no token spans a border changes nothing, for BPE as for Unigram; so of the characters outside ASCII only those
-that share a token with a neighbour need their true class. All the others may go with the letters, which keeps the
-pattern short. Blanks are told apart always, because a blank before a word belongs to the word.
+GPT-2's pattern asks of every character whether it is a letter, a number, a blank or another. In the byte alphabet such
+a class is a trie of byte sequences (`ivr.encoding.utf8_pattern`).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import regex
 
-from ivr.encoding.bpe import ByteLevelBpe
-from ivr.encoding.byte_alphabet import BYTE_TO_CHARACTER, from_alphabet
-from ivr.encoding.gpt2_pattern import BLANK, NUM_CODE_POINTS, NUMBER, OTHER
-from ivr.encoding.utf8_pattern import NON_ASCII_LEADS, byte_class, character_class, characters_pattern, whole_leads
+from ivr.encoding.byte_alphabet import BYTE_TO_CHARACTER, CHARACTER_TO_BYTE
+from ivr.encoding.gpt2_pattern import BLANK, LETTER, NUM_CODE_POINTS, NUMBER, OTHER
+from ivr.encoding.utf8_pattern import NON_ASCII_LEADS, byte_class, character_class, characters_pattern, lead_bytes
 
-LEADS = byte_class(NON_ASCII_LEADS)
 ASCII = 0x80
+LEADS = byte_class(NON_ASCII_LEADS)
+LEAD_OF = lead_bytes()
+NAMES = {LETTER: "letters", NUMBER: "numbers", OTHER: "others", BLANK: "blanks"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PieceClass:
     """One alternative of GPT-2's pattern: what its pretokens are made of."""
 
     name: str
-    ascii: str  # its ASCII characters, in the byte alphabet
-    beyond: str  # alternatives for its characters beyond ASCII; empty: none
-    whole_leads: dict[str, int]  # lead bytes, all of whose characters are its: continuation bytes
-    lead: str  # an optional blank in front, where the pattern takes one
-    end: str  # zero-width: the pretoken ends here
-    inside: str  # zero-width after a right neighbour: it belongs to the pretoken
+    group: int  # of `definitions`: `character` calls it
+    members: np.ndarray  # bool (NUM_CODE_POINTS)
+
+    @cached_property
+    def ascii(self) -> str:
+        """Its ASCII characters, in the byte alphabet."""
+        return "".join(BYTE_TO_CHARACTER[byte] for byte in np.flatnonzero(self.members[:ASCII]).tolist())
+
+    def beyond(self, leads: Sequence[str] = (), but: Sequence[str] = ()) -> str:
+        """Alternatives for its characters beyond ASCII, those with these lead bytes or all but those with others."""
+        wanted = self.members.copy()
+        wanted[:ASCII] = False
+        if leads:
+            wanted &= np.isin(LEAD_OF, [CHARACTER_TO_BYTE[lead] for lead in leads])
+        wanted &= ~np.isin(LEAD_OF, [CHARACTER_TO_BYTE[lead] for lead in but])
+        return characters_pattern(np.flatnonzero(wanted))
+
+    @cached_property
+    def definition(self) -> str:
+        """A pattern for one character."""
+        return f"{character_class(self.ascii)}|{self.beyond()}"
 
     @property
     def character(self) -> str:
-        """A pattern for one character."""
-        narrow = character_class(self.ascii)
-        return f"(?:{narrow}|{self.beyond})" if self.beyond else narrow
+        """One character, as a call of the group in `definitions`: written out every time they would fill megabytes."""
+        if self.name == "blanks":  # few, and looked for often
+            return f"(?:{self.definition})"
+        return f"\\g<{self.group}>"
 
-    def none_here(self) -> str:
-        """Zero-width: no character of this class follows."""
-        beyond = f"|(?={LEADS})(?:{self.beyond})" if self.beyond else ""
-        return f"(?!{character_class(self.ascii)}{beyond})"
+    @property
+    def lead(self) -> str:
+        """An optional blank in front, where the pattern takes one."""
+        return "" if self.name == "blanks" else "Ġ?"
+
+    @property
+    def end(self) -> str:
+        """Zero-width: the pretoken ends here. Of blanks before a word the last one belongs to the word."""
+        if self.name == "blanks":
+            return rf"(?={self.character}(?!{self.character}).|\z)"
+        return f"(?!{character_class(self.ascii)}|(?={LEADS}){self.character})"
+
+    @property
+    def inside(self) -> str:
+        """Zero-width after a right neighbour: it belongs to the pretoken."""
+        return rf"(?={self.character}|\z)" if self.name == "blanks" else ""
 
 
 @dataclass(frozen=True)
 class PieceClasses:
-    """Letters, numbers, others and blanks, in this order; and where a contraction may not begin."""
+    """Letters, numbers, others and blanks, in this order."""
 
-    kinds: tuple[PieceClass, PieceClass, PieceClass, PieceClass]
-    no_contraction: str  # zero-width: the character before is one of `others`
+    kinds: tuple[PieceClass, ...]
 
-    def of(self, unit: str) -> PieceClass:
-        """The class of which the first character of this text (whole characters, in the byte alphabet) is one."""
-        return next(kind for kind in self.kinds if regex.match(kind.character, unit))
+    def of(self, text: str) -> PieceClass:
+        """The class of the first character of this text, which is whole characters in the byte alphabet."""
+        return next(kind for kind in self.kinds if regex.match(kind.definition, text))
+
+    @property
+    def definitions(self) -> str:
+        """Matches nothing; stands at the very beginning of a pattern that uses the classes."""
+        return f"(?:{'|'.join(f'({kind.definition})' for kind in self.kinds)}){{0}}"
+
+    @property
+    def no_contraction(self) -> str:
+        """Zero-width: the character before is one of the others."""
+        others = self.kinds[2]
+        return f"(?<!{character_class(others.ascii)})(?<!{others.beyond()})"
 
 
-def piece_classes(bpe: ByteLevelBpe, classes: np.ndarray) -> PieceClasses:
-    """The classes for this vocabulary. `classes`: uint8 (NUM_CODE_POINTS) of LETTER, NUMBER, OTHER, BLANK."""
-    spanned = _share_tokens(bpe)
-    numbers, others = (classes == kind for kind in (NUMBER, OTHER))
-    blanks = classes == BLANK
-    strict = spanned & (numbers | others)
-    beyond = np.arange(NUM_CODE_POINTS) >= ASCII
-    letters = beyond & ~strict & ~blanks
-    blank = _alternatives(blanks & beyond)
-    ascii_blanks = _ascii(blanks)
-    any_blank = f"(?:{character_class(ascii_blanks)}|{blank})"
-
-    def word(name: str, ascii_members: np.ndarray, members: np.ndarray) -> PieceClass:
-        return PieceClass(name, _ascii(ascii_members), _alternatives(members), whole_leads(members), "Ġ?", "", "")
-
-    kinds = (
-        word("letters", ~numbers & ~others & ~blanks, letters),
-        word("numbers", numbers, strict & numbers & beyond),
-        word("others", others, strict & others & beyond),
-        # of blanks before a word the last one belongs to the word
-        PieceClass(
-            "blanks", ascii_blanks, blank, {}, "", rf"(?={any_blank}(?!{any_blank}).|\z)", rf"(?={any_blank}|\z)"
-        ),
+def piece_classes(classes: np.ndarray) -> PieceClasses:
+    """`classes`: uint8 (NUM_CODE_POINTS) of LETTER, NUMBER, OTHER, BLANK."""
+    assert len(classes) == NUM_CODE_POINTS
+    return PieceClasses(
+        tuple(PieceClass(name, at, classes == kind) for at, (kind, name) in enumerate(NAMES.items(), 1))
     )
-    refused = f"(?<!{character_class(kinds[2].ascii)})(?<!{_alternatives(others & beyond)})"
-    return PieceClasses(kinds, refused)
-
-
-def _alternatives(members: np.ndarray) -> str:
-    return characters_pattern(np.flatnonzero(members))
-
-
-def _ascii(members: np.ndarray) -> str:
-    return "".join(BYTE_TO_CHARACTER[byte] for byte in np.flatnonzero(members[:ASCII]).tolist())
-
-
-def _share_tokens(bpe: ByteLevelBpe) -> np.ndarray:
-    """Code points that some token holds together with (a part of) a neighbouring character, bool (NUM_CODE_POINTS).
-
-    A token that ends, or begins, inside a character stands for every character with those bytes.
-    """
-    found = np.zeros(NUM_CODE_POINTS, bool)
-    for token_id, token in enumerate(bpe.tokens):
-        if token_id in bpe.special_ids:
-            continue
-        data = from_alphabet(token)
-        # a blank in front is no neighbour: every class but the blanks takes one
-        data = data[1:] if data[:1] == b" " and len(data) > 1 else data
-        if data.isascii():
-            continue
-        borders = [at for at in range(1, len(data)) if not 0x80 <= data[at] < 0xC0]
-        for part in _parts(data, borders) if borders else []:
-            found |= _with_bytes(part)
-    return found
-
-
-def _parts(data: bytes, borders: list[int]) -> list[bytes]:
-    return [data[begin:end] for begin, end in zip([0, *borders], [*borders, len(data)], strict=True)]
-
-
-_CODE_POINTS = np.arange(NUM_CODE_POINTS)
-
-
-def _with_bytes(part: bytes) -> np.ndarray:
-    """The characters beyond ASCII whose UTF-8 begins with `part`, or ends with it where it starts inside one."""
-    found = np.zeros(NUM_CODE_POINTS, bool)
-    if part[0] < 0x80:
-        return found
-    if part[0] >= 0xC0:
-        size = 2 if part[0] < 0xE0 else 3 if part[0] < 0xF0 else 4
-        value = part[0] & (0xFF >> (size + 1))
-        for byte in part[1:]:
-            value = value << 6 | byte & 0x3F
-        free = 6 * (size - len(part))
-        found[value << free : (value + 1) << free] = True
-        found[:ASCII] = False
-        return found
-    value = 0
-    for byte in part:
-        value = value << 6 | byte & 0x3F
-    found[(_CODE_POINTS & ((1 << 6 * len(part)) - 1)) == value] = True
-    found[:ASCII] = False
-    return found

@@ -9,7 +9,7 @@ starts where the piece starts; whatever stands before a run.
 from collections.abc import Sequence
 
 from ivr.encoding.utf8_pattern import character_class, quote
-from ivr.tokenizer.piece_classes import LEADS, PieceClass, PieceClasses
+from ivr.tokenizer.piece_classes import PieceClass, PieceClasses
 from ivr.tokenizer.run_rules import NONE, OTHER, SHORTEST, RunTable
 
 CONTRACTIONS = "'(?:s|t|re|ve|m|ll|d)"
@@ -34,9 +34,15 @@ def cutting_pattern(tables: Sequence[RunTable], classes: PieceClasses) -> str:
         *_without_runs(blank, blanks),
         *_without_runs(number, numbers),
     ]
-    for kind, mine in ((letter, letters), (number, numbers), (other, others), (blank, blanks)):
-        alternatives += [*_around_runs(kind, mine), *_plain(kind)]
-    return "|".join(alternatives)
+    for kind, mine in zip(classes.kinds, (letters, numbers, others, blanks), strict=True):
+        slow = [*_around_runs(kind, mine), *_plain(kind)]
+        alternatives += [marker(kind) + slow[0], *slow[1:]]
+    return classes.definitions + "|".join(alternatives)
+
+
+def marker(kind: PieceClass) -> str:
+    """Stands in the pattern where words of this class without runs have been taken, and runs are not yet cut."""
+    return f"(?#{kind.name})"
 
 
 def _plain(kind: PieceClass) -> list[str]:
@@ -81,18 +87,15 @@ def _without_runs(kind: PieceClass, tables: Sequence[RunTable]) -> list[str]:
         # one option for all: whether a character repeats costs less to see than which characters may
         options = [f"({character_class(plain)})(?!\\k<-1>{{{SHORTEST - 1}}})"]
     narrow = "|".join([*options, *(_alone(c, wide_units[c]) for c in kind.ascii if c in wide_units)])
-    units = [unit for head, units in wide_units.items() if head not in kind.ascii for unit in units]
+    leads = [head for head in wide_units if head not in kind.ascii]
+    units = [unit for head in leads for unit in wide_units[head]]
     no_runs = "".join(f"(?!(?:{quote(unit)}){{{SHORTEST}}})" for unit in units)
-    rest = f"(?={LEADS}){no_runs}(?:{kind.beyond})" if kind.beyond else "(?!)"
+    rest = [f"(?={character_class(leads)}){no_runs}(?:{kind.beyond(leads)})"] if leads else []
     if kind.name == "blanks":
-        return [f"(?:{narrow}|{rest})+{kind.end}"]
-    easy = {lead: size for lead, size in kind.whole_leads.items() if lead not in wide_units}
-    wholes = [
-        character_class([lead for lead in easy if easy[lead] == size]) + "." * size
-        for size in sorted(set(easy.values()))
-    ]
-    words = [[narrow], wholes, [*wholes, narrow, rest]]
-    return [f"{kind.lead}(?:{'|'.join(options)})++{kind.none_here()}" for options in words if options]
+        return [f"(?:{'|'.join([narrow, *rest])})+{kind.end}"]
+    easy = kind.beyond(but=leads)
+    words = [[narrow], [easy], [narrow, easy, *rest]]
+    return [f"{kind.lead}(?:{'|'.join(options)})++{kind.end}" for options in words if options != [""]]
 
 
 def _alone(head: str, units: Sequence[str]) -> str:
@@ -195,7 +198,7 @@ def _right(kind: PieceClass, table: RunTable, rights: tuple[str, ...]) -> str:
     if OTHER in rights:
         others = "".join(f"(?!(?:{_alternatives(r)}){kind.inside})" for r in _by_length([*filter(None, table.first)]))
         other = f"(?!{quote(table.unit)}{kind.inside}){others}{kind.inside}"
-        options.append(f"{kind.end}|{other}" if kind.end else other)
+        options.append(f"{kind.end}|{other}" if kind.name == "blanks" else other)
     # a right neighbour may begin like the unit: then it is none while the run goes on
     run_ends = f"(?!{quote(table.unit)})" if len(table.unit) > 1 else ""
     return f"{run_ends}(?:{'|'.join(options)})"

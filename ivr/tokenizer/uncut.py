@@ -8,7 +8,10 @@ and behind the one that takes words without runs. All other text is split as bef
 from collections.abc import Iterable, Sequence
 
 from ivr.analysis.pretokens import PretokenSplitter
-from ivr.tokenizer.run_pattern import CLASSES, CharacterClass
+from ivr.encoding.byte_alphabet import to_alphabet
+from ivr.encoding.utf8_pattern import character_class, quote
+from ivr.tokenizer.piece_classes import PieceClass, piece_classes
+from ivr.tokenizer.run_pattern import marker
 
 Trie = dict[str, "Trie"]  # what follows each character; empty at the end of a text
 
@@ -18,39 +21,28 @@ def uncut_pattern(pattern: str, texts: Iterable[str], base: PretokenSplitter) ->
 
     `base` splits as the original tokenizer. A class of characters whose runs are not cut needs nothing.
     """
-    for place, alternative in _insertions(pattern, texts, base):
-        pattern = pattern[:place] + alternative + pattern[place:]
+    for kind, mine in _by_class(texts, base):
+        pattern = pattern.replace(marker(kind), _alternative(kind, mine) + marker(kind), 1)
     return pattern
 
 
 def cut_again(pattern: str, texts: Iterable[str], base: PretokenSplitter) -> str:
     """The inverse of `uncut_pattern` for the same texts."""
-    for kind, mine in _by_class(texts, base).items():
+    for kind, mine in _by_class(texts, base):
         pattern = pattern.replace(_alternative(kind, mine), "", 1)
     return pattern
 
 
-def _insertions(pattern: str, texts: Iterable[str], base: PretokenSplitter) -> list[tuple[int, str]]:
-    """(place in the pattern, what goes there), last place first."""
-    found = []
-    for kind, mine in _by_class(texts, base).items():
-        # blanks have no alternative for words without runs; the gate in front of theirs is cheap
-        marker = f")++(?!{kind.pattern})|"
-        place = 0 if kind.name == "blanks" else pattern.find(marker) + len(marker)
-        if kind.name == "blanks" or marker in pattern:
-            found.append((place, _alternative(kind, mine)))
-    return sorted(found, reverse=True)
-
-
-def _by_class(texts: Iterable[str], base: PretokenSplitter) -> dict[CharacterClass, list[str]]:
-    found: dict[CharacterClass, list[str]] = {}
+def _by_class(texts: Iterable[str], base: PretokenSplitter) -> list[tuple[PieceClass, list[str]]]:
+    """The texts of one class of characters, in the byte alphabet."""
+    found: dict[str, list[str]] = {}
     kinds: dict[str, str] = {}
     for text in sorted(set(texts)):
         names = {_class_of(character, base, kinds) for character in text.removeprefix(" ") or text}
-        for kind in CLASSES:
-            if names == {kind.name} and not (kind.name == "blanks" and len(text) < 2):
-                found.setdefault(kind, []).append(text)
-    return {kind: found[kind] for kind in CLASSES if kind in found}
+        if len(names) == 1 and not (names == {"blanks"} and len(text) < 2):
+            found.setdefault(names.pop(), []).append(to_alphabet(text.encode()))
+    classes = piece_classes(base.all_classes).kinds if found else ()
+    return [(kind, found[kind.name]) for kind in classes if kind.name in found]
 
 
 def _class_of(character: str, base: PretokenSplitter, known: dict[str, str]) -> str:
@@ -63,15 +55,16 @@ def _class_of(character: str, base: PretokenSplitter, known: dict[str, str]) -> 
     return known[character]
 
 
-def _alternative(kind: CharacterClass, texts: Sequence[str]) -> str:
+def _alternative(kind: PieceClass, texts: Sequence[str]) -> str:
     """Takes a pretoken of this class whole if it holds one of the texts."""
+    one = kind.character
     if kind.name == "blanks":
-        return rf"(?=\s{{2}})(?=\s*?{_any_of(texts)}{kind.inside})(?:\s+(?!\S)|\s+)|"
-    at_start = [text for text in texts if text.startswith(" ")]
-    anywhere = [text for text in texts if not text.startswith(" ")]
+        return rf"(?={one}{{2}})(?={one}*?{_any_of(texts)}{kind.inside})(?:{one}+(?={one}|\z)|{one}+)|"
+    at_start = [text for text in texts if text.startswith("Ġ")]
+    anywhere = [text for text in texts if not text.startswith("Ġ")]
     searches = [_any_of(at_start)] if at_start else []
-    searches += [f"{kind.lead}{kind.pattern}*?{_any_of(anywhere)}"] if anywhere else []
-    return f"(?={kind.lead}{kind.pattern})(?={'|'.join(searches)}){kind.lead}{kind.pattern}+|"
+    searches += [f"{kind.lead}{one}*?{_any_of(anywhere)}"] if anywhere else []
+    return f"(?={kind.lead}{one})(?={'|'.join(searches)}){kind.lead}{one}+|"
 
 
 def _any_of(texts: Sequence[str]) -> str:
@@ -88,12 +81,8 @@ def _any_of(texts: Sequence[str]) -> str:
 
 
 def _trie(node: Trie) -> str:
-    leaves = "".join(_quote(character) for character, child in sorted(node.items()) if not child)
-    branches = [_quote(character) + _trie(child) for character, child in sorted(node.items()) if child]
+    leaves = [character for character, child in node.items() if not child]
+    branches = [quote(character) + _trie(child) for character, child in sorted(node.items()) if child]
     if leaves:
-        branches.insert(0, f"[{leaves}]")
+        branches.insert(0, character_class(leaves))
     return branches[0] if len(branches) == 1 else f"(?:{'|'.join(branches)})"
-
-
-def _quote(text: str) -> str:
-    return "".join(c if c.isascii() and c.isalnum() else f"\\x{{{ord(c):x}}}" for c in text)

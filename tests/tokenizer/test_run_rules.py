@@ -24,7 +24,7 @@ def pattern_for(tokenizer: Tokenizer) -> str:
     bpe, splitter = read_bpe(tokenizer), PretokenSplitter(tokenizer)
     lengths = np.array([len(token) for token in bpe.token_bytes()])
     tables = [tabulate(context, BpeEncoder(bpe), lengths) for context in initial_contexts(bpe, splitter)]
-    return cutting_pattern(tables, piece_classes(bpe, splitter.classes()))
+    return cutting_pattern(tables, piece_classes(splitter.all_classes))
 
 
 def pieces(pattern: str, text: str) -> list[str]:
