@@ -52,18 +52,19 @@ def distill(base: Tokenizer, bpe: ByteLevelBpe, pretokens: Sequence[str], expone
     """The Unigram tokenizer for `base`, fitted to these distinct pretokens, every token, and short numbers."""
     fitter = _Fitter(bpe, exponent)
     strings = {pretoken.encode() for pretoken in pretokens}
-    first = fitter.fit(strings, Constraints())
     splitter = PretokenSplitter(base)
     if not splitter.is_gpt2:
         # the rules extend GPT-2's own pattern; another pattern keeps its runs, and the certificate names them
         LOG.info("runs are not cut: the pre-tokenizer is not GPT-2's own pattern")
+        first = fitter.fit(strings, Constraints())
         first, universal = attempt(bpe, fitter.prior_R, first, lambda known: fitter.fit(strings, known))
         tokenizer = unigram_tokenizer(base, bpe.tokens, first.scores_V, sorted(bpe.special_ids))
         return Distillation(tokenizer, first, 0, 0, fitter.numbers_fitted, universal)
     cutter = _Cutter(base, bpe, fitter, splitter)
     with_runs = pretokens_with_runs([*pretokens, *_token_pretokens(fitter.tokens, splitter)], cutter.contexts)
     others = strings - {text.encode() for text in with_runs}
-    fitted = first
+    # whole runs would ask for scores that no cut run needs, and that can outgrow what a file holds exactly
+    fitted = fitter.fit(others | cutter.pieces(with_runs), Constraints())
     for _ in range(FITTING_ROUNDS):
         cutter.learn(fitted.scores_V, with_runs)
         # afresh: what whole runs asked of the scores is not needed any more
