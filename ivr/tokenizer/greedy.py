@@ -71,16 +71,6 @@ class Entries:
         self._bounds_C[touched_C] = self._first_bounds_C[touched_C]
         return len(dropped)
 
-    def retune(self) -> None:
-        """Choose every score again, now that the others are in use."""
-        for token in sorted(self.chosen):
-            old = self.state.score_of(token)
-            cost = self.state.leave(token)
-            change, score = self.state.enter_best(token)
-            if -change <= cost:
-                score = old
-            self.state.enter(token, score)
-
 
 def choose_leavers(
     state: VocabularyState,

@@ -1,6 +1,7 @@
 """Stage `select`: which ids leave and which strings enter, by exact token counts."""
 
 import argparse
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -126,8 +127,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(config: Config) -> Manifest:
     """Run the stage; returns its manifest."""
     paths = ArtifactPaths(config.artifacts_dir)
-    if isinstance(config.swaps, int) and config.swaps < 1:
-        raise ConfigError(f"--swaps {config.swaps}: at least 1 is needed")
+    _check(config)
     inputs = [
         Input(paths.pretoken_frequency, made_by="analyze"),
         Input(paths.distilled_tokenizer / "tokenizer.json", made_by="distill-tokenizer"),
@@ -193,6 +193,21 @@ def run(config: Config) -> Manifest:
             dropped_cost=sum(swap.lost for swap in selection.swaps),
         )
         return stage.finish([paths.selection_log], editable=[paths.replacement_candidates])
+
+
+def _check(config: Config) -> None:
+    """Raises ConfigError for a value that no selection could be made with."""
+    import regex
+
+    if isinstance(config.swaps, int) and config.swaps < 1:
+        raise ConfigError(f"--swaps {config.swaps}: at least 1 is needed")
+    for option, value in (("--protect-weight", config.protect_weight), ("--use-cost", config.use_cost)):
+        if not (math.isfinite(value) and value >= 0):
+            raise ConfigError(f"{option} {value}: a number from 0 on is needed")
+    try:
+        regex.compile(config.exclude or "")
+    except regex.error as error:
+        raise ConfigError(f"--exclude {config.exclude!r} is no pattern: {error}") from None
 
 
 def _swaps(text: str) -> int | str:

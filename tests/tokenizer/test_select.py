@@ -190,6 +190,22 @@ def test_no_swaps_and_no_distilled_tokenizer(analyzed: TinyRun, said: Callable[[
     assert "run `ivr distill-tokenizer` first" in said()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said_value"),
+    [
+        (("--exclude", "("), "--exclude '('"),
+        (("--protect-weight", "nan"), "--protect-weight nan"),
+        (("--protect-weight", "-1"), "--protect-weight -1"),
+        (("--use-cost", "inf"), "--use-cost inf"),
+    ],
+)
+def test_a_value_without_sense_is_refused(
+    analyzed: TinyRun, said: Callable[[], str], arguments: tuple[str, str], said_value: str
+) -> None:
+    assert analyzed("select", "--swaps", "5", *arguments) == 2
+    assert said_value in said()
+
+
 # --swaps auto -----------------------------------------------------------------------------------------------------
 def test_auto_stops_where_swaps_gain_too_little_on_text_set_aside(fresh: TinyRun) -> None:
     numbers = [len(select(fresh, "--swaps", "auto", "--min-gain", str(least))) for least in (1, 40, 10**6)]
