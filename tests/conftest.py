@@ -1,6 +1,7 @@
 """Fixtures for real data: the GPT-2 tokenizer files and the corpora, where this machine has them."""
 
 import os
+import signal
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +20,11 @@ def _real_data(variable: str, name: str) -> Path:
 
 GPT2_DIR = _real_data("GPT2_DIR", "gpt2")
 CORPORA_DIR = _real_data("CORPORA_DIR", "corpora")
+
+
+# a shell starts what runs behind it (`pytest &`) with Ctrl-C ignored; processes that tests start would inherit that
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,6 +1,7 @@
 """The Makefile: what runs, what does not, and whether `make -n` says so. A fake `ivr` writes the manifests."""
 
 import argparse
+import contextlib
 import importlib.util
 import os
 import re
@@ -24,7 +25,7 @@ stage="$1"; artifacts=artifacts
 for word in "$@"; do case "$word" in --artifacts-dir=*) artifacts="${word#*=}";; esac; done
 printf '%s\n' "$*" >> ran.log
 [ "$stage" != "${FAIL_AT:-}" ] || exit 3
-[ "$stage" != "${SLEEP_AT:-}" ] || sleep 60
+[ "$stage" != "${SLEEP_AT:-}" ] || exec sleep 600
 mkdir "$artifacts.lock" || { echo "two stages at once" >> ran.log; exit 75; }
 trap 'rmdir "$artifacts.lock"' EXIT
 mkdir -p "$artifacts/manifests" "$artifacts/report" "$artifacts/analysis/reports" "$artifacts/tokenizers/remapped"
@@ -35,6 +36,11 @@ case "$stage" in
 esac
 echo "{}" > "$artifacts/manifests/$stage.json"
 """
+
+
+def without_make() -> dict[str, str]:
+    """The environment, less what a make around these tests hands on."""
+    return {key: value for key, value in os.environ.items() if key not in {"MAKEFLAGS", "MAKELEVEL", "MFLAGS"}}
 
 
 class Checkout:
@@ -48,11 +54,10 @@ class Checkout:
         fake.chmod(0o755)
 
     def make(self, *arguments: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
-        clean = {key: value for key, value in os.environ.items() if key not in {"MAKEFLAGS", "MAKELEVEL", "MFLAGS"}}
         return subprocess.run(
             ["make", "--no-print-directory", "IVR='./fake ivr'", "SETUP=", *arguments],
             cwd=self.folder,
-            env=clean | environment,
+            env=without_make() | environment,
             capture_output=True,
             text=True,
             check=check,
@@ -200,16 +205,29 @@ def test_a_failed_stage_stops_the_pipeline_which_goes_on_from_there(checkout: Ch
     assert checkout.stages_of("pipeline") == from_stage("remap")
 
 
+def programs_of_group(group: int) -> list[str]:
+    """The names of the programs that run in a process group."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            name, _, rest = stat.read_text().partition(" (")[2].rpartition(") ")
+            if int(rest.split()[2]) == group:
+                found.append(name)
+    return found
+
+
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_interrupted_and_run_again_it_completes(checkout: Checkout, how: signal.Signals) -> None:
     command = ["make", "IVR='./fake ivr'", "SETUP=", "pipeline"]
-    environment = os.environ | {"SLEEP_AT": "select"}
+    environment = without_make() | {"SLEEP_AT": "select"}
     with subprocess.Popen(
-        command, cwd=checkout.folder, env=environment, start_new_session=True, stdout=subprocess.PIPE, text=True
+        command, cwd=checkout.folder, env=environment, start_new_session=True, stdout=subprocess.DEVNULL
     ) as process:
-        assert process.stdout is not None
-        while not next(process.stdout).startswith("'./fake ivr' select"):
-            pass
+        # make prints a command before it starts it; a signal in between would not reach the stage, which then completes
+        end = time.monotonic() + 120
+        while "sleep" not in programs_of_group(process.pid):
+            assert process.poll() is None and time.monotonic() < end, "the stage never slept"
+            time.sleep(0.05)
         os.killpg(process.pid, how)  # as a terminal or a batch system does: make and the stage
     assert process.returncode != 0
     checkout.ran()

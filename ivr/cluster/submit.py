@@ -5,7 +5,7 @@ import secrets
 import shlex
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -181,8 +181,11 @@ def _submit(
 
 
 def _wait(jobs: Sequence[Job], paths: ArtifactPaths) -> None:
-    """Wait for these jobs, and first for those they wait for: a job that failed says more than one that it stopped."""
-    from ivr.cluster.watch import wait_for
+    """Wait for these jobs, and first for those they wait for: a job that failed says more than one that it stopped.
+
+    When one fails, what waited for it is waited for too: how it ended is written down before this raises.
+    """
+    from ivr.cluster.watch import JobFailedError, wait_for, wait_until_stopped
 
     known: dict[str, list[Job]] = {}  # array id -> its rows, in the order of the pipeline
     for stage in SENDABLE:
@@ -192,9 +195,27 @@ def _wait(jobs: Sequence[Job], paths: ArtifactPaths) -> None:
     while wanted:
         found.add(array_id := wanted.pop())
         wanted += [other for other in known[array_id][-1].after if other in known and other not in found]
-    for array_id, rows in known.items():
-        if array_id in found:
-            wait_for(latest_submission(rows), paths)
+    chain = {array_id: latest_submission(rows) for array_id, rows in known.items() if array_id in found}
+    for array_id, rows in chain.items():
+        try:
+            wait_for(rows, paths)
+        except JobFailedError as failure:
+            stopped, left = wait_until_stopped(_waiting_for(array_id, chain), paths)
+            said = [str(failure)]
+            for ended, what in ((stopped, "never started"), (left, "Slurm has not cancelled yet; `scancel` does")):
+                if ended:
+                    ids = ", ".join(dict.fromkeys(f"{job.array_id} (`ivr {job.stage}`)" for job in ended))
+                    said.append(f"waited for it: {ids}: {what}")
+            raise JobFailedError("\n".join(said)) from None
+
+
+def _waiting_for(array_id: str, chain: Mapping[str, Sequence[Job]]) -> list[Job]:
+    """The rows that can only start after `array_id`, directly or by way of others."""
+    found, before = {array_id}, 0
+    while before < len(found):
+        before = len(found)
+        found |= {other for other, rows in chain.items() if found.intersection(rows[-1].after)}
+    return [job for other, rows in chain.items() if other in found and other != array_id for job in rows]
 
 
 def _attach(job_id: str, paths: ArtifactPaths) -> None:

@@ -1,5 +1,6 @@
 """Waiting for jobs: their log as it grows, their states, and what to say of one that failed."""
 
+import contextlib
 import shutil
 import time
 from collections import Counter
@@ -16,6 +17,9 @@ FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 15.0
 LAST_LINES = 20
 FULL_BYTES = 1 << 20  # so little that a log or a record finds no room either
 SECONDS_WITHOUT_SLURM = 600
+SECONDS_TO_STOP = (
+    180  # Slurm looks at dependencies in its scheduling cycle, every minute unless the site says otherwise
+)
 HINTS = {
     "TIMEOUT": "the time limit of the profile was too short, or warning_seconds for a whole step and a checkpoint; "
     "`ivr train` goes on from its last checkpoint when it is submitted again",
@@ -32,10 +36,14 @@ class LeftRunningError(ClusterError):
     exit_code = 130
 
 
-def wait_for(jobs: Sequence[Job], paths: ArtifactPaths) -> list[Job]:
-    """Wait until all have ended, showing the first one's log. Raises ClusterError when one failed.
+class JobFailedError(ClusterError):
+    """A job has ended, and not well: Slurm's last word, not a lack of one."""
 
-    Ctrl-C ends the waiting only.
+
+def wait_for(jobs: Sequence[Job], paths: ArtifactPaths) -> list[Job]:
+    """Wait until all have ended, showing the first one's log.
+
+    Raises JobFailedError when one failed, ClusterError when Slurm is silent for too long. Ctrl-C ends the waiting only.
     """
     log = LogTail(paths.root / jobs[0].log)
     pause, answered, said = FIRST_PAUSE_SECONDS, time.monotonic(), ""
@@ -63,10 +71,33 @@ def wait_for(jobs: Sequence[Job], paths: ArtifactPaths) -> list[Job]:
     failed = [job for job in jobs if not job.succeeded]
     if failed:
         # the log of the first one stands above already
-        raise ClusterError(
+        raise JobFailedError(
             "\n".join(describe_failure(job, paths.root, shown=job.log == jobs[0].log) for job in failed[:3])
         )
     return list(jobs)
+
+
+def wait_until_stopped(
+    jobs: Sequence[Job], paths: ArtifactPaths, seconds: float = SECONDS_TO_STOP
+) -> tuple[list[Job], list[Job]]:
+    """Wait, not longer than `seconds`, until Slurm has cancelled what cannot start any more, and write it down.
+
+    Slurm knows that a job failed before it looks at those that wait for it: until then they are PENDING. Returns
+    (those that have ended, those that have not); Ctrl-C or a Slurm that is silent ends the waiting early.
+    """
+    end, pause = time.monotonic() + seconds, FIRST_PAUSE_SECONDS
+    try:
+        while True:
+            with contextlib.suppress(ClusterError):
+                jobs = look_up(jobs, paths.root)
+                update_jobs(paths, jobs)
+            if all(job.ended for job in jobs) or time.monotonic() >= end:
+                break
+            time.sleep(pause)
+            pause = min(pause * 1.2, LONGEST_PAUSE_SECONDS)
+    except KeyboardInterrupt:
+        pass
+    return [job for job in jobs if job.ended], [job for job in jobs if not job.ended]
 
 
 def _rest(seconds: float, log: "LogTail", jobs: Sequence[Job], paths: ArtifactPaths) -> None:

@@ -16,6 +16,7 @@ from small_bpe import vocabulary
 from tiny_run import TinyRun, domain_documents, learnt_merges
 
 from ivr.artifacts import ArtifactPaths
+from ivr.cluster.records import read_jobs
 from ivr.manifest import PIPELINE
 from ivr.training.checkpoints import newest_whole
 
@@ -91,7 +92,9 @@ def test_a_stage_that_fails_shows_the_end_of_its_log_and_stops_what_waits_for_it
     assert "is not what `ivr init` wrote" in failed.stderr
     stopped = site.wait(paths, second, check=False)
     assert stopped.returncode == 5 and f"job {first} (`ivr analyze`) ended as FAILED" in stopped.stderr
-    assert site.job(paths, "distill-tokenizer")["state"] == "CANCELLED"
+    assert f"waited for it: {second} (`ivr distill-tokenizer`): never started" in stopped.stderr
+    # the record as it lies there: whoever waited has seen and written the end of the job that was stopped, too
+    assert [row.state for row in read_jobs(paths, "distill-tokenizer")] == ["CANCELLED"]
     said = site.ivr("status", "--artifacts-dir", paths.root).stdout
     assert "is not what `ivr init` wrote" in said and "it never started" in said
 

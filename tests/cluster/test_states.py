@@ -9,9 +9,10 @@ import pytest
 
 from ivr.artifacts import ArtifactPaths
 from ivr.cli import main
+from ivr.cluster import watch
 from ivr.cluster.records import Job, add_jobs, read_jobs, update_jobs
 from ivr.cluster.states import look_up, parse_sacct, parse_scontrol
-from ivr.cluster.watch import describe_failure, last_lines, summary
+from ivr.cluster.watch import describe_failure, last_lines, summary, wait_until_stopped
 from ivr.errors import ClusterError, CorruptInputError
 
 FOLDER = "jobs/train-20261122-182029-c1a69d"
@@ -26,7 +27,11 @@ JobId=23 ArrayJobId=21 ArrayTaskId=1 JobName=ivr-analyze JobState=FAILED Reason=
 JobId=22 ArrayJobId=21 ArrayTaskId=0 JobName=ivr-analyze JobState=COMPLETED Reason=None ExitCode=0:0 NodeList=n1 Comment=c
 """  # noqa: E501
 SCONTROL = """#!/bin/bash
-[ -e "$ANSWERS/$4" ] && exec cat "$ANSWERS/$4"
+if [ -e "$ANSWERS/$4" ]; then
+  cat "$ANSWERS/$4"
+  if [ -e "$ANSWERS/$4.next" ]; then mv "$ANSWERS/$4.next" "$ANSWERS/$4"; fi
+  exit
+fi
 echo "slurm_load_jobs error: ${ERROR:-Invalid job id specified}" >&2; exit 1
 """
 SACCT = '#!/bin/bash\n[ -e "$ANSWERS/sacct" ] && exec cat "$ANSWERS/sacct"; exit 1\n'
@@ -40,7 +45,7 @@ def job(job_id: str = "17", **facts: object) -> Job:
 
 @pytest.fixture
 def answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with what `scontrol show job ID` and `sacct` answer."""
+    """A folder with what `scontrol show job ID` and `sacct` answer: ID once, then ID.next."""
     folder = tmp_path / "answers"
     for name, text in (("scontrol", SCONTROL), ("sacct", SACCT)):
         path = tmp_path / "bin" / name
@@ -116,6 +121,36 @@ def test_rows_are_kept_beside_the_manifest(tmp_path: Path) -> None:
     (tmp_path / "manifests" / "train.jobs.json").write_text("[3]")
     with pytest.raises(CorruptInputError, match=r"train\.jobs\.json is no list of jobs"):
         read_jobs(paths, "train")
+
+
+def test_the_end_of_a_job_that_was_stopped_is_waited_for_and_written_down(
+    answers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Slurm knows that the first failed some time before it cancels what waits for it."""
+    monkeypatch.setattr(watch, "FIRST_PAUSE_SECONDS", 0.01)
+    paths = ArtifactPaths(tmp_path / "artifacts")
+    add_jobs(paths, [dataclasses.replace(job("16"), stage="align"), dataclasses.replace(job("15"), stage="analyze")])
+    add_jobs(paths, [job("17", after=("16",))])
+    for number, state, afterwards in (("15", "RUNNING", ""), ("16", "FAILED", ""), ("17", "PENDING", "CANCELLED")):
+        now = RUNNING.replace("JobId=17", f"JobId={number}").replace("NodeList=n[1-2]", "NodeList=(null)")
+        (answers / number).write_text(now.replace("RUNNING", state))
+        if afterwards:
+            (answers / f"{number}.next").write_text(now.replace("RUNNING", afterwards))
+    attach = ["submit", "--attach", "17", "--artifacts-dir", str(paths.root)]
+    assert main(attach) == 5
+    said = capsys.readouterr().err
+    assert "job 16 (`ivr align`) ended as FAILED" in said and "waited for it: 17 (`ivr train`): never started" in said
+    assert read_jobs(paths, "train")[0].state == "CANCELLED"
+
+
+def test_a_job_that_slurm_does_not_cancel_is_not_waited_for_without_end(answers: Path, tmp_path: Path) -> None:
+    paths = ArtifactPaths(tmp_path / "artifacts")
+    (answers / "17").write_text(RUNNING.replace("RUNNING", "PENDING"))
+    (answers / "18").write_text(RUNNING.replace("RUNNING", "CANCELLED").replace("JobId=17", "JobId=18"))
+    add_jobs(paths, [job("17"), job("18")])
+    ended, left = wait_until_stopped([job("17"), job("18")], paths, seconds=0)
+    assert [row.job_id for row in ended] == ["18"] and [row.job_id for row in left] == ["17"]
+    assert [row.state for row in read_jobs(paths, "train")] == ["PENDING", "CANCELLED"]
 
 
 def test_status_shows_stages_and_jobs_in_one_table(
