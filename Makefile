@@ -13,6 +13,8 @@ SHELL := bash
 .DELETE_ON_ERROR:
 .ONESHELL:
 .DEFAULT_GOAL := help
+# where this is set (many containers), every process would compile all that it imports: for training 14 s in place of 6
+unexport PYTHONDONTWRITEBYTECODE
 
 ## Variables (`make pipeline MODEL=... CORPUS=...`); empty: the option is not given and the stage's own default holds
 MODEL = sample#             base model: sample (made here, offline), a Hub name, or a model directory

@@ -6,7 +6,6 @@ in place, line by line.
 """
 
 import contextlib
-import ctypes
 import errno
 import hashlib
 import json
@@ -18,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-AT_FDCWD = -100
-RENAME_EXCHANGE = 2
+from ivr.exchange import exchange
+
 HASH_CHUNK_BYTES = 1 << 20
 LEFTOVER = re.compile(r"\.(?P<target>.+)\.tmp-(?P<old>old-)?\d+")
 
@@ -262,7 +261,7 @@ def _put_in_place(staging: Path, target: Path) -> None:
         staging.rename(target)
         return
     try:
-        _exchange(staging, target)
+        exchange(staging, target)
     except OSError as error:
         if error.errno not in (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP):
             raise
@@ -271,16 +270,6 @@ def _put_in_place(staging: Path, target: Path) -> None:
         target.rename(aside)
         staging.rename(target)
         shutil.rmtree(aside)
-
-
-def _exchange(first: Path, second: Path) -> None:
-    """Swap two names in one step (Linux renameat2 with RENAME_EXCHANGE)."""
-    renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
-    if renameat2 is None:
-        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
-    if renameat2(AT_FDCWD, os.fsencode(first), AT_FDCWD, os.fsencode(second), RENAME_EXCHANGE) != 0:
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code), str(second))
 
 
 def remove_leftovers(root: Path) -> None:

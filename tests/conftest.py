@@ -1,6 +1,7 @@
-"""Fixtures for real data: the GPT-2 tokenizer files and the corpora, where this machine has them."""
+"""Fixtures for real data (the GPT-2 tokenizer files, the corpora) where this machine has them, and for small worlds."""
 
 import os
+import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -9,7 +10,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tokenizers import Tokenizer
+
+    from ivr.artifacts import ArtifactPaths
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -73,3 +78,46 @@ def gpt2(gpt2_dir: Path) -> "Tokenizer":
 def corpora_dir() -> Path:
     """A directory with *.txt.xz corpora; the test must be marked needs_corpora."""
     return CORPORA_DIR
+
+
+@pytest.fixture(scope="session")
+def built_world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small run that stands where `align` starts."""
+    from builders import make_world
+
+    return make_world(tmp_path_factory.mktemp("built") / "artifacts").root
+
+
+@pytest.fixture(scope="session")
+def aligned_world(built_world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same where `train` starts."""
+    from ivr.embedding import align
+
+    paths = copy_world(built_world, tmp_path_factory.mktemp("aligned") / "artifacts")
+    align.run(align.Config(paths.root))
+    return paths.root
+
+
+def copy_world(source: Path, target: Path) -> "ArtifactPaths":
+    from ivr.artifacts import ArtifactPaths
+
+    shutil.copytree(source, target)
+    return ArtifactPaths(target)
+
+
+@pytest.fixture
+def start_world(aligned_world: Path) -> Path:
+    """What `world` and `another_world` copy; a room may begin elsewhere."""
+    return aligned_world
+
+
+@pytest.fixture
+def another_world(start_world: Path, tmp_path: Path) -> "Callable[[str], ArtifactPaths]":
+    """A fresh artifacts directory of this name."""
+    return lambda name: copy_world(start_world, tmp_path / name)
+
+
+@pytest.fixture
+def world(another_world: "Callable[[str], ArtifactPaths]") -> "ArtifactPaths":
+    """A fresh artifacts directory."""
+    return another_world("artifacts")

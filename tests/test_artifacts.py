@@ -117,7 +117,7 @@ def test_a_directory_is_replaced_without_an_exchange_too(tmp_path: Path, monkeyp
     def refuse(first: Path, second: Path) -> None:
         raise OSError(errno.EINVAL, "no exchange on this file system")
 
-    monkeypatch.setattr("ivr.artifacts._exchange", refuse)
+    monkeypatch.setattr("ivr.artifacts.exchange", refuse)
     for text in ("old", "new"):
         with atomic_directory(tmp_path / "folder") as staging:
             (staging / f"{text}.txt").write_text(text)

@@ -183,11 +183,31 @@ def _submit(
 def _wait(jobs: Sequence[Job], paths: ArtifactPaths) -> None:
     """Wait for these jobs, and first for those they wait for: a job that failed says more than one that it stopped.
 
-    When one fails, what waited for it is waited for too: how it ended is written down before this raises.
+    When one fails, what waited for it is waited for too: how it ended is written down before this raises. Ctrl-C ends
+    the waiting only.
     """
-    from ivr.cluster.watch import JobFailedError, wait_for, wait_until_stopped
+    from ivr.cluster.watch import JobFailedError, LeftRunningError, how_to_come_back, wait_for, wait_until_stopped
 
-    known: dict[str, list[Job]] = {}  # array id -> its rows, in the order of the pipeline
+    try:
+        chain = _chain(jobs, paths)
+        for array_id, rows in chain.items():
+            try:
+                wait_for(rows, paths)
+            except JobFailedError as failure:
+                stopped, left = wait_until_stopped(_waiting_for(array_id, chain), paths)
+                said = [str(failure)]
+                for some, what in ((stopped, "never started"), (left, "Slurm has not cancelled yet; `scancel` does")):
+                    if some:
+                        ids = ", ".join(dict.fromkeys(f"{job.array_id} (`ivr {job.stage}`)" for job in some))
+                        said.append(f"waited for it: {ids}: {what}")
+                raise JobFailedError("\n".join(said)) from None
+    except KeyboardInterrupt:
+        raise LeftRunningError(f"no longer waiting; {how_to_come_back(jobs, paths)}") from None
+
+
+def _chain(jobs: Sequence[Job], paths: ArtifactPaths) -> dict[str, list[Job]]:
+    """Array id -> its rows, of these jobs and all they wait for, in the order of the pipeline."""
+    known: dict[str, list[Job]] = {}
     for stage in SENDABLE:
         for job in read_jobs(paths, stage):
             known.setdefault(job.array_id, []).append(job)
@@ -195,18 +215,7 @@ def _wait(jobs: Sequence[Job], paths: ArtifactPaths) -> None:
     while wanted:
         found.add(array_id := wanted.pop())
         wanted += [other for other in known[array_id][-1].after if other in known and other not in found]
-    chain = {array_id: latest_submission(rows) for array_id, rows in known.items() if array_id in found}
-    for array_id, rows in chain.items():
-        try:
-            wait_for(rows, paths)
-        except JobFailedError as failure:
-            stopped, left = wait_until_stopped(_waiting_for(array_id, chain), paths)
-            said = [str(failure)]
-            for ended, what in ((stopped, "never started"), (left, "Slurm has not cancelled yet; `scancel` does")):
-                if ended:
-                    ids = ", ".join(dict.fromkeys(f"{job.array_id} (`ivr {job.stage}`)" for job in ended))
-                    said.append(f"waited for it: {ids}: {what}")
-            raise JobFailedError("\n".join(said)) from None
+    return {array_id: latest_submission(rows) for array_id, rows in known.items() if array_id in found}
 
 
 def _waiting_for(array_id: str, chain: Mapping[str, Sequence[Job]]) -> list[Job]:

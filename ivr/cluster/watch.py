@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ivr.artifacts import ArtifactPaths
-from ivr.cluster.records import Job, update_jobs
+from ivr.cluster.records import Job, read_jobs, update_jobs
 from ivr.cluster.states import look_up
 from ivr.console import LOG
 from ivr.errors import ClusterError
@@ -43,31 +43,28 @@ class JobFailedError(ClusterError):
 def wait_for(jobs: Sequence[Job], paths: ArtifactPaths) -> list[Job]:
     """Wait until all have ended, showing the first one's log.
 
-    Raises JobFailedError when one failed, ClusterError when Slurm is silent for too long. Ctrl-C ends the waiting only.
+    Raises JobFailedError when one failed, ClusterError when Slurm is silent for too long.
     """
     log = LogTail(paths.root / jobs[0].log)
     pause, answered, said = FIRST_PAUSE_SECONDS, time.monotonic(), ""
-    try:
-        while True:
-            try:
-                jobs = look_up(jobs, paths.root)
-                answered = time.monotonic()
-            except ClusterError as error:
-                if time.monotonic() - answered > SECONDS_WITHOUT_SLURM:
-                    raise
-                LOG.warning("submit: %s; asking again", error)
-            update_jobs(paths, jobs)
-            now = summary(jobs)
-            if now != said:
-                LOG.info("submit: %s", now)
-                said, pause = now, FIRST_PAUSE_SECONDS
-            log.show()
-            if all(job.ended for job in jobs):
-                break
-            _rest(pause, log, jobs, paths)
-            pause = min(pause * 1.2, LONGEST_PAUSE_SECONDS)
-    except KeyboardInterrupt:
-        raise LeftRunningError(f"no longer waiting; {how_to_come_back(jobs, paths)}") from None
+    while True:
+        try:
+            jobs = look_up(jobs, paths.root)
+            answered = time.monotonic()
+        except ClusterError as error:
+            if time.monotonic() - answered > SECONDS_WITHOUT_SLURM:
+                raise
+            LOG.warning("submit: %s; asking again", error)
+        update_jobs(paths, jobs)
+        now = summary(jobs)
+        if now != said:
+            LOG.info("submit: %s", now)
+            said, pause = now, FIRST_PAUSE_SECONDS
+        log.show()
+        if all(job.ended for job in jobs):
+            break
+        _rest(pause, log, jobs, paths)
+        pause = min(pause * 1.2, LONGEST_PAUSE_SECONDS)
     failed = [job for job in jobs if not job.succeeded]
     if failed:
         # the log of the first one stands above already
@@ -83,20 +80,17 @@ def wait_until_stopped(
     """Wait, not longer than `seconds`, until Slurm has cancelled what cannot start any more, and write it down.
 
     Slurm knows that a job failed before it looks at those that wait for it: until then they are PENDING. Returns
-    (those that have ended, those that have not); Ctrl-C or a Slurm that is silent ends the waiting early.
+    (those that have ended, those that have not).
     """
     end, pause = time.monotonic() + seconds, FIRST_PAUSE_SECONDS
-    try:
-        while True:
-            with contextlib.suppress(ClusterError):
-                jobs = look_up(jobs, paths.root)
-                update_jobs(paths, jobs)
-            if all(job.ended for job in jobs) or time.monotonic() >= end:
-                break
-            time.sleep(pause)
-            pause = min(pause * 1.2, LONGEST_PAUSE_SECONDS)
-    except KeyboardInterrupt:
-        pass
+    while True:
+        with contextlib.suppress(ClusterError):
+            jobs = look_up(jobs, paths.root)
+            update_jobs(paths, jobs)
+        if all(job.ended for job in jobs) or time.monotonic() >= end:
+            break
+        time.sleep(pause)
+        pause = min(pause * 1.2, LONGEST_PAUSE_SECONDS)
     return [job for job in jobs if job.ended], [job for job in jobs if not job.ended]
 
 
@@ -123,9 +117,12 @@ def summary(jobs: Sequence[Job]) -> str:
 
 
 def how_to_come_back(jobs: Sequence[Job], paths: ArtifactPaths) -> str:
-    ids = " ".join(sorted({job.array_id for job in jobs if not job.ended}))
+    """What to type later; to cancel, all unfinished jobs of the stage: an array and the one that joins its parts."""
+    last = jobs[-1].array_id
+    open_ids = dict.fromkeys(job.array_id for job in read_jobs(paths, jobs[-1].stage) if not job.ended)
+    ids = " ".join(open_ids) or last
     return (
-        f"job {ids} goes on. Attach: `ivr submit --attach {ids.split()[0]} --artifacts-dir {paths.root}`; "
+        f"job {ids} goes on. Attach: `ivr submit --attach {last} --artifacts-dir {paths.root}`; "
         f"look: `ivr status --artifacts-dir {paths.root}`; cancel: `scancel {ids}`"
     )
 

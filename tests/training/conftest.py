@@ -1,18 +1,14 @@
-"""A small world that stands where `train` starts, and a way to run a stage as its own process."""
+"""A way to run a stage as its own process."""
 
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from builders import make_world
 
-from ivr.artifacts import ArtifactPaths
 from ivr.console import LOG
-from ivr.embedding import align
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -24,27 +20,6 @@ def restore_log() -> Iterator[None]:
     yield
     LOG.handlers[:], LOG.propagate = handlers, propagate
     LOG.setLevel(level)
-
-
-@pytest.fixture(scope="session")
-def aligned_world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    paths = make_world(tmp_path_factory.mktemp("built") / "artifacts")
-    align.run(align.Config(paths.root))
-    return paths.root
-
-
-@pytest.fixture
-def another_world(aligned_world: Path, tmp_path: Path) -> Callable[[str], ArtifactPaths]:
-    def copy(name: str) -> ArtifactPaths:
-        shutil.copytree(aligned_world, tmp_path / name)
-        return ArtifactPaths(tmp_path / name)
-
-    return copy
-
-
-@pytest.fixture
-def world(another_world: Callable[[str], ArtifactPaths]) -> ArtifactPaths:
-    return another_world("artifacts")
 
 
 @pytest.fixture
