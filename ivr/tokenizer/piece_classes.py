@@ -46,7 +46,7 @@ class PieceClass:
     @cached_property
     def definition(self) -> str:
         """A pattern for one character."""
-        return f"{character_class(self.ascii)}|{self.beyond()}"
+        return f"{character_class(self.ascii)}|(?={LEADS})(?:{self.beyond()})"
 
     @property
     def character(self) -> str:
@@ -66,6 +66,11 @@ class PieceClass:
         if self.name == "blanks":
             return rf"(?={self.character}(?!{self.character}).|\z)"
         return f"(?!{character_class(self.ascii)}|(?={LEADS}){self.character})"
+
+    @property
+    def begins(self) -> str:
+        """Zero-width: a pretoken of this class begins here, or a piece of one."""
+        return f"(?={self.lead}{self.character})"
 
     @property
     def inside(self) -> str:

@@ -7,11 +7,13 @@ starts where the piece starts; whatever stands before a run.
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from ivr.encoding.utf8_pattern import character_class, quote
-from ivr.tokenizer.piece_classes import PieceClass, PieceClasses
+from ivr.tokenizer.piece_classes import LEADS, PieceClass, PieceClasses
 from ivr.tokenizer.run_rules import NONE, OTHER, SHORTEST, RunTable
 
+SPACE = "Ġ"  # the one blank that belongs to the word behind it
 CONTRACTIONS = "'(?:s|t|re|ve|m|ll|d)"
 
 
@@ -27,17 +29,16 @@ def cutting_pattern(tables: Sequence[RunTable], classes: PieceClasses) -> str:
     letter, number, other, blank = classes.kinds
     # after a cut inside punctuation an apostrophe starts a piece; a contraction never follows punctuation
     contraction = f"(?='){classes.no_contraction}{CONTRACTIONS}"
-    alternatives = [
-        *_without_runs(letter, letters),
-        contraction,
-        *_without_runs(other, others),
-        *_without_runs(blank, blanks),
-        *_without_runs(number, numbers),
-    ]
+    words, figures, signs = (
+        _without_runs(kind, mine) for kind, mine in ((letter, letters), (number, numbers), (other, others))
+    )
+    blanks_of_ascii = _ascii_blanks(blank, blanks)
+    alternatives = [words.ascii, _one_blank(blank), contraction, signs.ascii, blanks_of_ascii, figures.ascii]
+    alternatives += [words.wide, signs.wide, figures.wide, words.mixed, signs.mixed, figures.mixed]
     for kind, mine in zip(classes.kinds, (letters, numbers, others, blanks), strict=True):
-        slow = [*_around_runs(kind, mine), *_plain(kind)]
-        alternatives += [marker(kind) + slow[0], *slow[1:]]
-    return classes.definitions + "|".join(alternatives)
+        slow = "|".join([*_around_runs(kind, mine), *_plain(kind)])
+        alternatives.append(f"{kind.begins}(?:{marker(kind)}{slow})")
+    return classes.definitions + "|".join(filter(None, alternatives))
 
 
 def marker(kind: PieceClass) -> str:
@@ -72,36 +73,50 @@ def _guarded(tables: Sequence[RunTable], rules: Sequence[str]) -> str:
     return f"(?:{'|'.join(options)})"
 
 
-def _without_runs(kind: PieceClass, tables: Sequence[RunTable]) -> list[str]:
-    """A whole pretoken without three equal units in a row: of ASCII, of the rest, of both."""
+class _Whole(NamedTuple):
+    """Alternatives that take a whole pretoken without three equal units in a row; "" for none."""
+
+    ascii: str = ""
+    wide: str = ""  # of other characters, and none that begins a unit of its own
+    mixed: str = ""
+
+
+def _without_runs(kind: PieceClass, tables: Sequence[RunTable]) -> _Whole:
+    """For letters, numbers and others. Where these see a run that is none, slower alternatives take the pretoken."""
     if not tables:
-        return []
-    wide_units: dict[str, list[str]] = {}  # by their first byte
-    for unit in (table.unit for table in tables if len(table.unit) > 1):
-        wide_units.setdefault(unit[0], []).append(unit)
-    plain = [c for c in kind.ascii if c not in wide_units]
-    if kind.name == "blanks":
-        runs = {table.unit for table in tables}
-        options = [character_class([c for c in plain if c not in runs]), *(_alone(c, []) for c in plain if c in runs)]
-    else:
-        # one option for all: whether a character repeats costs less to see than which characters may
-        options = [f"({character_class(plain)})(?!\\k<-1>{{{SHORTEST - 1}}})"]
-    narrow = "|".join([*options, *(_alone(c, wide_units[c]) for c in kind.ascii if c in wide_units)])
-    leads = [head for head in wide_units if head not in kind.ascii]
-    units = [unit for head in leads for unit in wide_units[head]]
-    no_runs = "".join(f"(?!(?:{quote(unit)}){{{SHORTEST}}})" for unit in units)
+        return _Whole()
+    units = [table.unit for table in tables if len(table.unit) > 1]
+    # a unit of several characters is looked for at its last one: few characters end all of them
+    ends = {unit[-1] if unit[-1] in kind.ascii else unit[0] for unit in units} & set(kind.ascii)
+    seen = [2 * unit if unit[-1] in ends else unit[1:] + 2 * unit for unit in units if {unit[0], unit[-1]} & ends]
+    repeats = f"\\k<-1>{{{SHORTEST - 1}}}"
+    # whether a character repeats costs less to see than which characters may
+    options = {"".join(c for c in kind.ascii if c not in ends): [repeats]}
+    options["".join(sorted(ends))] = [repeats, *map(quote, seen)]
+    narrow = "|".join(f"({character_class(chars)})(?!{'|'.join(no)})" for chars, no in options.items() if chars)
+    leads = sorted({unit[0] for unit in units} - set(kind.ascii))
+    no_runs = "".join(f"(?!(?:{quote(unit)}){{{SHORTEST}}})" for unit in units if unit[0] in leads)
     rest = [f"(?={character_class(leads)}){no_runs}(?:{kind.beyond(leads)})"] if leads else []
-    if kind.name == "blanks":
-        return [f"(?:{'|'.join([narrow, *rest])})+{kind.end}"]
     easy = kind.beyond(but=leads)
-    words = [[narrow], [easy], [narrow, easy, *rest]]
-    return [f"{kind.lead}(?:{'|'.join(options)})++{kind.end}" for options in words if options != [""]]
+    return _Whole(
+        ascii=f"{kind.lead}(?:{narrow})++{kind.end}",
+        wide=f"(?={kind.lead}{LEADS}){kind.lead}(?:{easy})++{kind.end}" if easy else "",
+        mixed=f"{kind.lead}(?:{'|'.join([narrow, f'(?={LEADS})(?:{easy})', *rest])})++{kind.end}",
+    )
 
 
-def _alone(head: str, units: Sequence[str]) -> str:
-    """This character where neither it nor a unit that begins with it stands three times."""
-    runs = "".join(f"|{quote(unit[1:])}(?:{quote(unit)}){{{SHORTEST - 1}}}" for unit in units)
-    return f"{quote(head)}(?!{quote(head)}{{{SHORTEST - 1}}}{runs})"
+def _one_blank(kind: PieceClass) -> str:
+    """A single blank before something else, which does not take it: the end of a line."""
+    return f"{character_class(c for c in kind.ascii if c != SPACE)}(?!{kind.character})"
+
+
+def _ascii_blanks(kind: PieceClass, tables: Sequence[RunTable]) -> str:
+    """Line ends and indentation without runs that are cut."""
+    runs = [table.unit for table in tables if table.unit in kind.ascii]
+    others = [c for c in kind.ascii if c not in runs]
+    options = [character_class(others)] if others else []
+    options += [f"{quote(c)}(?!{quote(c)}{{{SHORTEST - 1}}})" for c in runs]
+    return f"(?:{'|'.join(options)})+{kind.end}"
 
 
 def _starts(kind: PieceClass, table: RunTable) -> str:
