@@ -67,17 +67,23 @@ class Evidence:
         return static_vectors(self.text.documents, len(self.sources))
 
 
-def make_rows(
-    strategy: str, problems: Sequence[Problem], aligned: Sequence[torch.Tensor], evidence: Evidence
-) -> list[np.ndarray]:
-    """The new rows (K, D) of each matrix. `problems` and `aligned`: of wte and, where it is untied, of the head.
+@dataclass(frozen=True)
+class Made:
+    """The new rows (K, D) of each matrix; distilled_from: what `distill` read for them (snippets, tokens)."""
+
+    rows: list[np.ndarray]
+    distilled_from: dict[str, int] = field(default_factory=dict)
+
+
+def make_rows(strategy: str, problems: Sequence[Problem], aligned: Sequence[torch.Tensor], evidence: Evidence) -> Made:
+    """New rows by `strategy`. `problems` and `aligned`: of wte and, where it is untied, of the head.
 
     aligned: the reordered matrices, by remapped id; their rows at new ids are not read.
     """
     if strategy in INITIALISERS:
-        return [INITIALISERS[strategy](problem) for problem in problems]
+        return Made([INITIALISERS[strategy](problem) for problem in problems])
     if strategy == FOCUS:
-        return [focus(problem, evidence.vectors_VS, evidence.sources) for problem in problems]
+        return Made([focus(problem, evidence.vectors_VS, evidence.sources) for problem in problems])
     assert strategy == DISTILL, strategy
     assert evidence.body is not None, "the stage gives `distill` a model"
     effort, first = evidence.effort, problems[0]
@@ -94,14 +100,18 @@ def make_rows(
     )
     met = set(np.concatenate([s.student for s in snippets]).tolist()) if snippets else set()
     never = sum(token_id not in met for token_id in first.new_ids)
+    read = {
+        "snippets": len(snippets),
+        "student_tokens": sum(len(snippet.student) for snippet in snippets),
+        "teacher_tokens": sum(len(snippet.teacher) for snippet in snippets),
+        "new_tokens_in_none": never,
+    }
     LOG.info(
-        "align: distilling from %d snippets, %d tokens; %d of %d new tokens are in none",
-        len(snippets),
-        sum(len(snippet.student) for snippet in snippets),
-        never,
-        len(first.new_ids),
+        "align: distilling from %(snippets)d snippets, %(student_tokens)d tokens; %(new_tokens_in_none)d new tokens "
+        "are in none",
+        read,
     )
-    return distill(
+    rows = distill(
         evidence.body,
         aligned[0],
         aligned[1] if len(aligned) > 1 else None,
@@ -111,3 +121,4 @@ def make_rows(
         snippets,
         effort.schedule,
     )
+    return Made(rows, read)

@@ -35,10 +35,12 @@ class Trial:
 
     def run(self, strategy: str) -> dict[str, Any]:
         """Fill the matrices with `strategy`'s rows; returns norms, cosines and the loss (row_statistics, Probe)."""
-        rows = make_rows(strategy, self.problems, self.aligned, self.evidence)
-        for matrix_VD, rows_KD in zip(self.aligned, rows, strict=True):
+        made = make_rows(strategy, self.problems, self.aligned, self.evidence)
+        for matrix_VD, rows_KD in zip(self.aligned, made.rows, strict=True):
             fill_rows(matrix_VD, self.new_ids, rows_KD)
         results = row_statistics(self.aligned[0], self.kept_ids, self.new_ids)
+        if made.distilled_from:
+            results["distilled_from"] = made.distilled_from
         if self.heldout is not None and self.evidence.body is not None:
             head = self.aligned[1] if len(self.aligned) > 1 else None
             found = probe(self.evidence.body, self.aligned[0], head, self.new_ids, self.heldout)

@@ -43,6 +43,13 @@ def loss_points(metrics: Sequence[Mapping[str, Any]]) -> tuple[list[int], list[f
     return steps, [by_step[step] for step in steps]
 
 
+def speed_points(metrics: Sequence[Mapping[str, Any]]) -> tuple[list[int], list[float]]:
+    """Steps and the bytes of text a second that each was trained at."""
+    by_step = {int(row["step"]): float(row["bytes_per_second"]) for row in metrics if row.get("bytes_per_second")}
+    steps = sorted(by_step)
+    return steps, [by_step[step] for step in steps]
+
+
 def heldout_points(metrics: Sequence[Mapping[str, Any]]) -> tuple[list[int], list[float]]:
     """Steps and held-out bits per byte of the evaluations during training."""
     by_step = {

@@ -1,19 +1,18 @@
 """The report as one self-contained HTML page: no network, no script, light and dark, wide and narrow."""
 
 import contextlib
-import html
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from ivr.encoding.byte_alphabet import readable
-from ivr.report.figures import heldout_points, loss_points, read_metrics, read_swaps, swapped_ids, token_counts
-from ivr.report.plots import heldout_curve, loss_curve, zipf
+from ivr.report.figures import read_metrics, read_swaps, swapped_ids, token_counts
+from ivr.report.markup import escape, missing, pictures, section, table
+from ivr.report.outcome import bits_per_byte, differences, new_rows, sampling, training
+from ivr.report.plots import zipf
 from ivr.report.status import StageStatus, duration, size
 from ivr.report.summary import TEXTS, Run, agreement, percent, tokens_saved, verified
 
 SHOWN_SWAPS = 50
-MODEL_NAMES = {"base": "before", "aligned": "after alignment", "trained": "after training"}
 # column of replacement_candidates.csv -> heading, whether it is a figure
 SWAP_COLUMNS = {
     "old_id": ("id", True),
@@ -36,13 +35,16 @@ def page(run: Run, statuses: Sequence[StageStatus]) -> str:
         [
             f'<header><p class="eyebrow">gpt2-ivr run</p><h1>{escape(title)}</h1></header>',
             _tiles(run),
-            _section("Bits per byte", _bits_per_byte(run), "On held-out documents, the same for every model."),
-            _section("Training", _training(metrics)),
-            _section("Swaps", _swaps(swaps), "The reassigned ids that save most tokens."),
-            _section("Where the reassigned ids lay", _zipf(run, swaps)),
-            _section("Certificate of the distilled tokenizer", _certificate(run)),
-            _section("Stages", _stages(statuses)),
-            _section("Made with", _versions(run)),
+            section("Bits per byte", bits_per_byte(run), "On held-out documents, the same for every model."),
+            *differences(run),
+            *sampling(run),
+            section("New rows before any training", new_rows(run)),
+            section("Training", training(run, metrics)),
+            section("Swaps", _swaps(swaps), "The reassigned ids that save most tokens."),
+            section("Where the reassigned ids lay", _zipf(run, swaps)),
+            section("Certificate of the distilled tokenizer", _certificate(run)),
+            section("Stages", _stages(statuses)),
+            section("Made with", _versions(run)),
         ]
     )
     return (
@@ -51,24 +53,6 @@ def page(run: Run, statuses: Sequence[StageStatus]) -> str:
         f"<title>{escape(title)}</title>\n<style>\n{_stylesheet()}</style>\n</head>\n<body>\n<main>\n{body}\n"
         "</main>\n</body>\n</html>\n"
     )
-
-
-def escape(value: object) -> str:
-    """Text for HTML; what no screen shows (control characters, lone line ends) becomes visible."""
-    text = "".join(
-        character if character.isprintable() else f"\\x{ord(character):02x}" if ord(character) < 256 else "\ufffd"
-        for character in str(value)
-    )
-    return html.escape(text)
-
-
-def _section(heading: str, content: str, note: str = "") -> str:
-    note = f'<p class="note">{note}</p>' if note else ""
-    return f"<section><h2>{heading}</h2>{note}\n{content}\n</section>"
-
-
-def _missing(stage: str) -> str:
-    return f'<p class="missing">Missing: <code>ivr {stage}</code> has not run.</p>'
 
 
 def _tiles(run: Run) -> str:
@@ -99,45 +83,14 @@ def _tiles(run: Run) -> str:
     return f'<div class="tiles">\n{cells}\n</div>'
 
 
-def _bits_per_byte(run: Run) -> str:
-    if not run.texts:
-        return _missing("evaluate")
-    values = [run.bits_per_byte(text, model) for text in run.texts for model in MODEL_NAMES]
-    largest = max(value for value in values if value is not None)
-    groups = []
-    for text in run.texts:
-        bars = []
-        for model, name in MODEL_NAMES.items():
-            value = run.bits_per_byte(text, model)
-            width = 0.0 if value is None or largest <= 0 else 100 * value / largest
-            shown = "missing" if value is None else f"{value:.4f}"
-            bars.append(
-                f'<span class="name">{name}</span><span class="track"><span class="bar {model}" '
-                f'style="width:{width:.2f}%"></span></span><span class="figure">{shown}</span>'
-            )
-        groups.append(f'<h3>{TEXTS[text].capitalize()} text</h3>\n<div class="bars">\n' + "\n".join(bars) + "\n</div>")
-    return "\n".join(groups)
-
-
-def _training(metrics: Sequence[Mapping[str, Any]]) -> str:
-    steps, losses = loss_points(metrics)
-    if not steps:
-        return _missing("train")
-    pictures = [loss_curve(steps, losses)]
-    heldout_steps, values = heldout_points(metrics)
-    if len(heldout_steps) > 1:
-        pictures.append(heldout_curve({"held out": (heldout_steps, values)}))
-    return '<div class="pictures">\n' + "\n".join(f"<figure>{picture}</figure>" for picture in pictures) + "\n</div>"
-
-
 def _swaps(swaps: Sequence[Mapping[str, str]]) -> str:
     if not swaps:
-        return _missing("select")
+        return missing("select")
     columns = {name: about for name, about in SWAP_COLUMNS.items() if name in swaps[0]}
     rows = [[_swap_cell(name, row.get(name) or "") for name in columns] for row in swaps[:SHOWN_SWAPS]]
-    table = _table([about[0] for about in columns.values()], rows, [about[1] for about in columns.values()], "tall")
+    swapped = table([about[0] for about in columns.values()], rows, [about[1] for about in columns.values()], "tall")
     more = len(swaps) - SHOWN_SWAPS
-    return table + (f'<p class="note">{more:,} more in replacement_candidates.csv.</p>' if more > 0 else "")
+    return swapped + (f'<p class="note">{more:,} more in replacement_candidates.csv.</p>' if more > 0 else "")
 
 
 def _swap_cell(name: str, value: str) -> str:
@@ -157,16 +110,16 @@ def _as_text(token: str) -> str:
 def _zipf(run: Run, swaps: Sequence[Mapping[str, str]]) -> str:
     counts, ranks = token_counts(run.paths, swapped_ids(swaps))
     if not counts:
-        return _missing("analyze")
+        return missing("analyze")
     unused = len(swaps) - len(ranks)
     note = f"{unused:,} of the {len(swaps):,} reassigned ids did not occur in the corpus at all." if unused else ""
     note = f'<p class="note">{note}</p>' if note else ""
-    return f'{note}<div class="pictures"><figure>{zipf(counts, ranks)}</figure></div>'
+    return note + pictures([zipf(counts, ranks)])
 
 
 def _certificate(run: Run) -> str:
     if (found := agreement(run)) is None:
-        return _missing("distill-tokenizer")
+        return missing("distill-tokenizer")
     share, occurrences, mismatched, types = found
     rows = [
         ["agreement by occurrence", percent(share, 4)],
@@ -183,7 +136,7 @@ def _certificate(run: Run) -> str:
         if value is not None:
             rows.append([label, f"{value:,}" if abs(value) < 1e9 else f"{value:.3g}"])
     checked = f'<p class="note">{escape(said)}.</p>' if (said := verified(run)) else ""
-    return _table(["", ""], rows, [False, True], "slim") + (
+    return table(["", ""], rows, [False, True], "slim") + (
         f'{checked}<p class="note">Every mismatch, with its cause, stands in <code>certificate.json</code>.</p>'
     )
 
@@ -194,7 +147,7 @@ def _stages(statuses: Sequence[StageStatus]) -> str:
         state = f'<span class="state {row.state}">{row.state}</span> {escape(row.reason)}'.rstrip()
         figures = [duration(row.wall_seconds), size(row.peak_memory_bytes), size(row.output_bytes)]
         rows.append([escape(row.stage), state, *(figures if row.state != "missing" else ["", "", ""])])
-    return _table(["stage", "state", "time", "peak memory", "output"], rows, [False, False, True, True, True])
+    return table(["stage", "state", "time", "peak memory", "output"], rows, [False, False, True, True, True])
 
 
 def _versions(run: Run) -> str:
@@ -204,18 +157,6 @@ def _versions(run: Run) -> str:
     words = [f"{name} {version}" for name, version in last.versions.items()]
     commit = f", commit {last.git_commit[:12]}" if last.git_commit else ""
     return f'<p class="note">{escape(", ".join(words) + commit)}</p>'
-
-
-def _table(headings: Sequence[str], rows: Sequence[Sequence[str]], figures: Sequence[bool], kind: str = "") -> str:
-    """Cells are HTML already; `figures` says which columns are right-aligned."""
-    marks = [' class="right"' if figure else "" for figure in figures]
-    head = "".join(f"<th{mark}>{heading}</th>" for heading, mark in zip(headings, marks, strict=True))
-    lines = "\n".join(
-        "<tr>" + "".join(f"<td{mark}>{cell}</td>" for cell, mark in zip(row, marks, strict=True)) + "</tr>"
-        for row in rows
-    )
-    head = f"<thead><tr>{head}</tr></thead>\n" if any(headings) else ""
-    return f'<div class="scroll {kind}"><table>{head}<tbody>\n{lines}\n</tbody></table></div>'
 
 
 def _stylesheet() -> str:

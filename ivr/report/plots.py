@@ -44,8 +44,9 @@ STYLE = {
 class Picture:
     """One figure with one set of axes; `svg` holds its text after the `with` block."""
 
-    def __init__(self, label: str) -> None:
+    def __init__(self, label: str, height: float = HEIGHT_INCHES) -> None:
         self.label = label
+        self.height = height
         self.svg = ""
 
     def __enter__(self) -> "Axes":
@@ -55,7 +56,7 @@ class Picture:
 
         self._context = matplotlib.rc_context(STYLE)
         self._context.__enter__()
-        self._figure = Figure(figsize=(WIDTH_INCHES, HEIGHT_INCHES), layout="constrained")
+        self._figure = Figure(figsize=(WIDTH_INCHES, self.height), layout="constrained")
         FigureCanvasSVG(self._figure)
         return self._figure.add_subplot()
 
@@ -90,6 +91,39 @@ def heldout_curve(curves: Mapping[str, tuple[Sequence[int], Sequence[float]]]) -
         axes.set_ylabel("bits per byte, held out")
         if len(curves) > 1:
             axes.legend()
+    return picture.svg
+
+
+def speed_curve(steps: Sequence[int], bytes_per_second: Sequence[float]) -> str:
+    """Throughput of training: every step faint, a running mean on top."""
+    picture = Picture("Bytes of text a second during training")
+    with picture as axes:
+        axes.plot(steps, bytes_per_second, color=SECOND, linewidth=0.8, alpha=0.35)
+        axes.plot(steps, running_mean(bytes_per_second, max(1, len(steps) // 25)), color=SECOND, linewidth=1.8)
+        axes.set_xlabel("step")
+        axes.set_ylabel("bytes a second")
+        axes.set_ylim(bottom=0)
+        axes.margins(x=0.01)
+    return picture.svg
+
+
+def intervals(label: str, rows: Sequence[tuple[str, float, float | None, float | None]]) -> str:
+    """Differences with their intervals, one below another, and the line where there is none.
+
+    A row: name, difference, the interval's ends (None where there are too few documents for one).
+    """
+    picture = Picture(label, height=0.9 + 0.42 * max(2, len(rows)))
+    with picture as axes:
+        for place, (_, difference, low, high) in enumerate(rows):
+            ends = [difference if low is None else low, difference if high is None else high]
+            color = FIRST if ends[1] < 0 else SECOND if ends[0] > 0 else INK
+            axes.plot(ends, [place, place], color=color, linewidth=2.2, solid_capstyle="round")
+            axes.plot([difference], [place], "o", color=color, markersize=6)
+        axes.axvline(0, color=INK, linewidth=0.8)
+        axes.set_yticks(range(len(rows)), [row[0] for row in rows])
+        axes.set_ylim(len(rows) - 0.4, -0.6)
+        axes.set_xlabel("difference in bits per byte; left of 0 is better")
+        axes.margins(x=0.08)
     return picture.svg
 
 

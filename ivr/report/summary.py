@@ -123,6 +123,7 @@ def summary_text(run: Run) -> str:
         for model, name in MODELS.items():
             cells = [run.bits_per_byte(text, model) for text in run.texts]
             lines.append(f"  {name:<22}" + "".join(f"{'-' if cell is None else f'{cell:.4f}':>10}" for cell in cells))
+    lines += [*_differences(run), *_written(run)]
     lines += ["", "Where to look"]
     for what, path in (
         ("report", run.paths.report / "index.html"),
@@ -133,6 +134,31 @@ def summary_text(run: Run) -> str:
     ):
         lines.append(f"  {what:<22}{path}")
     return "\n".join(lines) + "\n"
+
+
+def _differences(run: Run) -> list[str]:
+    """After training less before it, on each text, with the interval; on general text it is what was forgotten."""
+    lines = []
+    for text, what in (("domain", "domain, trained less base"), ("general", "general, the same")):
+        one = ((run.result("evaluate", "differences") or {}).get(text) or {}).get("trained - base")
+        if one is not None:
+            ends = "" if one["low"] is None else f"  (95 % interval {one['low']:+.4f} to {one['high']:+.4f})"
+            lines.append(f"  {what:<26}{one['difference']:+.4f}{ends}")
+    return lines
+
+
+def _written(run: Run) -> list[str]:
+    """New tokens in what the trained model writes, and how fast it writes bytes."""
+    one = (run.result("evaluate", "sampling") or {}).get("trained")
+    speeds = run.result("evaluate", "generation_speed") or {}
+    lines = []
+    if one and one.get("new_token_share_sampled") is not None:
+        shares = [percent(100 * one[f"new_token_share_{where}"], 1) for where in ("sampled", "in_text")]
+        lines.append(f"  new tokens {shares[0]} of its tokens ({shares[1]} of held-out text)")
+    if "trained" in speeds and "base" in speeds:
+        after, before = (speeds[name]["bytes_per_second"] for name in ("trained", "base"))
+        lines.append(f"  {after:,.0f} bytes a second, the base model {before:,.0f}")
+    return ["", "What the trained model writes", *lines] if lines else []
 
 
 def _missing(stage: str) -> str:

@@ -1,8 +1,14 @@
 """The cells of the experiment, each a JSON file that is computed once: a killed run goes on where it was.
 
-A cell is (domain, swaps, arm, budget). Arms: `none`, fine-tuning the base with its own tokenizer on the same text;
-`none-flops`, the same but stopped after as many tokens as the arm `distill` takes; and each initialiser. Every stage is
-`ivr`'s own, run in this process. Scores are kept per document, for the bootstrap.
+A cell is (domain, swaps, arm, budget). Every stage is `ivr`'s own, run in this process, with its defaults where nothing
+is said. What is held equal:
+
+* the text: an arm trains once on the budget's documents, and initialisers that read text read these alone. Only
+  `distill+` reads other text of the corpus too, as `ivr align` does by default; its cells count that.
+* the tuning: for each domain the learning rate is chosen among the same few, once for arms without and once for arms
+  with reassignment, on held-out text that is not scored, after the smallest budget (cells with `lr`).
+* the FLOPs, for `none-flops`: fine-tuning without reassignment, stopped after as many as `distill` took for rows and
+  training together. It may read more text than that, once each.
 """
 
 import json
@@ -17,38 +23,70 @@ from experiment_data import DOMAINS, Size, first_bytes, mixed, read
 
 from ivr.artifacts import ArtifactPaths, atomic_directory, write_json
 from ivr.corpus.documents import read_documents, write_document
-from ivr.embedding.align import STRATEGIES
+from ivr.embedding.options import READ_TEXT, STRATEGIES
 
-NONE, NONE_FLOPS, DEFAULT = "none", "none-flops", "distill"
-ARMS = (NONE, DEFAULT, NONE_FLOPS, "pieces", "mean", "keep", "zeros", "focus", "random", "gaussian", "weighted")
-UNASKED = ("focus", "gaussian", "weighted")  # no bar names them
-assert set(ARMS) == {*STRATEGIES, NONE, NONE_FLOPS}
+NONE, NONE_FLOPS, NONE_REPLAY = "none", "none-flops", "none+replay"
+DEFAULT, DEFAULT_CORPUS, DEFAULT_REPLAY = "distill", "distill+", "distill+replay"
+REPLAY_RATIO = 0.25
+GPT2_VOCABULARY = 50257
+WITHOUT = (NONE, NONE_FLOPS, NONE_REPLAY)
+ARMS = (NONE, DEFAULT, NONE_FLOPS, DEFAULT_CORPUS, "pieces", "weighted", "mean", "gaussian", "focus", "random", "zeros")
+ARMS += ("keep", NONE_REPLAY, DEFAULT_REPLAY)
+ASKED = (NONE, DEFAULT, NONE_FLOPS, DEFAULT_CORPUS, NONE_REPLAY, DEFAULT_REPLAY)
+UNASKED = ("focus", "gaussian", "weighted")
+GENERAL_SCORED = (NONE, DEFAULT, DEFAULT_CORPUS, NONE_REPLAY, DEFAULT_REPLAY, "pieces", "mean")
+assert set(STRATEGIES) <= set(ARMS)
 
 
 @dataclass(frozen=True)
 class Cell:
-    """`budget` 0: not trained. The arm `none` does not know of swaps (0)."""
+    """`budget` 0: not trained. Arms that know of no swaps have 0. lr: of a cell that is there to choose it."""
 
     domain: str
     swaps: int
     arm: str
     budget: int
+    lr: float | None = None
 
     @property
     def name(self) -> str:
-        return f"{self.domain}-{self.swaps}-{self.arm}-{self.budget}"
+        tuned = f"-lr{self.lr:g}" if self.lr else ""
+        return f"{self.domain}-{self.swaps}-{self.arm}-{self.budget}{tuned}"
+
+    @property
+    def strategy(self) -> str | None:
+        """Of `ivr align`; None: the base model."""
+        return None if self.arm in WITHOUT else self.arm.split("+")[0]
+
+
+def tuning_cells(size: Size) -> list[Cell]:
+    arms = ((NONE, 0), (DEFAULT, size.swaps[0]))
+    return [Cell(d, k, arm, size.budgets[0], lr) for d in DOMAINS for arm, k in arms for lr in size.lrs]
 
 
 def cells(size: Size) -> list[Cell]:
-    """All cells. Those that the bars ask for come first, of the budgets the largest first."""
+    """All cells: what is compared, without those that choose a learning rate."""
     found = []
-    for budget in (0, *reversed(size.budgets)):
+    for budget in (0, *size.budgets):
         for arm in ARMS:
+            replays = arm in (NONE_REPLAY, DEFAULT_REPLAY)
+            if (replays and budget != size.budgets[-1]) or (not budget and arm in (NONE_FLOPS, DEFAULT_CORPUS)):
+                continue
             for domain in DOMAINS:
-                for swaps in (0,) if arm == NONE else size.swaps:
-                    if budget or arm != NONE_FLOPS:
-                        found.append(Cell(domain, swaps, arm, budget))
-    return sorted(found, key=lambda cell: cell.arm not in (NONE, DEFAULT) if cell.budget else cell.arm in UNASKED)
+                for swaps in (0,) if arm in (NONE, NONE_REPLAY) else size.swaps:
+                    found.append(Cell(domain, swaps, arm, budget))
+    return found
+
+
+def plan(size: Size) -> list[Cell]:
+    """All cells in the order in which they run: what is trained needs a learning rate; what no bar asks for is last."""
+
+    def turn(cell: Cell) -> int:
+        if cell.arm in UNASKED:
+            return 4
+        return 0 if not cell.budget else 1 if cell.lr else 2 if cell.arm in ASKED else 3
+
+    return sorted([*cells(size), *tuning_cells(size)], key=turn)
 
 
 @dataclass(frozen=True)
@@ -66,8 +104,15 @@ class Laboratory:
     def result(self, cell: Cell) -> Path:
         return self.root / "cells" / f"{cell.name}.json"
 
-    def models(self, domain: str, swaps: int) -> Path:
-        return self.root / "models" / f"{domain}-{swaps}"
+    def read(self, cell: Cell) -> dict[str, Any] | None:
+        path = self.result(cell)
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+    def text(self, domain: str, budget: int) -> Path:
+        """What a budget's cells train on; budget 0: the domain's whole training text."""
+        if not budget:
+            return ArtifactPaths(self.artifacts(domain)).cleaned_corpora
+        return self.root / "budgets" / f"{domain}-{budget}"
 
 
 def prepare_vocabularies(lab: Laboratory) -> None:
@@ -98,28 +143,30 @@ def prepare_vocabularies(lab: Laboratory) -> None:
                 select.run(select.Config(target, swaps=swaps))
                 remap.run(remap.Config(target))
     for domain in DOMAINS:
+        documents = mixed(read_documents(lab.text(domain, 0)))
         for budget in lab.size.budgets:
-            folder = lab.root / "budgets" / f"{domain}-{budget}"
+            folder = lab.text(domain, budget)
             if not folder.exists():
                 with atomic_directory(folder) as staging, (staging / "text.txt").open("w", encoding="utf-8") as stream:
-                    cleaned = read_documents(ArtifactPaths(lab.artifacts(domain)).cleaned_corpora)
-                    for text in first_bytes(mixed(cleaned), budget):
+                    for text in first_bytes(documents, budget):
                         write_document(stream, text)
 
 
-def initialised(lab: Laboratory, cell: Cell) -> Path:
-    """The model directory a cell starts from, made by `ivr align` when it is not there."""
-    if cell.arm in (NONE, NONE_FLOPS):
-        return ArtifactPaths(lab.artifacts(cell.domain)).base_model
-    target = lab.models(cell.domain, cell.swaps) / cell.arm
+def initialised(lab: Laboratory, cell: Cell) -> tuple[Path, float]:
+    """The model directory a cell starts from, made by `ivr align` when it is not there; the FLOPs that took."""
+    if cell.strategy is None:
+        return ArtifactPaths(lab.artifacts(cell.domain)).base_model, 0.0
+    text_of = cell.budget if cell.strategy in READ_TEXT and cell.arm != DEFAULT_CORPUS else 0
+    target = lab.root / "models" / f"{cell.domain}-{cell.swaps}" / f"{cell.strategy}-{text_of}"
     if not target.exists():
         from ivr.embedding import align
 
         root = lab.artifacts(cell.domain, cell.swaps)
-        align.run(
+        manifest = align.run(
             align.Config(
                 root,
-                init_strategy=cell.arm,
+                init_strategy=cell.strategy,
+                cleaned_corpora_dir=lab.text(cell.domain, text_of),
                 heldout_bytes=0,
                 max_snippets=lab.size.snippets,
                 threads=lab.threads,
@@ -128,20 +175,55 @@ def initialised(lab: Laboratory, cell: Cell) -> Path:
         )
         with atomic_directory(target) as staging:
             shutil.copytree(ArtifactPaths(root).aligned_model, staging, dirs_exist_ok=True)
-    return target
+            write_json(staging / "effort.json", manifest.results.get("distilled_from", {}))
+    effort = json.loads((target / "effort.json").read_text(encoding="utf-8"))
+    return target, distillation_flops(lab.size, effort) if effort else 0.0
+
+
+def body_and_head(size: Size) -> tuple[int, int]:
+    """Parameters that are multiplied with: of the blocks, and of the tied head."""
+    vocabulary = 257 + size.base.num_merges if size.base.num_merges else GPT2_VOCABULARY
+    return 12 * size.base.num_layers * size.base.width**2, vocabulary * size.base.width
+
+
+def training_flops(size: Size) -> float:
+    """Of one token, forward and backward (Chowdhery et al. 2022, appendix B)."""
+    from ivr.training.throughput import flops_per_token
+
+    return flops_per_token(sum(body_and_head(size)), size.base.num_layers, size.base.width, size.block_size)
+
+
+def distillation_flops(size: Size, effort: dict[str, int]) -> float:
+    """Of `distill`: forward and the states' gradient for the student, whose weights get none, and its logits; for the
+    teacher the body's forward. Attention is left out: short snippets."""
+    body, head = body_and_head(size)
+    return effort["student_tokens"] * 4.0 * (body + head) + effort["teacher_tokens"] * 2.0 * body
+
+
+def chosen_lr(lab: Laboratory, cell: Cell) -> float:
+    """The one of least loss on the tuning text, for arms as the cell's."""
+    with_rows = cell.strategy is not None
+    found = []
+    for tried in tuning_cells(lab.size):
+        if tried.domain == cell.domain and (tried.strategy is not None) == with_rows:
+            result = lab.read(tried)
+            assert result is not None, f"{tried.name} has not run"
+            scores = result["scores"]["tuning"]
+            found.append((sum(scores["bits"]) / sum(scores["bytes"]), tried.lr))
+    return min(found)[1]
 
 
 def run_cell(lab: Laboratory, cell: Cell) -> None:
     """Initialise, train, score; write the cell's JSON."""
     started, cpu = time.monotonic(), time.process_time()
-    model_dir = initialised(lab, cell)
-    facts: dict[str, Any] = {"steps": 0, "tokens": 0}
+    model_dir, flops = initialised(lab, cell)
+    facts: dict[str, Any] = {"steps": 0, "tokens": 0, "bytes": 0, "initialising_flops": flops}
     work = lab.root / "work"
     if cell.budget:
-        facts = _train(lab, cell, model_dir, work)
+        facts |= _train(lab, cell, model_dir, work)
         model_dir = ArtifactPaths(work).final_model
-    kinds = ["domain"]
-    if cell.budget in (0, lab.size.budgets[-1]) and cell.arm in (NONE, DEFAULT, "pieces", "mean"):
+    kinds = ["tuning"] if cell.lr else ["domain"]
+    if not cell.lr and cell.budget in (0, lab.size.budgets[-1]) and cell.arm in GENERAL_SCORED:
         kinds.append("general")
     facts["scores"] = {kind: _score(lab, cell, model_dir, kind) for kind in kinds}
     facts |= {"seconds": round(time.monotonic() - started, 2), "cpu_seconds": round(time.process_time() - cpu, 2)}
@@ -154,35 +236,35 @@ def _train(lab: Laboratory, cell: Cell, model_dir: Path, work: Path) -> dict[str
     from ivr.training.options import Config
 
     shutil.rmtree(work, ignore_errors=True)
-    length: dict[str, Any] = {"epochs": 1.0}
+    size, text = lab.size, lab.text(cell.domain, cell.budget)
+    lr = cell.lr or chosen_lr(lab, cell)
+    options: dict[str, Any] = {"epochs": 1.0}
     if cell.arm == NONE_FLOPS:
-        like = json.loads(lab.result(Cell(cell.domain, cell.swaps, DEFAULT, cell.budget)).read_text(encoding="utf-8"))
-        length = {"max_steps": like["steps"]}
+        like = lab.read(Cell(cell.domain, cell.swaps, DEFAULT, cell.budget))
+        assert like is not None, "the arm it is compared with has not run"
+        tokens = like["tokens"] + like["initialising_flops"] / training_flops(size)
+        options, text = {"max_tokens": round(tokens)}, lab.text(cell.domain, 0)
+    if cell.arm in (NONE_REPLAY, DEFAULT_REPLAY):
+        replayed = ArtifactPaths(lab.artifacts(cell.domain)).general_cleaned
+        options |= {"replay_corpus": replayed, "replay_ratio": REPLAY_RATIO}
     manifest = train.run(
         Config(
             work,
             model_name=model_dir,
-            cleaned_corpora_dir=lab.root / "budgets" / f"{cell.domain}-{cell.budget}",
-            block_size=lab.size.block_size,
-            batch_size=lab.size.batch_size,
-            lr=lab.size.lr,
-            warmup_steps=lab.size.warmup_steps,
+            cleaned_corpora_dir=text,
+            block_size=size.block_size,
+            batch_size=size.batch_size,
+            lr=lr,
+            warmup_steps=size.warmup_steps,
             threads=lab.threads,
             eval_bytes=0,
             save_every=10**9,
-            max_loss_rise=1e9,
-            **length,
+            max_loss_rise=0,
+            **options,
         )
     )
-    lines = (work / "training" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    steps = [row for row in map(json.loads, lines) if "tokens" in row]
-    assert manifest.stage == "train"
-    return {
-        "steps": len(steps),
-        "tokens": sum(row["tokens"] for row in steps),
-        "bytes": sum(row["bytes"] for row in steps),
-        "losses": [round(row["loss"], 4) for row in steps],
-    }
+    kept = ("steps", "tokens", "bytes", "loss_first", "loss_last", "passes_over_text", "tokens_per_second_median")
+    return {name: manifest.results[name] for name in kept} | {"trained_lr": lr}
 
 
 def _score(lab: Laboratory, cell: Cell, model_dir: Path, kind: str) -> dict[str, list[float]]:
@@ -197,8 +279,10 @@ def _score(lab: Laboratory, cell: Cell, model_dir: Path, kind: str) -> dict[str,
     if kind == "general":
         texts = first_bytes(read(lab.root / "text" / "general_heldout.jsonl"), lab.size.scored_bytes)
     else:
-        paths = ArtifactPaths(lab.artifacts(cell.domain))
-        texts = choose_documents(paths.heldout_corpora, 10**6, lab.size.scored_bytes)
+        held_out = ArtifactPaths(lab.artifacts(cell.domain)).heldout_corpora
+        texts = choose_documents(held_out, 10**6, 2 * lab.size.scored_bytes)
+        scored = first_bytes(texts, lab.size.scored_bytes)
+        texts = scored if kind == "domain" else first_bytes(texts[len(scored) :], lab.size.tuning_bytes)
     torch.set_num_threads(lab.threads)
     tokenizer = load_tokenizer(model_dir)
     model = load_model(model_dir).to(lab.device)
@@ -216,6 +300,6 @@ def _score(lab: Laboratory, cell: Cell, model_dir: Path, kind: str) -> dict[str,
 
 def finished(lab: Laboratory) -> Iterator[dict[str, Any]]:
     """The results of the cells that there are."""
-    for cell in cells(lab.size):
-        if lab.result(cell).exists():
-            yield json.loads(lab.result(cell).read_text(encoding="utf-8"))
+    for cell in plan(lab.size):
+        if (result := lab.read(cell)) is not None:
+            yield result

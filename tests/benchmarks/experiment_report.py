@@ -1,91 +1,155 @@
-"""The experiment's cells as one JSON, a Markdown table, a plot, and the bars: met, not met, or not measured."""
+"""The experiment's cells as one JSON, Markdown tables, two plots, and the bars: met, not met, or not measured."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from experiment_cells import ARMS, DEFAULT, NONE, NONE_FLOPS, Laboratory
+from experiment_cells import (
+    ARMS,
+    DEFAULT,
+    DEFAULT_CORPUS,
+    DEFAULT_REPLAY,
+    NONE,
+    NONE_FLOPS,
+    NONE_REPLAY,
+    REPLAY_RATIO,
+    WITHOUT,
+    Laboratory,
+    training_flops,
+)
 from experiment_data import DOMAINS
 
 from ivr.artifacts import atomic_file, write_json, write_text
 from ivr.training.bits_per_byte import Scores
-from ivr.training.intervals import paired_difference
+from ivr.training.intervals import Difference, paired_difference
 
-Cells = dict[tuple[str, int, str, int], dict[str, Any]]
+Key = tuple[str, int, str, int]
+Cells = Mapping[Key, Mapping[str, Any]]
+ABOUT = {
+    NONE: "no reassignment, same bytes",
+    NONE_FLOPS: "no reassignment, same FLOPs",
+    NONE_REPLAY: f"no reassignment, {REPLAY_RATIO:.0%} general text mixed in",
+    DEFAULT: "distill, from the budget's text",
+    DEFAULT_CORPUS: "distill, from the whole corpus",
+    DEFAULT_REPLAY: f"distill, {REPLAY_RATIO:.0%} general text mixed in",
+}
+FIGURES = ("steps", "tokens", "bytes", "initialising_flops", "trained_lr", "tokens_per_second_median", "cpu_seconds")
 
 
-def write(lab: Laboratory, found: list[dict[str, Any]]) -> None:
-    """Write experiment.json, experiment.md and experiment.png below the working directory; print the table."""
-    cells = {(row["domain"], row["swaps"], row["arm"], row["budget"]): row for row in found}
+def write(lab: Laboratory, found: Sequence[Mapping[str, Any]], times: Mapping[str, Any]) -> None:
+    """Write experiment.json, .md, .png and forgetting.png below the working directory; print the tables."""
+    cells = {(row["domain"], row["swaps"], row["arm"], row["budget"]): row for row in found if not row["lr"]}
     bars = judge(lab, cells)
     rows = [
-        {key: row[key] for key in ("domain", "swaps", "arm", "budget", "steps", "tokens", "cpu_seconds")}
+        {key: row[key] for key in ("domain", "swaps", "arm", "budget", "lr")}
+        | {key: row[key] for key in FIGURES if key in row}
         | {f"{kind}_bits_per_byte": round(scores_of(row, kind).bits_per_byte, 4) for kind in row["scores"]}
         for row in found
     ]
-    write_json(lab.root / "experiment.json", {"cells": rows, "bars": bars, "cpu_seconds": _total(rows)})
-    text = table(lab, cells) + "\n" + "\n".join(f"* {bar['bar']}: {bar['verdict']}" for bar in bars) + "\n"
-    write_text(lab.root / "experiment.md", text)
-    print(text)
+    used = round(sum(row["cpu_seconds"] for row in found), 1)
+    forgotten = forgetting(lab, cells)
+    write_json(
+        lab.root / "experiment.json",
+        {"cells": rows, "bars": bars, "forgetting": forgotten, "cells_cpu_seconds": used, "preparation": dict(times)},
+    )
+    parts = [table(lab, cells), "General text:", "", *_forgetting_lines(cells, forgotten), "", *_tuned(found), ""]
+    parts += [f"* {bar['bar']}: {bar['verdict']}" for bar in bars]
+    parts += ["", f"{len(found)} cells took {used:.0f} seconds of processor; before them {dict(times)}", ""]
+    write_text(lab.root / "experiment.md", "\n".join(parts))
+    print("\n".join(parts))
     plot(lab, cells)
+    plot_forgetting(lab, forgotten)
 
 
-def _total(rows: list[dict[str, Any]]) -> float:
-    return round(sum(row["cpu_seconds"] for row in rows), 1)
-
-
-def scores_of(cell: dict[str, Any], kind: str = "domain") -> Scores:
+def scores_of(cell: Mapping[str, Any], kind: str = "domain") -> Scores:
     scores = cell["scores"][kind]
     return Scores(np.array(scores["bits"]), np.array(scores["tokens"]), np.array(scores["bytes"]))
 
 
-def _find(cells: Cells, domain: str, swaps: int, arm: str, budget: int) -> dict[str, Any] | None:
-    return cells.get((domain, 0 if arm == NONE else swaps, arm, budget))
+def _find(cells: Cells, domain: str, swaps: int, arm: str, budget: int) -> Mapping[str, Any] | None:
+    return cells.get((domain, 0 if arm in (NONE, NONE_REPLAY) else swaps, arm, budget))
+
+
+def _kilobytes(budget: int) -> str:
+    return f"{budget / 1000:g} kB"
 
 
 def table(lab: Laboratory, cells: Cells) -> str:
     """One row an arm; bits per byte of held-out text untrained and after each budget, for each domain and K."""
     columns = [(d, k, b) for d in DOMAINS for k in lab.size.swaps for b in (0, *lab.size.budgets)]
-    head = [f"{d} {k}: {b // 1000} kB" if b else f"{d} {k}: 0" for d, k, b in columns]
+    head = [f"{d} {k}: {_kilobytes(b)}" for d, k, b in columns]
     lines = ["| arm | " + " | ".join(head) + " |", "|---|" + "---:|" * len(columns)]
     for arm in ARMS:
         shown = []
         for d, k, b in columns:
             cell = _find(cells, d, k, arm, b)
-            shown.append(f"{scores_of(cell).bits_per_byte:.3f}" if cell else "-")
-        lines.append(f"| {arm} | " + " | ".join(shown) + " |")
-    return "\n".join([*lines, "", *_forgetting(lab, cells)])
+            shown.append(f"{scores_of(cell).bits_per_byte:.3f}" if cell else "")
+        lines.append(f"| {ABOUT.get(arm, arm)} | " + " | ".join(shown) + " |")
+    return "\n".join([*lines, ""])
 
 
-def _forgetting(lab: Laboratory, cells: Cells) -> list[str]:
-    """General text: the base's loss, and what each arm adds to it."""
-    base = next((row for key, row in cells.items() if key[2] == NONE and "general" in row["scores"]), None)
+def _tuned(found: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The learning rates that were tried, and the bits per byte of the tuning text."""
+    tried: dict[str, list[str]] = {}
+    for row in found:
+        if row["lr"]:
+            name = f"{row['domain']}, {'without' if row['arm'] in WITHOUT else 'with'} reassignment"
+            tried.setdefault(name, []).append(f"{row['lr']:g}: {scores_of(row, 'tuning').bits_per_byte:.3f}")
+    return [f"Learning rates tried, {name}: {', '.join(values)}" for name, values in tried.items()]
+
+
+def forgetting(lab: Laboratory, cells: Cells) -> list[dict[str, Any]]:
+    """General text: how much more each arm takes than the base model, with its interval."""
+    base = _base(cells)
     if base is None:
         return []
-    first = scores_of(base, "general")
-    lines = [f"General text, bits per byte (base {first.bits_per_byte:.3f}); more than the base, 95 % interval:", ""]
-    for (d, k, arm, budget), row in cells.items():
-        if "general" in row["scores"] and row is not base and (budget or arm != NONE):
-            found = paired_difference(scores_of(row, "general"), first)
-            lines.append(f"* {d} {k}, {arm}, {budget // 1000} kB: {found.difference:+.3f} {_interval(found)}")
-    return [*lines, ""]
+    rows = []
+    for (domain, swaps, arm, budget), cell in cells.items():
+        if "general" in cell["scores"] and (budget or arm != NONE):
+            one = paired_difference(scores_of(cell, "general"), scores_of(base, "general"))
+            rows.append({"domain": domain, "swaps": swaps, "arm": arm, "budget": budget, **one.results()})
+    return rows
 
 
-def _interval(found: Any) -> str:
-    return f"({found.low:+.3f} to {found.high:+.3f})" if found.low is not None else ""
+def _base(cells: Cells) -> Mapping[str, Any] | None:
+    return next((cell for (_, _, arm, budget), cell in cells.items() if arm == NONE and not budget), None)
+
+
+def _forgetting_lines(cells: Cells, forgotten: Sequence[Mapping[str, Any]]) -> list[str]:
+    base = _base(cells)
+    if base is None:
+        return []
+    first = scores_of(base, "general").bits_per_byte
+    lines = [f"base model {first:.3f} bits per byte; more than it, with the 95 % interval:", ""]
+    for row in forgotten:
+        interval = _interval(row["low"], row["high"])
+        what = f"{row['domain']} {row['swaps'] or ''}".strip()
+        lines.append(f"* {what}, {row['arm']}, {_kilobytes(row['budget'])}: {row['difference']:+.3f} {interval}")
+    return lines
+
+
+def _interval(low: float | None, high: float | None) -> str:
+    return f"({low:+.3f} to {high:+.3f})" if low is not None and high is not None else ""
 
 
 def judge(lab: Laboratory, cells: Cells) -> list[dict[str, Any]]:
     """Every bar for every domain and K: the difference (below 0: the default is better) with its interval."""
     found = []
 
-    def bar(what: str, first: Any, second: Any, holds: Callable[[Any], bool]) -> None:
+    def bar(what: str, first: Any, second: Any, holds: Callable[[Difference], bool]) -> None:
         if first is None or second is None:
             found.append({"bar": what, "verdict": "not measured"})
             return
         one = paired_difference(scores_of(first), scores_of(second))
-        verdict = f"{'met' if holds(one) else 'NOT met'}: {one.difference:+.4f} bits per byte {_interval(one)}"
-        found.append({"bar": what, "verdict": verdict, "met": holds(one), **one.results()})
+        said = f"{one.difference:+.4f} bits per byte {_interval(one.low, one.high)}"
+        met = bool(holds(one))
+        found.append({"bar": what, "verdict": f"{'met' if met else 'NOT met'}: {said}", "met": met, **one.results()})
+
+    def better(one: Difference) -> bool:
+        return one.high is not None and one.high < 0
+
+    def not_worse(one: Difference) -> bool:
+        return one.low is not None and one.low <= 0
 
     for domain in DOMAINS:
         for swaps in lab.size.swaps:
@@ -93,41 +157,81 @@ def judge(lab: Laboratory, cells: Cells) -> list[dict[str, Any]]:
             start = _find(cells, domain, swaps, DEFAULT, 0)
             for arm in ("mean", "random", "zeros", "keep"):
                 other = _find(cells, domain, swaps, arm, 0)
-                bar(f"{here}: {DEFAULT} below {arm}, untrained", start, other, lambda one: one.difference < 0)
+                bar(f"{here}, untrained: {DEFAULT} below {arm}", start, other, lambda one: one.difference < 0)
             other = _find(cells, domain, swaps, "pieces", 0)
-            bar(
-                f"{here}: {DEFAULT} no worse than pieces before training", start, other, lambda one: one.difference <= 0
-            )
+            bar(f"{here}, untrained: {DEFAULT} no worse than pieces", start, other, lambda one: one.difference <= 0)
             for budget in lab.size.budgets:
-                after, none = (_find(cells, domain, swaps, arm, budget) for arm in (DEFAULT, NONE))
-                what = f"{here}, after {budget // 1000} kB: {DEFAULT} against no reassignment, same bytes"
-                bar(what, after, none, (lambda one: one.high < 0) if domain == "korean" else (lambda one: one.low <= 0))
-                what = what.replace("same bytes", "same tokens")
-                bar(what, after, _find(cells, domain, swaps, NONE_FLOPS, budget), lambda one: one.low <= 0)
+                none = _find(cells, domain, swaps, NONE, budget)
+                none_flops = _find(cells, domain, swaps, NONE_FLOPS, budget)
+                for arm in (DEFAULT, DEFAULT_CORPUS):
+                    after = _find(cells, domain, swaps, arm, budget)
+                    what = f"{here}, {_kilobytes(budget)}: {ABOUT[arm]}, against none, same bytes"
+                    bar(what, after, none, better if domain == "korean" else not_worse)
+                    if arm == DEFAULT:
+                        bar(what.replace("same bytes", "same FLOPs"), after, none_flops, not_worse)
     return found
+
+
+STYLES: dict[str, dict[str, Any]] = {
+    NONE: {"color": "black", "linestyle": "--", "linewidth": 2},
+    NONE_FLOPS: {"color": "dimgray", "linestyle": ":", "linewidth": 2},
+    DEFAULT: {"color": "crimson", "linewidth": 2.5},
+    DEFAULT_CORPUS: {"color": "crimson", "linestyle": ":", "linewidth": 1.5},
+}
 
 
 def plot(lab: Laboratory, cells: Cells) -> None:
     """Bits per byte against the bytes trained on; one panel a domain and K."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
     budgets = (0, *lab.size.budgets)
-    figure, panels = pyplot.subplots(
-        len(DOMAINS), len(lab.size.swaps), figsize=(11, 8), squeeze=False, layout="constrained"
-    )
+    places = range(len(budgets))
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 8.5), layout="constrained")
+    panels = figure.subplots(len(DOMAINS), len(lab.size.swaps), squeeze=False)
+    arms = [arm for arm in ARMS if arm not in (NONE_REPLAY, DEFAULT_REPLAY)]
+    handles: dict[str, Any] = {}
     for row, domain in zip(panels, DOMAINS, strict=True):
         for panel, swaps in zip(row, lab.size.swaps, strict=True):
-            for number, arm in enumerate(ARMS):
-                points = [(b, _find(cells, domain, swaps, arm, b)) for b in budgets]
-                xy = [(b / 1000, scores_of(cell).bits_per_byte) for b, cell in points if cell is not None]
+            for number, arm in enumerate(arms):
+                found = [(place, _find(cells, domain, swaps, arm, b)) for place, b in zip(places, budgets, strict=True)]
+                xy = [(place, scores_of(cell).bits_per_byte) for place, cell in found if cell is not None]
                 if xy:
-                    style = "--" if arm in (NONE, NONE_FLOPS) else "-"
-                    panel.plot(*zip(*xy, strict=True), style, marker="o", label=arm, color=f"C{number % 10}")
-            panel.set(title=f"{domain}, {swaps} swaps", xlabel="kB trained on", ylabel="bits per byte", yscale="log")
-    panels[0][0].legend(fontsize=7)
+                    style = STYLES.get(arm, {"color": f"C{number % 10}", "linewidth": 1})
+                    (handles[arm],) = panel.plot(*zip(*xy, strict=True), marker="o", markersize=4, **style)
+            panel.set(title=f"{domain}, {swaps} swaps", xlabel="text trained on", ylabel="bits per byte, held out")
+            panel.set_xticks(list(places), [_kilobytes(budget) for budget in budgets])
+            panel.grid(alpha=0.3)
+    names = [ABOUT.get(arm, arm) for arm in handles]
+    figure.legend(list(handles.values()), names, loc="outside lower center", ncols=4, fontsize=9, frameon=False)
     with atomic_file(lab.root / "experiment.png", "wb") as stream:
         figure.savefig(stream, format="png", dpi=110)
-    pyplot.close(figure)
+
+
+def plot_forgetting(lab: Laboratory, forgotten: Sequence[Mapping[str, Any]]) -> None:
+    """What each arm adds to the bits per byte of general text, after the largest budget."""
+    from matplotlib.figure import Figure
+
+    rows = [row for row in forgotten if row["budget"] == lab.size.budgets[-1]]
+    figure = Figure(figsize=(11, 1 + 0.22 * max(8, len(rows))), layout="constrained")
+    panels = figure.subplots(1, len(DOMAINS), squeeze=False)[0]
+    for panel, domain in zip(panels, DOMAINS, strict=True):
+        here = [row for row in rows if row["domain"] == domain]
+        for place, row in enumerate(here):
+            spread = [[row["difference"] - (row["low"] or 0)], [(row["high"] or 0) - row["difference"]]]
+            color = "crimson" if row["arm"].startswith(DEFAULT) else "black" if row["arm"] in WITHOUT else "C0"
+            panel.errorbar(row["difference"], place, xerr=spread, fmt="o", color=color, capsize=3)
+        labels = [f"{ABOUT.get(row['arm'], row['arm'])} {row['swaps'] or ''}" for row in here]
+        panel.set_yticks(range(len(here)), labels, fontsize=8)
+        panel.axvline(0, color="gray", linewidth=0.8)
+        panel.set(title=f"after {_kilobytes(lab.size.budgets[-1])} of {domain}", ylim=(len(here) - 0.5, -0.5))
+        panel.set_xlabel("more bits per byte of English books than the base model")
+        panel.grid(axis="x", alpha=0.3)
+    with atomic_file(lab.root / "forgetting.png", "wb") as stream:
+        figure.savefig(stream, format="png", dpi=110)
+
+
+def speeds(lab: Laboratory, found: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Median tokens a second of the trained cells, and the FLOPs a second that is."""
+    tokens = sorted(row["tokens_per_second_median"] for row in found if row.get("tokens_per_second_median"))
+    median = tokens[len(tokens) // 2] if tokens else 0.0
+    return {"tokens_per_second": median, "flops_per_second": round(median * training_flops(lab.size))}

@@ -25,10 +25,37 @@ RESULTS: dict[str, dict[str, Any]] = {
         "largest_score": 1.3e14,
     },
     "select": {"swaps": 60},
+    "align": {
+        "strategy": "distill",
+        "strategies": {
+            "zeros": {"new_norm_mean": 0.0, "kept_norm_mean": 3.1, "new_cosine_to_mean": None, "bits_per_byte": 2.5},
+            "distill": {"new_norm_mean": 2.9, "kept_norm_mean": 3.1, "new_cosine_to_mean": 0.5, "bits_per_byte": 2.2211}
+            | {"new_rows_mass": 0.0712, "new_rows_share": 0.08, "flagged": [{"id": 7, "mass": 0.02, "share": 0.01}]},
+        },
+    },
+    "train": {"steps": 100, "tokens": 51_200, "bytes": 190_123, "passes_over_text": 1.25, "replayed_share": 0.1}
+    | {"tokens_per_second_median": 8123.4, "processes": 2, "device": "cpu", "distributed_type": "DEEPSPEED"}
+    | {"zero_stage": 2, "precision": "float32"},
     "evaluate": {
         "bits_per_byte": {
-            "domain": {"base": 1.9123, "aligned": 2.2211, "trained": 1.6402},
+            "domain": {"base": 1.9123, "aligned": 2.2211, "trained": 1.6402, "my <own>": 1.5551},
             "general": {"base": 1.7001, "aligned": 1.7013, "trained": 1.7122},
+        },
+        "differences": {
+            "domain": {
+                "trained - base": {"difference": -0.2721, "low": -0.3111, "high": -0.2222, "documents": 40},
+                "my <own> - base": {"difference": -0.3572, "low": None, "high": None, "documents": 1},
+            },
+            "general": {"trained - base": {"difference": 0.0121, "low": 0.0011, "high": 0.0222, "documents": 50}},
+        },
+        "sampling": {
+            "base": {"tokens": 1024, "bytes": 3072, "bytes_per_token": 3.0},
+            "trained": {"tokens": 1024, "bytes": 4096, "bytes_per_token": 4.0, "new_tokens": 60}
+            | {"new_token_share_sampled": 0.1234, "new_token_share_in_text": 0.15, "different_new_tokens_sampled": 41},
+        },
+        "generation_speed": {
+            "base": {"tokens_per_second": 1000.0, "bytes_per_second": 3000.0},
+            "trained": {"tokens_per_second": 990.0, "bytes_per_second": 3960.0},
         },
         "heldout_tokens_before": 45_120,
         "heldout_tokens_after": 42_003,
@@ -71,7 +98,8 @@ def _write_run(root: Path, stages: tuple[str, ...] = PIPELINE) -> ArtifactPaths:
         write_text(paths.replacement_candidates, "\n".join(lines) + "\n")
     if "train" in stages:
         rows: list[dict[str, Any]] = [
-            {"step": n, "loss": 5 - n**0.3 + 0.2 * (n % 7), "lr": 1e-4} for n in range(1, 101)
+            {"step": n, "loss": 5 - n**0.3 + 0.2 * (n % 7), "lr": 1e-4, "bytes_per_second": 900 + n, "mfu": 0.31}
+            for n in range(1, 101)
         ]
         rows[50:50] = [{"step": 50, "heldout_bits_per_byte": 1.9}]
         rows += [{"step": 100, "heldout_bits_per_byte": 1.7}]

@@ -1,5 +1,6 @@
 """`ivr report`: the summary and the page say what the manifests say, and invent nothing."""
 
+import html
 import html.parser
 import json
 import re
@@ -42,7 +43,7 @@ def test_a_run_cut_short_is_reported_as_that(tmp_path: Path, num_stages: int, wr
     page, summary = report(paths), (paths.report / "summary.txt").read_text()
     for stage in ("distill-tokenizer", "evaluate"):
         assert (f"missing: run `ivr {stage}`" in summary) == (stage not in BEFORE_REPORT[:num_stages])
-    for stage in ("analyze", "distill-tokenizer", "select", "train", "evaluate"):
+    for stage in ("analyze", "distill-tokenizer", "select", "align", "train", "evaluate"):
         assert (f"<code>ivr {stage}</code> has not run" in page) == (stage not in BEFORE_REPORT[:num_stages])
     assert page.count('<span class="state missing">') == 8 - num_stages
 
@@ -103,9 +104,46 @@ def test_the_page_is_well_formed_and_needs_nothing_else(tmp_path: Path, write_ru
     assert checker.open == []
     assert len(checker.ids) == len(set(checker.ids)) and checker.references <= set(checker.ids)
     assert not re.search(r"<script|@import|https?://(?!www\.w3\.org/)", page)
-    assert page.count("<svg") == 3
+    assert page.count("<svg") == 6
     assert "#0102" not in page, "a stand-in colour was left"
     assert not re.search(r"20\d\d-\d\d-\d\d", page), "a date"
+
+
+def text_of(page: str) -> str:
+    """What a reader sees, in one line."""
+    without = re.sub(r"<style>.*?</style>", "", page, flags=re.DOTALL)
+    return re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]*>", " ", without)))
+
+
+def test_what_evaluate_align_and_train_found_is_on_the_page(whole_run: ArtifactPaths) -> None:
+    page = report(whole_run)
+    seen = text_of(page)
+    assert "Domain text after training \u2212 before -0.2721 -0.3111 to -0.2222 40" in seen
+    assert "General text after training \u2212 before +0.0121 +0.0011 to +0.0222 50" in seen
+    assert "my <own> \u2212 before -0.3572 1 " in seen, "one document has no interval"
+    assert "my <own> 1.5551" in seen, "a model given with --model is shown too"
+    assert "after training 12.34 % 15.00 % 41 of 60 4.00 990" in seen
+    assert "before 3,000 after training 3,960" in seen
+    assert seen.index("distill (used) 2.900 3.100 0.500 7.12 % 8.00 % 1") < seen.index("zeros 0.000 3.100")
+    assert "passes over the text 1.25 general text mixed in 10.0 %" in seen
+    assert "model FLOPs utilisation, median 31.0 %" in seen
+    assert "2 on cpu, ZeRO-2, float32" in seen
+    summary = summary_text(read_run(whole_run))
+    assert "domain, trained less base -0.2721  (95 % interval -0.3111 to -0.2222)" in summary
+    assert "general, the same         +0.0121  (95 % interval +0.0011 to +0.0222)" in summary
+    assert "new tokens 12.3 % of its tokens (15.0 % of held-out text)" in summary
+    assert "3,960 bytes a second, the base model 3,000" in summary
+
+
+def test_figures_that_an_earlier_version_did_not_write_are_left_out(whole_run: ArtifactPaths) -> None:
+    for stage, kept in (("evaluate", ("bits_per_byte",)), ("align", ("strategy",)), ("train", ())):
+        manifest = json.loads(whole_run.manifest(stage).read_text())
+        results = {key: manifest["results"][key] for key in kept}
+        write_json(whole_run.manifest(stage), {**manifest, "results": results})
+    page = report(whole_run, "--force")
+    assert "What the models write" not in page and "Is it a difference" not in page
+    assert "distill (used)" in page and "passes over the text" not in page
+    assert "What the trained model writes" not in summary_text(read_run(whole_run))
 
 
 def test_text_of_the_run_is_escaped_and_what_no_screen_shows_is_visible(tmp_path: Path, write_run: WriteRun) -> None:
