@@ -24,18 +24,30 @@ EXACT = 2**53  # float64 holds every integer up to here
 # `tokenizers` reads 123.0 as 1230 / 10, so a score in a file is exact up to here
 EXACT_IN_FILE = EXACT // 10
 MAX_ROUNDS = 60
+SHIFT = 0.014  # of the merges: what the prior's power law is flat below
 
 TIE = "tie"  # the same merges at another place of a run: no scores can tell them apart
 INVERSION = "run inversion"  # inside a run, another place of the odd unit has the larger vector
 
 
 def prior_bonuses(num_merges: int, exponent: float) -> np.ndarray:
-    """b_r = ceil((R / (r + 1))^exponent), int64 (R,): a power law over ranks, smallest 1."""
+    """b_r = ceil(((R + c) / (r + 1 + c))^exponent) with c = SHIFT * R, int64 (R,): smallest 1.
+
+    The bits of a float64 are to go where they decide unseen text. A merge is displaced by two later ones together, so
+    it should outweigh both: their ranks then differ the less, the steeper the prior is there. A plain power law spends
+    half of its bits on the first 1 % of the merges; few as these are, constraints order them with far fewer bits. So
+    the prior is flat there, and twice as steep for the rest (Mandelbrot's shift of Zipf's law).
+    """
     ranks = np.arange(1, num_merges + 1)
-    return np.ceil((num_merges / ranks) ** exponent).astype(np.int64)
+    shift = SHIFT * num_merges
+    return np.ceil(np.minimum(((num_merges + shift) / (ranks + shift)) ** exponent, EXACT)).astype(np.int64)
 
 
 Row = tuple[tuple[int, int], ...]  # (rank, d), ranks ascending
+
+
+class ScoresTooLarge(ConfigError):
+    """Scores that fit the text pass what a file holds exactly."""
 
 
 @dataclass
@@ -143,7 +155,7 @@ def fit(
     """Find bonuses under which every string of `batch` is segmented as in `truth` (BPE's answer).
 
     Ends when a round brings no new constraint. Time grows with strings x rounds (5 to 8), memory with their bytes.
-    Raises ConfigError when the scores leave the range that float64 holds exactly.
+    Raises ScoresTooLarge when the scores leave the range that float64 holds exactly.
     """
     starts, ranks = bpe.derivations()
     prior_R = prior_bonuses(len(bpe.merges_R3), exponent)
@@ -172,7 +184,7 @@ def fit(
             f"{added:,}",
         )
         if scores_V.max(initial=0) >= EXACT_IN_FILE:
-            raise ConfigError(f"token scores pass 2^53 / 10 ({scores_V.max():.3g}); try a smaller --prior-exponent")
+            raise ScoresTooLarge(f"token scores pass 2^53 / 10 ({scores_V.max():.3g}); try a smaller --prior-exponent")
         if not added:
             return Fit(bonuses_R, scores_V, constraints, rounds, unmended)
     raise ConfigError(f"the fit found new constraints for {MAX_ROUNDS} rounds; please report this tokenizer")

@@ -68,6 +68,7 @@ def build_certificate(
         "fit": {
             "rounds": distillation.fit.rounds,
             "constraints": len(distillation.fit.constraints),
+            "prior_exponent": round(distillation.exponent, 3),
             "largest_score": int(distillation.fit.scores_V.max()),
             "run_units": distillation.units,
             "run_contexts": distillation.contexts,

@@ -1,6 +1,7 @@
 """Fitting scores and run rules together: scores for what scores can order, cuts for runs.
 
-1. fit bonuses to every distinct pretoken and token (`bonuses`);
+1. fit bonuses to every distinct pretoken and token (`bonuses`), beside constraints that make parts of the vocabulary
+   right on every string (`closed_parts`);
 2. tabulate the runs of every self-merging unit and cut them in the pre-tokenizer (`run_rules`); where a pretoken of the
    corpus still differs, look one character further to both sides of its runs, and tabulate again;
 3. fit bonuses again, now to the pieces.
@@ -23,16 +24,18 @@ from ivr.encoding.bpe import ByteLevelBpe
 from ivr.encoding.bpe_encoder import BpeEncoder
 from ivr.encoding.byte_alphabet import from_alphabet, to_alphabet
 from ivr.encoding.unigram_encoder import UnigramEncoder
-from ivr.errors import ConfigError
-from ivr.tokenizer.bonuses import Constraints, Fit, fit, prior_bonuses
+from ivr.tokenizer.bonuses import Constraints, Fit, ScoresTooLarge, fit, prior_bonuses
+from ivr.tokenizer.closed_parts import closed_parts
 from ivr.tokenizer.piece_classes import piece_classes
 from ivr.tokenizer.run_pattern import cutting_pattern
 from ivr.tokenizer.run_rules import SHORTEST, Contexts, RunTable, initial_contexts, tabulate, text_of
 from ivr.tokenizer.unigram_file import unigram_tokenizer
-from ivr.tokenizer.universal import Attempt, attempt
+from ivr.tokenizer.universal import Attempt, attempt, is_attempted
 
 LEARNING_ROUNDS = 6
 FITTING_ROUNDS = 3
+EXPONENT_STEP = 0.4  # by which the prior is flattened where scores outgrow the file
+SMALLEST_EXPONENT = 3.0
 DIGITS = 5  # every number of up to so many digits is fitted: few corpora hold them all
 
 
@@ -45,6 +48,7 @@ class Distillation:
     units: int  # self-merging units whose runs are cut
     contexts: int  # neighbours tabulated for them
     numbers_fitted: bool
+    exponent: float  # of the prior
     universal: Attempt  # to be right on every string
 
 
@@ -56,29 +60,30 @@ def distill(base: Tokenizer, bpe: ByteLevelBpe, pretokens: Sequence[str], expone
     if not splitter.is_gpt2:
         # the rules extend GPT-2's own pattern; another pattern keeps its runs, and the certificate names them
         LOG.info("runs are not cut: the pre-tokenizer is not GPT-2's own pattern")
-        first = fitter.fit(strings, Constraints())
-        first, universal = attempt(bpe, fitter.prior_R, first, lambda known: fitter.fit(strings, known))
+        first = fitter.fit(strings)
+        first, universal = attempt(bpe, fitter.prior_R, first, lambda known: fitter.fit_beside(strings, known))
         tokenizer = unigram_tokenizer(base, bpe.tokens, first.scores_V, sorted(bpe.special_ids))
-        return Distillation(tokenizer, first, 0, 0, fitter.numbers_fitted, universal)
+        return Distillation(tokenizer, first, 0, 0, fitter.numbers_fitted, fitter.exponent, universal)
     cutter = _Cutter(base, bpe, fitter, splitter)
     with_runs = pretokens_with_runs([*pretokens, *_token_pretokens(fitter.tokens, splitter)], cutter.contexts)
     others = strings - {text.encode() for text in with_runs}
     # whole runs would ask for scores that no cut run needs, and that can outgrow what a file holds exactly
-    fitted = fitter.fit(others | cutter.pieces(with_runs), Constraints())
+    fitted = fitter.fit(others | cutter.pieces(with_runs))
     for _ in range(FITTING_ROUNDS):
         cutter.learn(fitted.scores_V, with_runs)
         # afresh: what whole runs asked of the scores is not needed any more
-        fitted = fitter.fit(others | cutter.pieces(with_runs), Constraints())
+        fitted = fitter.fit(others | cutter.pieces(with_runs))
         if not cutter.wrong(fitted.scores_V, with_runs):
             break
     pieces = others | cutter.pieces(with_runs)
-    fitted, universal = attempt(bpe, fitter.prior_R, fitted, lambda known: fitter.fit(pieces, known))
+    fitted, universal = attempt(bpe, fitter.prior_R, fitted, lambda known: fitter.fit_beside(pieces, known))
     return Distillation(
         tokenizer=cut_tokenizer(base, bpe, fitted.scores_V, cutter.pattern),
         fit=fitted,
         units=len(cutter.contexts),
         contexts=sum(len(context.lefts) + len(context.rights) for context in cutter.contexts),
         numbers_fitted=fitter.numbers_fitted,
+        exponent=fitter.exponent,
         universal=universal,
     )
 
@@ -136,26 +141,45 @@ class _Fitter:
     """Fits bonuses of one BPE to sets of strings; every token, and every short number, is always among them."""
 
     def __init__(self, bpe: ByteLevelBpe, exponent: float) -> None:
-        self._bpe, self._exponent = bpe, exponent
+        self._bpe, self.exponent = bpe, exponent
         self.tokens = bpe.token_bytes()
         self.encoder = BpeEncoder(bpe)
         self._unigram = UnigramEncoder(self.tokens, np.zeros(bpe.num_ids, np.int64))
         self.numbers_fitted = True
-        self.prior_R = prior_bonuses(len(bpe.merges_R3), exponent)
+        self._closed = self._close()
 
-    def fit(self, strings: set[bytes], constraints: Constraints) -> Fit:
-        always = {token for token in self.tokens if token}
-        if self.numbers_fitted:
+    @property
+    def prior_R(self) -> np.ndarray:
+        return prior_bonuses(len(self._bpe.merges_R3), self.exponent)
+
+    def fit(self, strings: set[bytes]) -> Fit:
+        """Scores for these strings, from the steepest prior that leaves them room in a file."""
+        while True:
             try:
-                return self._fit(strings | always | short_numbers(), constraints.copy())
-            except ConfigError as error:
-                LOG.warning("short numbers beyond the corpus are not fitted: %s", error)
-                self.numbers_fitted = False
-        return self._fit(strings | always, constraints)
+                return self.fit_beside(strings, self._closed)
+            except ScoresTooLarge as error:
+                lower = max(self.exponent - EXPONENT_STEP, SMALLEST_EXPONENT)
+                if lower < self.exponent:
+                    LOG.info("%s; trying %.3g", error, lower)
+                    self.exponent = lower
+                    self._closed = self._close()
+                elif self.numbers_fitted:
+                    LOG.warning("short numbers beyond the corpus are not fitted: %s", error)
+                    self.numbers_fitted = False
+                else:
+                    raise
 
-    def _fit(self, strings: set[bytes], constraints: Constraints) -> Fit:
-        batch = Batch.of(sorted(strings))
-        return fit(self._bpe, self._unigram, batch, self.encoder.encode(batch), self._exponent, constraints)
+    def fit_beside(self, strings: set[bytes], constraints: Constraints) -> Fit:
+        """The same with these constraints besides, from the prior as it is."""
+        numbers = short_numbers() if self.numbers_fitted else set()
+        batch = Batch.of(sorted({*strings, *filter(None, self.tokens), *numbers}))
+        truth = self.encoder.encode(batch)
+        return fit(self._bpe, self._unigram, batch, truth, self.exponent, constraints.copy())
+
+    def _close(self) -> Constraints:
+        if is_attempted(self._bpe):
+            return Constraints()  # all merges are closed later
+        return closed_parts(self._bpe, self.prior_R)
 
 
 def short_numbers() -> set[bytes]:

@@ -26,7 +26,7 @@ BPE cuts them. certificate.json says what was compared and names each mismatch.
 EPILOG = """\
 examples:
   ivr distill-tokenizer
-  ivr distill-tokenizer --prior-exponent 2.5 --allow-mismatches 0
+  ivr distill-tokenizer --prior-exponent 6 --allow-mismatches 0
   ivr distill-tokenizer --extend
 """
 
@@ -38,7 +38,7 @@ class Config:
     artifacts_dir: Path = Path("artifacts")
     force: bool = False
     original_tokenizer_dir: Path | None = None
-    prior_exponent: float = 3.0
+    prior_exponent: float = 6.8
     allow_mismatches: int | None = None
     extend: bool = False
 
@@ -58,7 +58,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=Config.prior_exponent,
         metavar="P",
-        help="bonuses start at (R / (rank + 1))^P (default: %(default)s)",
+        help="bonuses start at ((R + c) / (rank + 1 + c))^P, c = 0.014 R; lowered where scores outgrow a file "
+        "(default: %(default)s)",
     )
     fitting.add_argument(
         "--allow-mismatches",

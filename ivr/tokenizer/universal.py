@@ -109,19 +109,6 @@ def close(
     return Universal(TIME, graph, bonuses_R, scores_V, pairs, constraints, rounds, spent)
 
 
-def close_first_merges(bpe: ByteLevelBpe, prior_R: np.ndarray, num_merges: int) -> Constraints:
-    """Constraints under which every string without odd runs is right for the BPE of the first `num_merges` merges.
-
-    A fit for every string that is not closed harms unseen text; but a closed one of the first merges, kept to while the
-    text is fitted (`constraints` of `bonuses.fit`), helped (README). Empty where it does not close.
-    """
-    later = frozenset(bpe.merges_R3[num_merges:, 2].tolist()) - frozenset(bpe.merges_R3[:num_merges, 2].tolist())
-    first = replace(bpe, merges_R3=bpe.merges_R3[:num_merges], special_ids=bpe.special_ids | later)
-    result = close(first, prior_R[:num_merges])
-    LOG.info("every string of the first %s merges: %s", f"{num_merges:,}", result.ended)
-    return result.constraints if result.proved else Constraints()
-
-
 @dataclass(frozen=True)
 class Attempt:
     """What came of `attempt`; `proof` is F by id when it is proved."""
@@ -138,6 +125,13 @@ class Attempt:
         return {**told, "rounds": self.rounds, "constraints": self.constraints}
 
 
+def is_attempted(bpe: ByteLevelBpe) -> bool:
+    """Whether `attempt` tries for this vocabulary."""
+    # an added token that merges make too is one that BPE can give and scores may not
+    made_and_added = not bpe.special_ids.isdisjoint(bpe.merges_R3[:, 2].tolist())
+    return bpe.num_ids <= MOST_IDS and not made_and_added
+
+
 def attempt(
     bpe: ByteLevelBpe, prior_R: np.ndarray, fitted: Fit, refit: Callable[[Constraints], Fit]
 ) -> tuple[Fit, Attempt]:
@@ -146,9 +140,7 @@ def attempt(
     `refit`: fits the text again with these constraints besides. Bounded by the vocabulary and by rounds, not by time:
     the same inputs give the same scores.
     """
-    # an added token that merges make too is one that BPE can give and scores may not
-    made_and_added = not bpe.special_ids.isdisjoint(bpe.merges_R3[:, 2].tolist())
-    if bpe.num_ids > MOST_IDS or made_and_added:
+    if not is_attempted(bpe):
         LOG.info("every string: %s", MEANING[UNTRIED])
         return fitted, Attempt(UNTRIED)
     graph, constraints = walk_graph(bpe), fitted.constraints

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from small_bpe import Merges, bpe_of, letters_of, merge_lists, naive_bpe, strings_over
 
 from ivr.encoding.bpe import ByteLevelBpe, read_bpe
-from ivr.tokenizer.bonuses import prior_bonuses, solve, token_scores
+from ivr.tokenizer.bonuses import Constraints, prior_bonuses, solve, token_scores
+from ivr.tokenizer.closed_parts import close_part, closed_parts
 from ivr.tokenizer.proof_check import check_proof
-from ivr.tokenizer.universal import CIRCLE, PROVED, RANGE, TIME, close, close_first_merges, proof_of
+from ivr.tokenizer.universal import CIRCLE, PROVED, RANGE, TIME, close, proof_of
 from ivr.tokenizer.walk_graph import walk_graph
 from ivr.tokenizer.worst_pair import PairSearch
 
@@ -170,9 +171,31 @@ def test_the_same_fit_twice_is_the_same(closed: tuple[ByteLevelBpe, Merges]) -> 
 def test_the_first_merges_closed_alone_are_right_on_every_string_of_theirs(closed: tuple[ByteLevelBpe, Merges]) -> None:
     bpe, merges = closed
     prior_R = prior_bonuses(len(merges), 0.0)
-    constraints = close_first_merges(bpe, prior_R, 5)
+    constraints = Constraints()
+    close_part(bpe, prior_R, np.arange(5), "the first merges", constraints)
     assert len(constraints) and all(rank < 5 for row in constraints.rows for rank, _ in row)
     scores = named(bpe, token_scores(solve(prior_R, constraints), *bpe.derivations()))
     first = merges[:5]
     known = {token: scores[token] for token in [*"abcd", *(left + right for left, right in first)]}
     assert brute_force(first, known, longest=7) == []
+
+
+def test_a_part_of_certain_characters_is_right_on_every_string_of_them() -> None:
+    merges: Merges = [
+        ("1", "2"),
+        ("a", "1"),
+        ("2", "3"),
+        ("3", "1"),
+        ("b", "12"),
+        ("12", "31"),
+        ("23", "a"),
+        ("1", "1"),
+    ]
+    bpe = read_bpe(bpe_of(merges))
+    prior_R = prior_bonuses(len(merges), 0.0)
+    constraints = closed_parts(bpe, prior_R)
+    assert len(constraints)
+    digits = [(left, right) for left, right in merges if (left + right).isdigit()]
+    scores = named(bpe, token_scores(solve(prior_R, constraints), *bpe.derivations()))
+    known = {token: scores[token] for token in [*"123", *(left + right for left, right in digits)]}
+    assert brute_force(digits, known, longest=7) == []
