@@ -44,13 +44,14 @@ def character_class(characters: Iterable[str]) -> str:
 def characters_pattern(code_points: np.ndarray) -> str:
     """Alternatives (to be put in a group) that match the UTF-8 of these characters, and of no other, in valid UTF-8.
 
-    Lead bytes with many characters come first, after ASCII. Empty for an empty set.
+    Lead bytes with many characters come first, after ASCII, but those of four bytes, rare in text, last.
+    Empty for an empty set.
     """
     wanted = np.zeros(0x110000, bool)
     wanted[code_points] = True
     wanted &= _ASSIGNABLE
     ascii_points = np.flatnonzero(wanted[:0x80]).tolist()
-    held: dict[str, int] = {}
+    held: dict[str, tuple[bool, int]] = {}
     for low, high, prefix, size in ((0x80, 0x800, 0xC0, 2), (0x800, 0x10000, 0xE0, 3), (0x10000, 0x110000, 0xF0, 4)):
         by_rest: dict[str, list[int]] = {}
         span = 64 ** (size - 1)  # characters that a lead byte begins
@@ -59,9 +60,9 @@ def characters_pattern(code_points: np.ndarray) -> str:
             rest = _rest(wanted[inside], _ASSIGNABLE[inside], inside.start - lead * span, size - 1)
             if rest:
                 by_rest.setdefault(rest, []).append(prefix | lead)
-        held |= {byte_class(leads) + rest: _held(wanted, leads) for rest, leads in by_rest.items()}
+        held |= {byte_class(leads) + rest: (size < 4, _held(wanted, leads)) for rest, leads in by_rest.items()}
     options = [byte_class(ascii_points)] if ascii_points else []
-    return "|".join([*options, *sorted(held, key=lambda option: -held[option])])
+    return "|".join([*options, *sorted(held, key=lambda option: held[option], reverse=True)])
 
 
 def _held(wanted: np.ndarray, leads: list[int]) -> int:

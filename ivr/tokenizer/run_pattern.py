@@ -33,8 +33,8 @@ def cutting_pattern(tables: Sequence[RunTable], classes: PieceClasses) -> str:
         _without_runs(kind, mine) for kind, mine in ((letter, letters), (number, numbers), (other, others))
     )
     blanks_of_ascii = _ascii_blanks(blank, blanks)
-    alternatives = [words.ascii, _one_blank(blank), contraction, signs.ascii, blanks_of_ascii, figures.ascii]
-    alternatives += [words.wide, signs.wide, figures.wide, words.mixed, signs.mixed, figures.mixed]
+    alternatives = [words.ascii, words.wide, _one_blank(blank), contraction, signs.ascii, blanks_of_ascii]
+    alternatives += [figures.ascii, signs.wide, figures.wide, words.mixed, signs.mixed, figures.mixed]
     for kind, mine in zip(classes.kinds, (letters, numbers, others, blanks), strict=True):
         slow = "|".join([*_around_runs(kind, mine), *_plain(kind)])
         alternatives.append(f"{kind.begins}(?:{marker(kind)}{slow})")
