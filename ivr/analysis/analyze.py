@@ -175,10 +175,10 @@ def count_corpus(
     from ivr.analysis.counting import count_documents
     from ivr.artifacts import atomic_file
     from ivr.console import Progress
-    from ivr.corpus.documents import corpus_files, read_documents
+    from ivr.corpus.documents import corpus_files, read_documents_utf8
 
     total = sum(file.stat().st_size for file in corpus_files(corpus))
     with ExitStack() as stack:
         lines = stack.enter_context(atomic_file(sequences, "wb")) if sequences else None
         bar = stack.enter_context(Progress(what, total, "B"))
-        return count_documents(tokenizer, read_documents(corpus), threads, lines, bar.update)
+        return count_documents(tokenizer, read_documents_utf8(corpus), threads, lines, bar.update)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from queue import SimpleQueue
-from typing import IO
+from typing import IO, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -165,9 +165,12 @@ def sorted_rows(strings: Batch, counts_P: np.ndarray) -> np.ndarray:
     return pc.sort_indices(table, [("count", "descending"), ("text", "ascending")]).to_numpy().astype(np.int64)
 
 
-def chunks_of(documents: Iterable[str], characters: int = CHUNK_CHARACTERS) -> Iterator[list[str]]:
-    """Group documents until a group holds `characters`; a longer document ends its group."""
-    group: list[str] = []
+Document = TypeVar("Document", str, bytes)  # text, or its UTF-8
+
+
+def chunks_of(documents: Iterable[Document], characters: int = CHUNK_CHARACTERS) -> Iterator[list[Document]]:
+    """Group documents until a group holds `characters` (bytes of UTF-8); a longer document ends its group."""
+    group: list[Document] = []
     size = 0
     for document in documents:
         group.append(document)
@@ -181,12 +184,15 @@ def chunks_of(documents: Iterable[str], characters: int = CHUNK_CHARACTERS) -> I
 
 def count_documents(
     tokenizer: Tokenizer,
-    documents: Iterable[str],
+    documents: Iterable[Document],
     threads: int = 1,
     lines: IO[bytes] | None = None,
     on_bytes: Callable[[int], None] = lambda done: None,
 ) -> CorpusCounts:
-    """Count documents in `threads` threads; with `lines`, write the ids of every document there, in order."""
+    """Count documents in `threads` threads; with `lines`, write the ids of every document there, in order.
+
+    Raises UnicodeDecodeError for bytes that are not UTF-8.
+    """
     splitter, encoder = PretokenSplitter(tokenizer), BpeEncoder(read_bpe(tokenizer))
     numerals = Batch.of([b"%d " % token_id for token_id in range(tokenizer.get_vocab_size(with_added_tokens=True))])
     counters = [PretokenCounter(splitter, encoder, numerals) for _ in range(max(threads, 1))]
@@ -194,8 +200,9 @@ def count_documents(
     for counter in counters:
         free.put(counter)
 
-    def work(chunk: list[str]) -> tuple[bytes, int]:
-        encoded = [document.encode() for document in chunk]
+    def work(chunk: list[Document]) -> tuple[bytes, int]:
+        encoded = [document.encode() if isinstance(document, str) else document for document in chunk]
+        b"\n".join(encoded).decode()  # compiled code reads on where a character promises more bytes
         counter = free.get()
         try:
             return counter.count(encoded, lines is not None), sum(map(len, encoded))
@@ -214,8 +221,8 @@ def count_documents(
 
 def _in_order(
     pool: ThreadPoolExecutor,
-    work: Callable[[list[str]], tuple[bytes, int]],
-    chunks: Iterable[list[str]],
+    work: Callable[[list[Document]], tuple[bytes, int]],
+    chunks: Iterable[list[Document]],
     ahead: int,
 ) -> Iterator[tuple[bytes, int]]:
     """Like `pool.map`, with at most `ahead` chunks under way, so that a corpus is never in memory whole."""

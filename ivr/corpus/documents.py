@@ -16,6 +16,8 @@ from ivr.artifacts import files_below
 SEPARATOR = "<|endoftext|>"
 _LOOKS_LIKE_SEPARATOR = re.compile(r"^\\*<\|endoftext\|>$", re.MULTILINE)
 _ESCAPED_SEPARATOR = re.compile(r"^\\(\\*<\|endoftext\|>)$", re.MULTILINE)
+_SEPARATOR_LINE = f"{SEPARATOR}\n".encode()
+BLOCK = 1 << 20  # bytes
 
 
 def write_document(stream: IO[str], text: str) -> None:
@@ -43,6 +45,43 @@ def read_documents(path: Path) -> Iterator[str]:
     for file in corpus_files(path):
         with file.open(encoding="utf-8", newline="\n") as stream:
             yield from parse_documents(stream)
+
+
+def read_documents_utf8(path: Path) -> Iterator[bytes]:
+    """The documents of `read_documents(path)` as UTF-8, read in blocks: several times as fast.
+
+    The bytes are not looked at: whoever reads them finds out whether they are UTF-8.
+    """
+    for file in corpus_files(path):
+        with file.open("rb") as stream:
+            yield from split_documents(iter(lambda: stream.read(BLOCK), b""))
+
+
+def split_documents(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """What `parse_documents` makes of the lines in these bytes, which blocks part anywhere."""
+    data = b""
+    for block in blocks:
+        searched = max(len(data) - len(_SEPARATOR_LINE), 0)
+        data += block
+        begin = 0
+        while (found := data.find(_SEPARATOR_LINE, max(begin, searched))) >= 0:
+            searched = found + len(_SEPARATOR_LINE)
+            if found == begin or data[found - 1] == ord("\n"):
+                yield _document(data[begin:found])
+                begin = searched
+        data = data[begin:]
+    last = data.removesuffix(_SEPARATOR_LINE[:-1])
+    if last != data and last[-1:] in (b"", b"\n"):
+        yield _document(last)
+    elif data:
+        yield _document(data)
+
+
+def _document(data: bytes) -> bytes:
+    data = data.removesuffix(b"\n")
+    if _SEPARATOR_LINE[:-1] in data:
+        return _ESCAPED_SEPARATOR.sub(r"\1", data.decode()).encode()
+    return data
 
 
 def corpus_files(path: Path) -> list[Path]:
