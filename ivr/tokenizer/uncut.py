@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from ivr.analysis.pretokens import PretokenSplitter
 from ivr.encoding.byte_alphabet import to_alphabet
 from ivr.encoding.utf8_pattern import character_class, quote
-from ivr.tokenizer.piece_classes import PieceClass, piece_classes
+from ivr.tokenizer.piece_classes import NAMES, PieceClass, piece_classes
 from ivr.tokenizer.run_pattern import marker
 
 Trie = dict[str, "Trie"]  # what follows each character; empty at the end of a text
@@ -36,23 +36,12 @@ def cut_again(pattern: str, texts: Iterable[str], base: PretokenSplitter) -> str
 def _by_class(texts: Iterable[str], base: PretokenSplitter) -> list[tuple[PieceClass, list[str]]]:
     """The texts of one class of characters, in the byte alphabet."""
     found: dict[str, list[str]] = {}
-    kinds: dict[str, str] = {}
     for text in sorted(set(texts)):
-        names = {_class_of(character, base, kinds) for character in text.removeprefix(" ") or text}
+        names = {NAMES[base.all_classes[ord(character)]] for character in text.removeprefix(" ") or text}
         if len(names) == 1 and not (names == {"blanks"} and len(text) < 2):
             found.setdefault(names.pop(), []).append(to_alphabet(text.encode()))
     classes = piece_classes(base.all_classes).kinds if found else ()
     return [(kind, found[kind.name]) for kind in classes if kind.name in found]
-
-
-def _class_of(character: str, base: PretokenSplitter, known: dict[str, str]) -> str:
-    """What the original pattern takes a character for: it joins only others of its class."""
-    if character not in known:
-        known[character] = "blanks"
-        for name, other in (("letters", "a"), ("numbers", "1"), ("others", "!")):
-            if len(base(other + character)) == 1:
-                known[character] = name
-    return known[character]
 
 
 def _alternative(kind: PieceClass, texts: Sequence[str]) -> str:
