@@ -5,13 +5,15 @@ states, x the rows of the new tokens and both sides reading the same snippets (s
 
     minimise over x   mean over places of |H_L(new tokens) - H_L(pieces)|^2 / mean |H_L(pieces)|^2  +  CE
 
-by Adam from the piece means on, the body and every kept row frozen. Compared are places from a snippet's first new
-token on: before it both sides are the same. CE is the cross-entropy of the student's next tokens: in a tied matrix the
-row is also the token's output weight, of which the hidden states say nothing. An untied head's rows get the CE alone,
-an untied wte the distillation alone.
+by Adam, the body and every kept row frozen. The paper starts from the piece means. These are a poor start where the
+base never saw the pieces (the bytes of another script: long rows that were only ever pushed away), so here it is
+whichever of several starts has the least of that sum on the first snippets (`best_start`). Compared are places from a
+snippet's first new token on: before it both sides are the same. CE is the cross-entropy of the student's next tokens:
+in a tied matrix the row is also the token's output weight, of which the hidden states say nothing. An untied head's
+rows get the CE alone, an untied wte the distillation alone.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +24,7 @@ from ivr.embedding.body import Body
 from ivr.embedding.snippets import Snippet
 
 WARMUP_SHARE = 0.05
+TRIED_ON = 64  # snippets
 BETAS = (0.9, 0.98)
 
 
@@ -72,6 +75,37 @@ def distill(
             optimizer.step()
             bar.update(1, note=f"distance {distance.item():.4f}, cross-entropy {entropy.item():.4f}")
     return [row.detach().cpu().to(torch.float64).numpy() for row in rows]
+
+
+def best_start(
+    body: Body,
+    wte_VD: torch.Tensor,
+    head_VD: torch.Tensor | None,
+    base_VD: torch.Tensor,
+    new_ids: Sequence[int],
+    starts: Mapping[str, Sequence[np.ndarray]],
+    snippets: Sequence[Snippet],
+    schedule: Schedule,
+) -> str:
+    """The name of the start, of `starts` (each as `distill` takes it), with the least objective on the first snippets.
+
+    The first one where there are no snippets.
+    """
+    if not snippets or not len(new_ids):
+        return next(iter(starts))
+    matrices = [_Matrix(wte_VD, new_ids, body.device)]
+    matrices.append(matrices[0] if head_VD is None else _Matrix(head_VD, new_ids, body.device))
+    teacher_VD = base_VD.to(body.device, torch.float32)
+    found = []
+    with torch.no_grad():
+        for order, (name, start) in enumerate(starts.items()):
+            rows = [torch.tensor(start_KD, dtype=torch.float32, device=body.device) for start_KD in start]
+            losses = [
+                sum(_losses(body, matrices, teacher_VD, rows, batch, tied=head_VD is None)).item()
+                for batch in _batches(snippets[:TRIED_ON], schedule.batch)
+            ]
+            found.append((sum(losses) / len(losses), order, name))
+    return min(found)[2]
 
 
 class _Matrix:

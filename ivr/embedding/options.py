@@ -3,9 +3,9 @@
 import argparse
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ivr.errors import ConfigError
+from ivr.options import add_number, check_least
 
 # strategies.STRATEGIES, without importing torch for --help
 STRATEGIES = ("mean", "random", "zeros", "keep", "pieces", "weighted", "gaussian", "focus", "distill")
@@ -88,15 +88,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="try every strategy and print a table: norms, loss on held-out text, probability taken (default: only the "
         "chosen one)",
     )
-    _number(work, "--seed", "of random draws and of the text that is read")
-    _number(work, "--heldout-bytes", "of held-out text, for the loss before any training; 0: none is measured")
+    add_number(work, Config, "--seed", "of random draws and of the text that is read")
+    add_number(
+        work, Config, "--heldout-bytes", "of held-out text, for the loss before any training; 0: none is measured"
+    )
     text = parser.add_argument_group("text for focus and distill")
-    _number(text, "--text-bytes", "of the training text that are read, chosen by hash")
-    _number(text, "--snippets-per-token", "that distill reads, where the text has so many")
-    _number(text, "--snippet-tokens", "length of a snippet")
-    _number(text, "--max-snippets", "for all tokens together; they take the time")
+    add_number(text, Config, "--text-bytes", "of the training text that are read, chosen by hash")
+    add_number(text, Config, "--snippets-per-token", "that distill reads, where the text has so many")
+    add_number(text, Config, "--snippet-tokens", "length of a snippet")
+    add_number(text, Config, "--max-snippets", "for all tokens together; they take the time")
     machine = parser.add_argument_group("machine")
-    _number(machine, "--threads", "CPU threads where the model is run; another number rounds differently")
+    add_number(machine, Config, "--threads", "CPU threads where the model is run; another number rounds differently")
     machine.add_argument(
         "--device",
         default=Config.device,
@@ -113,17 +115,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _number(group: Any, name: str, what: str) -> None:
-    default = getattr(Config, name.removeprefix("--").replace("-", "_"))
-    group.add_argument(name, type=int, default=default, metavar="N", help=f"{what} (default: %(default)s)")
-
-
 def check_options(config: Config) -> None:
     """Raises ConfigError for a value that cannot work."""
     least = {"seed": 0, "heldout_bytes": 0, "text_bytes": 1, "snippets_per_token": 1, "max_snippets": 1, "threads": 1}
-    for name, smallest in (least | {"snippet_tokens": 2}).items():
-        if getattr(config, name) < smallest:
-            raise ConfigError(f"--{name.replace('_', '-')} {getattr(config, name)}: must be at least {smallest}")
+    check_least(config, least | {"snippet_tokens": 2})
     if config.device != "cpu":
         import torch
 

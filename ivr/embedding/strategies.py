@@ -14,7 +14,7 @@ import torch
 from ivr.console import LOG
 from ivr.embedding import initialisers
 from ivr.embedding.body import Body
-from ivr.embedding.distillation import Schedule, distill
+from ivr.embedding.distillation import Schedule, best_start, distill
 from ivr.embedding.domain_text import DomainText, read_domain_text
 from ivr.embedding.focus import focus, static_vectors
 from ivr.embedding.initialisers import Initialiser, Problem
@@ -31,6 +31,7 @@ INITIALISERS: dict[str, Initialiser] = {
     "gaussian": initialisers.gaussian,
 }
 FOCUS, DISTILL = "focus", "distill"
+STARTS = ("pieces", "zeros")  # of distill; the first is the paper's
 STRATEGIES = (*INITIALISERS, FOCUS, DISTILL)
 
 
@@ -72,7 +73,7 @@ class Made:
     """The new rows (K, D) of each matrix; distilled_from: what `distill` read for them (snippets, tokens)."""
 
     rows: list[np.ndarray]
-    distilled_from: dict[str, int] = field(default_factory=dict)
+    distilled_from: dict[str, int | str] = field(default_factory=dict)
 
 
 def make_rows(strategy: str, problems: Sequence[Problem], aligned: Sequence[torch.Tensor], evidence: Evidence) -> Made:
@@ -100,7 +101,7 @@ def make_rows(strategy: str, problems: Sequence[Problem], aligned: Sequence[torc
     )
     met = set(np.concatenate([s.student for s in snippets]).tolist()) if snippets else set()
     never = sum(token_id not in met for token_id in first.new_ids)
-    read = {
+    read: dict[str, int | str] = {
         "snippets": len(snippets),
         "student_tokens": sum(len(snippet.student) for snippet in snippets),
         "teacher_tokens": sum(len(snippet.teacher) for snippet in snippets),
@@ -111,14 +112,9 @@ def make_rows(strategy: str, problems: Sequence[Problem], aligned: Sequence[torc
         "are in none",
         read,
     )
-    rows = distill(
-        evidence.body,
-        aligned[0],
-        aligned[1] if len(aligned) > 1 else None,
-        first.base_VD,
-        first.new_ids,
-        [initialisers.pieces(problem) for problem in problems],
-        snippets,
-        effort.schedule,
-    )
+    parts = (evidence.body, aligned[0], aligned[1] if len(aligned) > 1 else None, first.base_VD, first.new_ids)
+    starts = {name: [INITIALISERS[name](problem) for problem in problems] for name in STARTS}
+    read["started_from"] = chosen = best_start(*parts, starts, snippets, effort.schedule)
+    LOG.info("align: distilling starts from %s", chosen)
+    rows = distill(*parts, starts[chosen], snippets, effort.schedule)
     return Made(rows, read)

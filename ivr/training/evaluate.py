@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ivr.artifacts import ArtifactPaths, atomic_file, sha256_file, write_json
 from ivr.console import LOG
 from ivr.errors import ConfigError
+from ivr.options import add_number, check_least
 from ivr.stage import Input, Manifest, Stage, open_stage
 from ivr.training.subjects import Subject, choose_subjects, named_paths
 
@@ -57,29 +58,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     ):
         models.add_argument(name, action="append", default=[], metavar=metavar, help=f"{what} (default: none)")
     text = parser.add_argument_group("held-out text scored by the models")
-    _number(text, "--max-documents", "of each kind, domain and general; the same for every model")
-    _number(text, "--max-bytes", "of each kind, together")
-    _number(text, "--stride", "new tokens a window in documents longer than the context; 0: half the context")
+    add_number(text, Config, "--max-documents", "of each kind, domain and general; the same for every model")
+    add_number(text, Config, "--max-bytes", "of each kind, together")
+    add_number(
+        text, Config, "--stride", "new tokens a window in documents longer than the context; 0: half the context"
+    )
     sampling = parser.add_argument_group("what the models write by themselves")
-    _number(sampling, "--samples", "texts drawn from each model; 0: none")
-    _number(sampling, "--sample-tokens", "tokens of each, at most the model's context")
-    _number(sampling, "--seed", "of what is drawn, and of the intervals")
+    add_number(sampling, Config, "--samples", "texts drawn from each model; 0: none")
+    add_number(sampling, Config, "--sample-tokens", "tokens of each, at most the model's context")
+    add_number(sampling, Config, "--seed", "of what is drawn, and of the intervals")
     machine = parser.add_argument_group("machine")
-    _number(machine, "--threads", "CPU threads; another number rounds differently")
-
-
-def _number(group: Any, name: str, what: str) -> None:
-    default = getattr(Config, name.removeprefix("--").replace("-", "_"))
-    group.add_argument(name, type=int, default=default, metavar="N", help=f"{what} (default: %(default)s)")
+    add_number(machine, Config, "--threads", "CPU threads; another number rounds differently")
 
 
 def run(config: Config) -> Manifest:
     """Measure what there is and write evaluation.json and documents.parquet."""
     paths = ArtifactPaths(config.artifacts_dir)
     least = {"max_documents": 1, "max_bytes": 1, "stride": 0, "samples": 0, "sample_tokens": 1, "seed": 0, "threads": 1}
-    for name, smallest in least.items():
-        if getattr(config, name) < smallest:
-            raise ConfigError(f"--{name.replace('_', '-')} {getattr(config, name)}: must be at least {smallest}")
+    check_least(config, least)
     subjects = choose_subjects(paths, config.model, config.leave_out)
     texts = dict(named_paths("--text", config.text, taken=KINDS))
     inputs = [Input(subject.model_dir, made_by=subject.made_by) for subject in subjects]

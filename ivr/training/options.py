@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ivr.errors import ConfigError
+from ivr.options import add_number, check_least, option_of
 
 PHASES = ("all", "rows-then-all")
 PRECISIONS = ("auto", "float32", "bf16")
@@ -96,7 +97,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     length = parser.add_argument_group("how long")
     either = length.add_mutually_exclusive_group()
-    _number(either, "--max-steps", int, "optimizer steps")
+    add_number(either, Config, "--max-steps", "optimizer steps")
     for name, kind, what in (
         ("--epochs", float, "passes over the text, in whole steps"),
         ("--max-tokens", int, "tokens, rounded up to whole steps"),
@@ -108,9 +109,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             metavar="N" if kind is int else "X",
             help=f"instead of --max-steps: {what} (default: none)",
         )
-    _number(length, "--block-size", int, "tokens a block; 0: the model's context")
-    _number(length, "--batch-size", int, "blocks a process reads at once")
-    _number(length, "--gradient-accumulation", int, "such batches a step")
+    add_number(length, Config, "--block-size", "tokens a block; 0: the model's context")
+    add_number(length, Config, "--batch-size", "blocks a process reads at once")
+    add_number(length, Config, "--gradient-accumulation", "such batches a step")
     trained = parser.add_argument_group("what is trained").add_mutually_exclusive_group()
     trained.add_argument(
         "--phases",
@@ -124,7 +125,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="train the rows of new tokens and nothing else; every other weight stays as it is, bit for bit",
     )
     work = parser.add_argument_group("optimizer")
-    _number(work, "--lr", float, "peak learning rate")
+    add_number(work, Config, "--lr", "peak learning rate", float)
     work.add_argument(
         "--rows-lr",
         type=float,
@@ -132,18 +133,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="X",
         help="peak learning rate while rows alone are trained (default: that of --lr)",
     )
-    _number(work, "--rows-share", float, "of the steps, how many rows-then-all gives to the rows")
-    _number(work, "--warmup-steps", int, "steps of linear warm-up a phase; a cosine to a tenth of the peak follows")
-    _number(work, "--weight-decay", float, "of matrices; biases, LayerNorm and rows trained alone are not decayed")
-    _number(work, "--max-grad-norm", float, "clip gradients to this norm")
-    _number(work, "--seed", int, "of the order of blocks and of dropout")
-    _number(work, "--max-loss-rise", float, "stop when ten steps' mean loss rises this far above its lowest; 0: never")
+    add_number(work, Config, "--rows-share", "of the steps, how many rows-then-all gives to the rows", float)
+    add_number(
+        work, Config, "--warmup-steps", "steps of linear warm-up a phase; a cosine to a tenth of the peak follows"
+    )
+    add_number(
+        work, Config, "--weight-decay", "of matrices; biases, LayerNorm and rows trained alone are not decayed", float
+    )
+    add_number(work, Config, "--max-grad-norm", "clip gradients to this norm", float)
+    add_number(work, Config, "--seed", "of the order of blocks and of dropout")
+    add_number(
+        work,
+        Config,
+        "--max-loss-rise",
+        "stop when ten steps' mean loss rises this far above its lowest; 0: never",
+        float,
+    )
     _add_machine(parser.add_argument_group("machine"))
     watch = parser.add_argument_group("held-out text and checkpoints")
-    _number(watch, "--eval-every", int, "steps between two measurements of held-out bits per byte")
-    _number(watch, "--eval-bytes", int, "held-out bytes measured; 0: never measure")
-    _number(watch, "--save-every", int, "steps between two checkpoints")
-    _number(watch, "--keep-checkpoints", int, "newest checkpoints kept")
+    add_number(watch, Config, "--eval-every", "steps between two measurements of held-out bits per byte")
+    add_number(watch, Config, "--eval-bytes", "held-out bytes measured; 0: never measure")
+    add_number(watch, Config, "--save-every", "steps between two checkpoints")
+    add_number(watch, Config, "--keep-checkpoints", "newest checkpoints kept")
     watch.add_argument(
         "--resume",
         action=argparse.BooleanOptionalAction,
@@ -153,8 +164,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_machine(machine: Any) -> None:
-    _number(machine, "--processes", int, "processes to start on this machine, unless a launcher has")
-    _number(machine, "--threads", int, "CPU threads of a process; another number rounds differently")
+    add_number(machine, Config, "--processes", "processes to start on this machine, unless a launcher has")
+    add_number(machine, Config, "--threads", "CPU threads of a process; another number rounds differently")
     machine.add_argument(
         "--precision",
         choices=PRECISIONS,
@@ -173,13 +184,6 @@ def _add_machine(machine: Any) -> None:
         default=Config.deepspeed,
         metavar="FILE",
         help="DeepSpeed configuration, e.g. slurm/deepspeed/zero2.json (default: none, plain PyTorch)",
-    )
-
-
-def _number(group: Any, name: str, kind: type, what: str) -> None:
-    default = getattr(Config, name.removeprefix("--").replace("-", "_"))
-    group.add_argument(
-        name, type=kind, default=default, metavar="N" if kind is int else "X", help=f"{what} (default: %(default)s)"
     )
 
 
@@ -207,22 +211,15 @@ def check_options(config: Config) -> None:
         "eval_bytes": 0,
         "seed": 0,
     }
-    for name, smallest in least.items():
-        value = getattr(config, name)
-        if value is not None and not value >= smallest:
-            raise ConfigError(f"{_option(name)} {value}: must be at least {smallest}")
+    check_least(config, least)
     for name in ("lr", "rows_lr", "max_grad_norm", "epochs"):
         value = getattr(config, name)
         if value is not None and not 0 < value < float("inf"):
-            raise ConfigError(f"{_option(name)} {value}: must be a number above 0")
+            raise ConfigError(f"{option_of(name)} {value}: must be a number above 0")
     if not 0 < config.rows_share < 1:
         raise ConfigError(f"--rows-share {config.rows_share}: must lie between 0 and 1")
     if not 0 <= config.replay_share < 1:
         raise ConfigError(f"--replay-ratio {config.replay_ratio}: must be at least 0 and below 1")
     for name, choices in (("phases", PHASES), ("precision", PRECISIONS)):
         if getattr(config, name) not in choices:
-            raise ConfigError(f"{_option(name)} {getattr(config, name)}: must be one of {', '.join(choices)}")
-
-
-def _option(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
+            raise ConfigError(f"{option_of(name)} {getattr(config, name)}: must be one of {', '.join(choices)}")

@@ -15,6 +15,7 @@ import argparse
 import ctypes
 import json
 import os
+import re
 import sys
 import time
 from pathlib import Path
@@ -35,6 +36,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu", help="for pre-training, align and scores; `ivr train` takes CUDA's")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no cell after so many")
+    parser.add_argument("--only", default="", metavar="REGEX", help="just the cells whose names match, e.g. ^korean")
     parser.add_argument("--report-only", action="store_true")
     options = parser.parse_args()
     import experiment_cells
@@ -52,7 +54,7 @@ def main() -> None:
         keep_memory()
         prepare(lab, options)
         for cell in experiment_cells.plan(size):
-            if lab.result(cell).exists():
+            if lab.result(cell).exists() or not re.search(options.only, cell.name):
                 continue
             if time.monotonic() > until:
                 LOG.info("time is up; the same command goes on with %s", cell.name)

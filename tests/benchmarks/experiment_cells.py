@@ -5,13 +5,14 @@ is said. What is held equal:
 
 * the text: an arm trains once on the budget's documents, and initialisers that read text read these alone. Only
   `distill+` reads other text of the corpus too, as `ivr align` does by default; its cells count that.
-* the tuning: for each domain the learning rate is chosen among the same few, once for arms without and once for arms
-  with reassignment, on held-out text that is not scored, after the smallest budget (cells with `lr`).
+* the tuning: for each domain and budget the learning rate is chosen among the same few, once for arms without and once
+  for arms with reassignment, on held-out text that is not scored (cells with `lr`).
 * the FLOPs, for `none-flops`: fine-tuning without reassignment, stopped after as many as `distill` took for rows and
   training together. It may read more text than that, once each.
 """
 
 import json
+import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -32,7 +33,7 @@ GPT2_VOCABULARY = 50257
 WITHOUT = (NONE, NONE_FLOPS, NONE_REPLAY)
 ARMS = (NONE, DEFAULT, NONE_FLOPS, DEFAULT_CORPUS, "pieces", "weighted", "mean", "gaussian", "focus", "random", "zeros")
 ARMS += ("keep", NONE_REPLAY, DEFAULT_REPLAY)
-ASKED = (NONE, DEFAULT, NONE_FLOPS, DEFAULT_CORPUS, NONE_REPLAY, DEFAULT_REPLAY)
+ASKED = (NONE, DEFAULT, NONE_FLOPS, NONE_REPLAY, DEFAULT_REPLAY, DEFAULT_CORPUS)
 UNASKED = ("focus", "gaussian", "weighted")
 GENERAL_SCORED = (NONE, DEFAULT, DEFAULT_CORPUS, NONE_REPLAY, DEFAULT_REPLAY, "pieces", "mean")
 assert set(STRATEGIES) <= set(ARMS)
@@ -61,7 +62,8 @@ class Cell:
 
 def tuning_cells(size: Size) -> list[Cell]:
     arms = ((NONE, 0), (DEFAULT, size.swaps[0]))
-    return [Cell(d, k, arm, size.budgets[0], lr) for d in DOMAINS for arm, k in arms for lr in size.lrs]
+    tried = zip(size.budgets, size.lrs, strict=True)
+    return [Cell(d, k, arm, b, lr) for b, lrs in tried for d in DOMAINS for arm, k in arms for lr in lrs]
 
 
 def cells(size: Size) -> list[Cell]:
@@ -81,10 +83,14 @@ def cells(size: Size) -> list[Cell]:
 def plan(size: Size) -> list[Cell]:
     """All cells in the order in which they run: what is trained needs a learning rate; what no bar asks for is last."""
 
-    def turn(cell: Cell) -> int:
+    def turn(cell: Cell) -> tuple[int, ...]:
         if cell.arm in UNASKED:
-            return 4
-        return 0 if not cell.budget else 1 if cell.lr else 2 if cell.arm in ASKED else 3
+            return (3, cell.budget)
+        if not cell.budget:
+            return (0, 0)
+        if cell.arm in ASKED:
+            return (1, cell.budget, not cell.lr, ASKED.index(cell.arm))
+        return (2, cell.budget)
 
     return sorted([*cells(size), *tuning_cells(size)], key=turn)
 
@@ -205,7 +211,8 @@ def chosen_lr(lab: Laboratory, cell: Cell) -> float:
     with_rows = cell.strategy is not None
     found = []
     for tried in tuning_cells(lab.size):
-        if tried.domain == cell.domain and (tried.strategy is not None) == with_rows:
+        same_text = (tried.domain, tried.budget) == (cell.domain, cell.budget)
+        if same_text and (tried.strategy is not None) == with_rows:
             result = lab.read(tried)
             assert result is not None, f"{tried.name} has not run"
             scores = result["scores"]["tuning"]
@@ -218,7 +225,7 @@ def run_cell(lab: Laboratory, cell: Cell) -> None:
     started, cpu = time.monotonic(), time.process_time()
     model_dir, flops = initialised(lab, cell)
     facts: dict[str, Any] = {"steps": 0, "tokens": 0, "bytes": 0, "initialising_flops": flops}
-    work = lab.root / "work"
+    work = lab.root / f"work-{os.getpid()}"
     if cell.budget:
         facts |= _train(lab, cell, model_dir, work)
         model_dir = ArtifactPaths(work).final_model

@@ -30,8 +30,8 @@ class Size:
     softmax, Jean et al. 2015), a fifth of the time where the vocabulary is most of the model; 0: over all.
     domain_bytes: what analysis and selection read; budgets: what is trained on, the same documents once for every arm,
     so that the steps follow from the tokens these documents take; snippets: what `distill` reads at most; lrs: the
-    learning rates that are tried, for each domain with and without reassignment, on `tuning_bytes` of other held-out
-    text than is scored.
+    learning rates that are tried for each budget, with and without reassignment alike, on `tuning_bytes` of other
+    held-out text than is scored.
     """
 
     base: SampleRecipe
@@ -44,7 +44,7 @@ class Size:
     tuning_bytes: int
     block_size: int
     batch_size: int
-    lrs: tuple[float, ...]
+    lrs: tuple[tuple[float, ...], ...]
     warmup_steps: int
     snippets: int
     negatives: int = 0
@@ -69,7 +69,7 @@ SMALL = Size(
     tuning_bytes=10_000,
     block_size=128,
     batch_size=2,
-    lrs=(5e-4, 1e-3, 2e-3, 4e-3, 8e-3),
+    lrs=((5e-4, 1e-3, 2e-3, 4e-3, 8e-3), (1e-3, 2e-3, 4e-3)),
     warmup_steps=5,
     snippets=1000,
 )
@@ -102,7 +102,7 @@ SIZES = {
         tuning_bytes=100_000,
         block_size=1024,
         batch_size=8,
-        lrs=(1e-4, 2e-4, 4e-4, 8e-4),
+        lrs=((1e-4, 2e-4, 4e-4, 8e-4), (1e-4, 2e-4, 4e-4, 8e-4)),
         warmup_steps=10,
         snippets=4000,
     ),
@@ -119,7 +119,7 @@ SIZES["tiny"] = dataclasses.replace(
     scored_bytes=2_000,
     tuning_bytes=1_000,
     block_size=64,
-    lrs=(1e-3, 4e-3),
+    lrs=((1e-3, 4e-3), (1e-3, 4e-3)),
     snippets=20,
 )
 SIZES["tiny-gpt2"] = dataclasses.replace(

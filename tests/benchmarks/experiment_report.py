@@ -93,7 +93,8 @@ def _tuned(found: Sequence[Mapping[str, Any]]) -> list[str]:
     tried: dict[str, list[str]] = {}
     for row in found:
         if row["lr"]:
-            name = f"{row['domain']}, {'without' if row['arm'] in WITHOUT else 'with'} reassignment"
+            which = "without" if row["arm"] in WITHOUT else "with"
+            name = f"{row['domain']}, {_kilobytes(row['budget'])}, {which} reassignment"
             tried.setdefault(name, []).append(f"{row['lr']:g}: {scores_of(row, 'tuning').bits_per_byte:.3f}")
     return [f"Learning rates tried, {name}: {', '.join(values)}" for name, values in tried.items()]
 

@@ -216,6 +216,25 @@ def test_a_row_equal_to_its_only_piece_has_nothing_to_learn_from_the_states(worl
     assert np.abs(rows - start).max() < 0.01 * float(state[WTE].std())
 
 
+@pytest.mark.parametrize(("shift", "expected"), [(3.0, "pieces"), (0.0, "zeros")])
+def test_distillation_starts_where_the_frozen_model_is_least_surprised(
+    spoken: ArtifactPaths, shift: float, expected: str
+) -> None:
+    world = spoken
+    state = dict(load_file(world.base_model / "model.safetensors"))
+    if shift:  # the zero-row trap: every trained logit is far below 0
+        state["transformer.ln_f.bias"] = torch.full((32,), shift)
+        state[WTE] -= 0.5
+    else:  # rows of pieces that are long, and wrong
+        pieces = {piece for swap in read_rules(world.remap_rules).swaps for piece in swap.pieces}
+        state[WTE][sorted(pieces)] *= 30.0
+    save_file(state, world.base_model / "model.safetensors", metadata={"format": "pt"})
+    note_inputs(world)
+    results = align.run(align.Config(world.root, init_strategy="distill", snippet_tokens=20, heldout_bytes=0)).results
+    assert results["distilled_from"]["started_from"] == expected
+    assert results["distilled_from"]["student_tokens"] < results["distilled_from"]["teacher_tokens"]
+
+
 @pytest.mark.parametrize("tied", [True, False])
 def test_distilled_rows_lose_less_and_touch_nothing_else(spoken: ArtifactPaths, tied: bool) -> None:
     world = spoken
