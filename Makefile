@@ -111,6 +111,7 @@ dispatched = $(and $(filter slurm,$(EXECUTOR)),$(filter $(1),$(DISPATCH)))
 # how `ivr submit` is told: the stage, its options, and where it runs
 sent = submit $(1) $($(1)_OPTIONS)$(if $(filter analyze,$(1)),$(if $(SHARDS), --shards=$(SHARDS)))$(elsewhere) \
 	--profile=$(call quote,$(PROFILE))
+QUEUED = analyze distill-tokenizer select remap align train evaluate report
 run = $(IVR) $(if $(call dispatched,$(1)),$(call sent,$(1)),$(1) $($(1)_OPTIONS)$(elsewhere))
 
 ## The two commands
@@ -132,8 +133,8 @@ report: $(M)/report.json #           summary and HTML report
 	@cat '$(ARTIFACTS)/report/summary.txt'
 verify: $(M)/distill-tokenizer.json #  compare the distilled tokenizer with the original from scratch
 	@$(call run,verify)
-queue: $(M)/init.json #              every stage after init as a Slurm job at once, each after the one before (PROFILE=...)
-	@$(foreach stage,analyze distill-tokenizer select remap align train evaluate report,\
+queue: $(M)/init.json $(foreach stage,$(QUEUED),$(call stamp,$(stage))) # every later stage as a Slurm job, at once (PROFILE=...)
+	@$(foreach stage,$(QUEUED),\
 	  $(IVR) $(call sent,$(stage)) --detach > /dev/null
 	)
 status: | $(SETUP) #                 which stages are done, missing or stale
@@ -264,7 +265,7 @@ uv="$$(command -v uv || true)"
 endef
 
 ## A real Slurm on this machine, for tests (root on Debian; the state lies in TESTBED_DIR, default artifacts/.testbed)
-testbed-up: #                        install and start it: two nodes, two partitions, accounting
+testbed-up: #                        install and start it: three nodes, two partitions, accounting
 	@slurm/testbed/testbed.sh up
 testbed-down: #                      end its processes, remove its state
 	@slurm/testbed/testbed.sh down

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ivr.artifacts import ArtifactPaths
+from ivr.cluster.records import ENDED
 from ivr.training.metrics import TIME_FIELDS
 
 ROOT = Path(__file__).parents[1]
@@ -24,7 +25,16 @@ class Site:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-        for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"):
+        for name in (
+            "RANK",
+            "LOCAL_RANK",
+            "WORLD_SIZE",
+            "MASTER_ADDR",
+            "MASTER_PORT",
+            "MAKEFLAGS",
+            "MFLAGS",
+            "MAKELEVEL",
+        ):
             self.environment.pop(name, None)
 
     def profile(self, **keys: Any) -> Path:
@@ -42,6 +52,13 @@ class Site:
         command = [sys.executable, "-m", "ivr", *map(str, arguments)]
         done = subprocess.run(command, cwd=ROOT, env=self.environment, capture_output=True, text=True, timeout=900)
         assert not check or done.returncode == 0, done.stderr
+        return done
+
+    def make(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """The project's own Makefile, with this Python."""
+        command = ["make", "--no-print-directory", f"IVR={sys.executable} -m ivr", "SETUP=", *words]
+        done = subprocess.run(command, cwd=ROOT, env=self.environment, capture_output=True, text=True, timeout=1200)
+        assert done.returncode == 0, done.stderr
         return done
 
     def start(self, *arguments: object) -> subprocess.Popen[bytes]:
@@ -96,6 +113,22 @@ def last_step(paths: ArtifactPaths) -> int:
         return max((json.loads(line)["step"] for line in lines), default=0)
     except (FileNotFoundError, ValueError):
         return 0
+
+
+def ran_to_step(site: Site, paths: ArtifactPaths, job: str, step: int, turn: int = 0, seconds: float = 600) -> None:
+    """Wait until the job is in this turn (from 0) or a later one, and beyond this step. A job that ends will not be."""
+
+    def there() -> bool:
+        state = site.field(job, "JobState")
+        if state in ENDED - {"PREEMPTED", "NODE_FAIL"}:
+            log = next((paths.root / "jobs").glob(f"*/{job}_0_log.out"), None)
+            said = log.read_text()[-3000:] if log else "no log"
+            raise AssertionError(
+                f"job {job} is {state} at step {last_step(paths)}, wanted turn {turn}, step {step}: {said}"
+            )
+        return int(site.field(job, "Restarts")) >= turn and last_step(paths) >= step
+
+    until(seconds, f"turn {turn} of job {job} at step {step}", there)
 
 
 def log_of(paths: ArtifactPaths, job: dict[str, Any]) -> str:

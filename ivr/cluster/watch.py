@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ivr.artifacts import ArtifactPaths
+from ivr.cluster.folder import SharedFolder
 from ivr.cluster.records import Job, read_jobs, update_jobs
 from ivr.cluster.states import look_up
 from ivr.console import LOG
@@ -43,11 +44,13 @@ class JobFailedError(ClusterError):
 def wait_for(jobs: Sequence[Job], paths: ArtifactPaths) -> list[Job]:
     """Wait until all have ended, showing the first one's log.
 
-    Raises JobFailedError when one failed, ClusterError when Slurm is silent for too long.
+    Raises JobFailedError when one failed, ClusterError when Slurm or the folder is silent for too long.
     """
+    folder = SharedFolder(paths.root / "jobs")
     log = LogTail(paths.root / jobs[0].log)
     pause, answered, said = FIRST_PAUSE_SECONDS, time.monotonic(), ""
     while True:
+        folder.must_answer(_what_hangs(jobs, paths))
         try:
             jobs = look_up(jobs, paths.root)
             answered = time.monotonic()
@@ -63,7 +66,7 @@ def wait_for(jobs: Sequence[Job], paths: ArtifactPaths) -> list[Job]:
         log.show()
         if all(job.ended for job in jobs):
             break
-        _rest(pause, log, jobs, paths)
+        _rest(pause, folder, log, jobs, paths)
         pause = min(pause * 1.2, LONGEST_PAUSE_SECONDS)
     failed = [job for job in jobs if not job.succeeded]
     if failed:
@@ -94,14 +97,24 @@ def wait_until_stopped(
     return [job for job in jobs if job.ended], [job for job in jobs if not job.ended]
 
 
-def _rest(seconds: float, log: "LogTail", jobs: Sequence[Job], paths: ArtifactPaths) -> None:
+def _rest(seconds: float, folder: SharedFolder, log: "LogTail", jobs: Sequence[Job], paths: ArtifactPaths) -> None:
     """Leave Slurm in peace for a while; less long when the scripts of all jobs have left their exit codes."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         time.sleep(min(seconds, 1.0))
+        folder.must_answer(_what_hangs(jobs, paths))
         log.show()
         if all(job.ended or (paths.root / job.folder / f"{job.job_id}.exit").exists() for job in jobs):
             return
+
+
+def _what_hangs(jobs: Sequence[Job], paths: ArtifactPaths) -> str:
+    """Said without a look at the folder."""
+    ids = " ".join(dict.fromkeys(job.array_id for job in jobs if not job.ended)) or jobs[0].array_id
+    return (
+        f"{summary(jobs)} when it did last; what writes there hangs with it, until the folder is back or the time "
+        f"limit. Then attach: `ivr submit --attach {jobs[0].array_id} --artifacts-dir {paths.root}`; or `scancel {ids}`"
+    )
 
 
 def summary(jobs: Sequence[Job]) -> str:

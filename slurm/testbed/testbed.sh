@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A real two-node Slurm on this machine, for tests: munge, slurmctld, slurmd n1 and n2, slurmdbd and its database.
+# A real Slurm on this machine, for tests: munge, slurmctld, slurmd n1, n2 and n3, slurmdbd and its database.
 #
 #   testbed.sh check           exit 0 when it can run here; otherwise one line with the reason, exit 1
 #   testbed.sh up              install what is missing (apt), start what is not running, wait until jobs can start
@@ -13,8 +13,8 @@
 # Everything lies in TESTBED_DIR (default: artifacts/.testbed): configuration, keys, database, logs, pid files. Ports
 # are chosen free, so several can stand side by side with a TESTBED_DIR each. Nothing else of the machine is touched
 # but by apt. A process is ended by its id, and only when /proc says that it is the daemon of this very directory.
-# Nodes n1 and n2 have 2 CPUs each. Partition low (the default) is preempted by partition high: its jobs get their
-# --signal, 5 s of grace, and are requeued.
+# The nodes have 2 CPUs each; n3 is a spare, taken last. Partition low (the default, all nodes) is preempted by partition
+# high (n1 and n2): its jobs get their --signal, 5 s of grace, and are requeued.
 set -euo pipefail
 
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
@@ -92,7 +92,7 @@ wait_for() {
 
 free_port() { ! (exec 3<> "/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
-# once per directory: five free ports, the configuration files, a key, a database
+# once per directory: six free ports, the configuration files, a key, a database
 configure() {
   local base sum port name host
   [ ! -e "$D/configured" ] || return 0
@@ -100,7 +100,7 @@ configure() {
   sum="$(printf %s "$D" | cksum)"
   for ((base = 10000 + ${sum%% *} % 2000 * 10; ; base += 10)); do
     [ $base -lt 32000 ] || base=10000
-    for port in $base $((base + 1)) $((base + 2)) $((base + 3)) $((base + 4)); do
+    for port in $base $((base + 1)) $((base + 2)) $((base + 3)) $((base + 4)) $((base + 5)); do
       free_port "$port" || continue 2
     done
     break
@@ -108,7 +108,7 @@ configure() {
   for name in slurm slurmdbd; do
     sed -e "s|@DIR@|$D|g; s|@HOST@|$host|g; s|@FIRST_JOB@|$(($(date +%s) / 10 % 60000000 + 1))|
       s|@CTLD_PORT@|$base|; s|@DBD_PORT@|$((base + 1))|; s|@SQL_PORT@|$((base + 2))|
-      s|@N1_PORT@|$((base + 3))|; s|@N2_PORT@|$((base + 4))|" "$here/$name.conf.in" > "$D/$name.conf"
+      s|@N1_PORT@|$((base + 3))|; s|@N2_PORT@|$((base + 4))|; s|@N3_PORT@|$((base + 5))|" "$here/$name.conf.in" > "$D/$name.conf"
     chmod 600 "$D/$name.conf"
   done
   chmod 644 "$D/slurm.conf"
@@ -116,7 +116,7 @@ configure() {
   if printf '%s\n' 23.11 "$(sinfo --version | awk '{print $2}')" | sort -CV; then
     echo "CgroupPlugin=disabled" > "$D/cgroup.conf"
   fi
-  mkdir -p "$D/state" "$D/spool-n1" "$D/spool-n2"
+  mkdir -p "$D/state" "$D/spool-n1" "$D/spool-n2" "$D/spool-n3"
   (umask 077; head -c 128 /dev/urandom > "$D/munge.key")
   mariadb-install-db --no-defaults --user=root --datadir="$D/database" --skip-test-db \
     --auth-root-authentication-method=socket > "$D/mariadb-install.log" 2>&1
@@ -148,7 +148,7 @@ start_daemons() {
     sacctmgr -iQ add cluster testbed > /dev/null || true
   fi
   daemon_pid slurmctld > /dev/null || slurmctld -f "$SLURM_CONF"
-  for node in n1 n2; do start_node "$node"; done
+  for node in n1 n2 n3; do start_node "$node"; done
 }
 
 start_node() {
@@ -160,7 +160,7 @@ node_up() {
   case "$state" in idle | mixed | allocated | completing) ;; *) false ;; esac
 }
 
-known_node() { case "${1:-}" in n1 | n2) ;; *) fail "'${1:-}' is no node; there are n1 and n2" ;; esac; }
+known_node() { case "${1:-}" in n1 | n2 | n3) ;; *) fail "'${1:-}' is no node; there are n1, n2 and n3" ;; esac; }
 
 # job_processes [NODE]: ids of the processes of this testbed's jobs (on NODE), each slurmstepd first
 job_processes() {
@@ -186,7 +186,7 @@ kill_node() {
 }
 
 up() {
-  local reason
+  local reason node
   reason="$(check)" || fail "cannot run here: $reason"
   mkdir -p "$D"
   exec 9> "$D/.lock"; flock 9
@@ -194,9 +194,8 @@ up() {
   configure
   start_daemons 9>&-
   wait_for 60 slurmctld scontrol ping
-  wait_for 90 "node n1" node_up n1
-  wait_for 90 "node n2" node_up n2
-  say "up: $(sinfo --version), two nodes of 2 CPUs; for the shell: eval \"\$($0 env)\""
+  for node in n1 n2 n3; do wait_for 90 "node $node" node_up "$node"; done
+  say "up: $(sinfo --version), three nodes of 2 CPUs; for the shell: eval \"\$($0 env)\""
 }
 
 down() {
@@ -206,7 +205,7 @@ down() {
     timeout 10 scancel --full --user="$(id -un)" 2>/dev/null || true
     for turn in {1..50}; do [ -n "$(timeout 5 squeue -h 2>/dev/null)" ] || break; sleep 0.2; done
   fi
-  for name in n1 n2; do stop_daemon "slurmd-$name" slurmd; done
+  for name in n1 n2 n3; do stop_daemon "slurmd-$name" slurmd; done
   # shellcheck disable=SC2046 # words on purpose
   kill -KILL $(job_processes) 2>/dev/null || true
   for name in slurmctld slurmdbd mariadbd munged; do stop_daemon "$name"; done
@@ -216,7 +215,7 @@ down() {
 
 status() {
   local name pid
-  for name in munged mariadbd slurmdbd slurmctld slurmd-n1 slurmd-n2; do
+  for name in munged mariadbd slurmdbd slurmctld slurmd-n1 slurmd-n2 slurmd-n3; do
     pid="$(daemon_pid "$name" "${name%-n?}")" && echo "$name  process $pid" || echo "$name  not running"
   done
   timeout 10 sinfo -N -o '%N %P %T %C' && timeout 10 squeue

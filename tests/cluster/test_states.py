@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from ivr.artifacts import ArtifactPaths
 from ivr.cli import main
 from ivr.cluster import watch
+from ivr.cluster.folder import SharedFolder
 from ivr.cluster.records import Job, add_jobs, read_jobs, update_jobs
 from ivr.cluster.states import look_up, parse_sacct, parse_scontrol
 from ivr.cluster.watch import describe_failure, last_lines, summary, wait_until_stopped
@@ -209,3 +211,17 @@ def test_leftovers_of_a_killed_stage_go_but_not_a_list_of_jobs_that_is_being_wri
         (tmp_path / name).touch()
     remove_leftovers(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [".train.jobs.json.tmp-12"]
+
+
+def test_a_folder_that_refuses_answers_and_one_that_hangs_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert SharedFolder(tmp_path).answers(30) and list(tmp_path.iterdir()) == []
+    assert SharedFolder(tmp_path / "nowhere").answers(30), "a refusal is an answer"
+    hanging = SharedFolder(tmp_path)
+    monkeypatch.setattr("ivr.cluster.folder._touch", lambda path: time.sleep(600))
+    monkeypatch.setattr("ivr.cluster.folder.PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr("ivr.cluster.folder.SECONDS_WITHOUT_FOLDER", 0.2)
+    assert not hanging.answers(0.1) and not hanging.answers(0.1), "the same child is asked again"
+    with pytest.raises(ClusterError, match="has not answered for 0 s: is its file server up\\? job 17 hangs"):
+        hanging.must_answer("job 17 hangs")
