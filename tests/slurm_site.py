@@ -24,6 +24,7 @@ class Site:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.started: list[subprocess.Popen[bytes]] = []
         self.environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
         for name in (
             "RANK",
@@ -50,7 +51,7 @@ class Site:
 
     def ivr(self, *arguments: object, check: bool = True) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "ivr", *map(str, arguments)]
-        done = subprocess.run(command, cwd=ROOT, env=self.environment, capture_output=True, text=True, timeout=900)
+        done = subprocess.run(command, cwd=ROOT, env=self.environment, capture_output=True, text=True, timeout=1200)
         assert not check or done.returncode == 0, done.stderr
         return done
 
@@ -64,7 +65,13 @@ class Site:
     def start(self, *arguments: object) -> subprocess.Popen[bytes]:
         """The same, in the background."""
         command = [sys.executable, "-m", "ivr", *map(str, arguments)]
-        return subprocess.Popen(command, cwd=ROOT, env=self.environment)
+        self.started.append(subprocess.Popen(command, cwd=ROOT, env=self.environment))
+        return self.started[-1]
+
+    def close(self) -> None:
+        """End what was started and still runs: of a test that failed."""
+        for process in self.started:
+            process.kill()
 
     def submit(self, paths: ArtifactPaths, profile: Path, *arguments: object) -> str:
         """Submit and do not wait; the id of the (last) job."""
@@ -80,7 +87,7 @@ class Site:
         return dict(next(row["jobs"] for row in rows if row["stage"] == stage)[-1])
 
     def slurm(self, *command: str) -> str:
-        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, f"{command}: {done.stderr}"
         return done.stdout
 

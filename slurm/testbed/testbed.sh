@@ -136,7 +136,7 @@ start_daemons() {
     setsid mariadbd --no-defaults --user=root --datadir="$D/database" --socket="$D/mariadb.socket" \
       --pid-file="$D/mariadbd.pid" --port=$((base + 2)) --bind-address=127.0.0.1 --innodb-flush-log-at-trx-commit=0 \
       --innodb-buffer-pool-size=32M > "$D/mariadbd.log" 2>&1 < /dev/null &
-    wait_for 60 "the database" database -e 'select 1'
+    wait_for 180 "the database" database -e 'select 1'
     database -e "create database if not exists slurm_acct;
       create user if not exists slurm@'127.0.0.1' identified by 'slurm';
       create user if not exists slurm@localhost identified by 'slurm';
@@ -144,7 +144,7 @@ start_daemons() {
   fi
   if ! daemon_pid slurmdbd > /dev/null; then
     SLURM_CONF="$D/slurmdbd.conf" slurmdbd
-    wait_for 60 slurmdbd sacctmgr -n show cluster
+    wait_for 180 slurmdbd sacctmgr -n show cluster
     sacctmgr -iQ add cluster testbed > /dev/null || true
   fi
   daemon_pid slurmctld > /dev/null || slurmctld -f "$SLURM_CONF"
@@ -193,8 +193,8 @@ up() {
   install_missing
   configure
   start_daemons 9>&-
-  wait_for 60 slurmctld scontrol ping
-  for node in n1 n2 n3; do wait_for 90 "node $node" node_up "$node"; done
+  wait_for 180 slurmctld scontrol ping
+  for node in n1 n2 n3; do wait_for 180 "node $node" node_up "$node"; done
   say "up: $(sinfo --version), three nodes of 2 CPUs; for the shell: eval \"\$($0 env)\""
 }
 
@@ -229,6 +229,6 @@ case "${1:-}" in
   env) printf 'export TESTBED_DIR=%q SLURM_CONF=%q\n' "$D" "$SLURM_CONF" ;;
   node-stop) known_node "${2:-}"; stop_daemon "slurmd-$2" slurmd ;;
   node-kill) known_node "${2:-}"; kill_node "$2" ;;
-  node-start) known_node "${2:-}"; start_node "$2"; wait_for 90 "node $2" node_up "$2" ;;
+  node-start) known_node "${2:-}"; start_node "$2"; wait_for 180 "node $2" node_up "$2" ;;
   *) sed -n '2,/^set /{/^#/s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}"; exit 2 ;;
 esac

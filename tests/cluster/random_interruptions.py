@@ -12,6 +12,7 @@ Exit code 0: the same; 1: not.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import random
@@ -35,8 +36,12 @@ WAYS = ("requeue", "preempt", "warn", "cancel", "kill")
 
 def drill(folder: Path, count: int, seed: int, steps: int, longest: float) -> bool:
     """True when the interrupted run and the straight one made the same."""
+    with contextlib.closing(Site(folder)) as site:
+        return _drill(site, folder, count, seed, steps, longest)
+
+
+def _drill(site: Site, folder: Path, count: int, seed: int, steps: int, longest: float) -> bool:
     draw = random.Random(seed)
-    site = Site(folder)
     straight = make_world(folder / "straight")
     align.run(align.Config(straight.root))
     shutil.copytree(straight.root, folder / "artifacts")
@@ -56,7 +61,9 @@ def drill(folder: Path, count: int, seed: int, steps: int, longest: float) -> bo
                 "a step",
                 lambda job=job, begun=begun: last_step(world) > begun or _running_or_ended(site, job) != "RUNNING",
             )
-        time.sleep(pause)
+        # so long, but on a fast machine no longer than leaves steps for the interruptions to come
+        most, end = begun + (steps - begun) // (count - number + 1), time.monotonic() + pause
+        until(600, "the moment", lambda most=most, end=end: time.monotonic() >= end or last_step(world) >= most)
         turn, step = int(site.field(job, "Restarts")), last_step(world)
         if site.field(job, "JobState") != "RUNNING":
             raise SystemExit(f"job {job} ended after {number} interruptions: give it more --steps")
@@ -93,7 +100,7 @@ def interrupt(site: Site, world: ArtifactPaths, job: str, way: str) -> None:
 
 def _running_or_ended(site: Site, job: str) -> str:
     state = site.field(job, "JobState")
-    return "" if state in ("PENDING", "COMPLETING", "REQUEUED", "CONFIGURING") else state
+    return "" if state in ("PENDING", "COMPLETING", "REQUEUED", "PREEMPTED", "CONFIGURING") else state
 
 
 def main() -> int:

@@ -1,5 +1,6 @@
 """Training on a real Slurm that is stopped again and again, and ends with the weights of a run that was not."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -73,37 +74,58 @@ def test_zero_3_on_two_nodes_one_of_which_dies(site: Site, another_world: Callab
     assert products(world) == products(straight)
 
 
+def stop(rank: int) -> None:
+    """SIGSTOP, and wait until it stands."""
+    os.kill(rank, signal.SIGSTOP)
+    until(60, "stopped", lambda: "T (stopped)" in Path(f"/proc/{rank}/status").read_text())
+
+
 def stopped_while_saving(world: World, job: str) -> tuple[int, Path]:
     """Stop rank 0 in the middle of a checkpoint; gives its step and the folder it is written to."""
 
     def caught() -> tuple[int, Path] | None:
         try:
             rank = rank_process(job, 0)
-        except AssertionError:  # between two turns
-            return None
-        for _ in range(2000):
-            if staged := next((world.training / "checkpoints").glob("*/.step-*.tmp-*"), None):
-                os.kill(rank, signal.SIGSTOP)
-                until(60, "stopped", lambda: "T (stopped)" in Path(f"/proc/{rank}/status").read_text())
-                if staged.is_dir():
-                    return int(staged.name.split("-")[1].removesuffix(".tmp")), staged
-                os.kill(rank, signal.SIGCONT)
-            time.sleep(0.0005)
+            for _ in range(2000):
+                if staged := next((world.training / "checkpoints").glob("*/.step-*.tmp-*"), None):
+                    stop(rank)
+                    if staged.is_dir():
+                        return int(staged.name.split("-")[1].removesuffix(".tmp")), staged
+                    os.kill(rank, signal.SIGCONT)
+                time.sleep(0.0005)
+        except (AssertionError, ProcessLookupError, FileNotFoundError):  # between two turns
+            pass
         return None
 
     return until(300, "in a checkpoint", caught)
+
+
+def wait_for_the_warning(site: Site, job: str) -> None:
+    """Stop the rank until Slurm has sent it USR2, which may be soon or in a minute: the steps last until then."""
+
+    def warned() -> bool:
+        pending = Path(f"/proc/{rank}/status").read_text().split("ShdPnd:")[1].split()[0]
+        return bool(int(pending, 16) >> (signal.SIGUSR2 - 1) & 1)
+
+    with contextlib.suppress(AssertionError, ProcessLookupError, FileNotFoundError):  # warned before it was stopped
+        rank = rank_process(job, 0)
+        stop(rank)
+        until(300, "the warning", warned)
+        os.kill(rank, signal.SIGCONT)
+    until(300, "requeued", lambda: int(site.field(job, "Restarts")) >= 1)
 
 
 def test_the_time_limit_then_scancel_in_the_middle_of_a_checkpoint(
     site: Site, another_world: Callable[[str], World]
 ) -> None:
     world, straight = another_world("artifacts"), another_world("straight")
-    options = [*TRAINING, "--max-steps=3000", "--save-every=10"]
+    options = [*TRAINING, "--max-steps=600", "--save-every=10"]
     undisturbed = site.start("train", *options, "--artifacts-dir", straight.root)
-    # Slurm looks every 30 s and may warn so much too early: with these figures within half a minute
-    profile = site.profile(time="2", warning_seconds=100)
+    # Slurm looks every 30 s and may warn so much too early: with these figures 20 to 50 s after the start
+    profile = site.profile(time="2", warning_seconds=70)
     job = site.submit(world, profile, "train", *options)
-    ran_to_step(site, world, job, 1, turn=1)
+    ran_to_step(site, world, job, 1)
+    wait_for_the_warning(site, job)
     step, _ = stopped_while_saving(world, job)
     site.slurm("scancel", job)  # it also wakes what is stopped
     done = site.wait(world, job, check=False)
