@@ -135,6 +135,9 @@ def test_without_slurm_and_without_the_image(
 ) -> None:
     profile = tmp_path / "site.toml"
     profile.write_text('runtime = "apptainer"\nimage = "/nowhere/ivr.sif"\n')
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "sbatch").touch(mode=0o755)  # this machine may have none
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
     assert main(["submit", "train", "--profile", str(profile), "--artifacts-dir", str(tmp_path / "a")]) == 2
     assert "there is no image /nowhere/ivr.sif" in capsys.readouterr().err
     profile.write_text("")
