@@ -77,32 +77,6 @@ def _viterbi(data, starts, keys, values, terminal, scores, banned, out, out_star
         totals[row] = best[n]
 
 
-@compiled
-def _count(data, starts, rows, keys, values, terminal, scores, out):  # type: ignore[no-untyped-def]
-    """Number of tokens in the best segmentation of each of the strings `rows`; ties as in `_viterbi`."""
-    for place in range(len(rows)):
-        offset = starts[rows[place]]
-        n = starts[rows[place] + 1] - offset
-        best = np.empty(n + 1, np.int64)
-        tokens = np.zeros(n + 1, np.int32)
-        best[0] = 0
-        for i in range(n):
-            if i > 0 and tokens[i] == 0:
-                continue
-            node = np.int64(0)
-            for j in range(i, n):
-                node = np.int64(find(keys, values, (node << 8) | data[offset + j]))
-                if node < 0:
-                    break
-                t = terminal[node]
-                if t >= 0:
-                    candidate = best[i] + scores[t]
-                    if tokens[j + 1] == 0 or candidate > best[j + 1]:
-                        best[j + 1] = candidate
-                        tokens[j + 1] = tokens[i] + 1
-        out[place] = tokens[n]
-
-
 class UnigramEncoder:
     """Unigram over byte strings with integer scores (their path sums must stay below 2^53; see `bonuses`)."""
 
@@ -126,11 +100,10 @@ class UnigramEncoder:
         """The ids of every string, without the id `banned`."""
         return in_threads(batch, lambda part: self._encode(part, banned)[0], threads)
 
-    def count_tokens(self, batch: Batch, rows: np.ndarray) -> np.ndarray:
-        """How many tokens each of the strings `rows` of the batch takes, int32."""
-        out = np.empty(len(rows), np.int32)
-        _count(batch.data, batch.starts, rows, self._keys, self._values, self._terminal, self.scores_V, out)
-        return out
+    @property
+    def trie(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """For compiled loops: the table's keys and values, from (node << 8) | byte to a node, and the id at a node."""
+        return self._keys, self._values, self._terminal
 
     def best_totals(self, batch: Batch, banned: int = -1) -> np.ndarray:
         """The score of the best segmentation of every string, int64 (N,)."""

@@ -66,10 +66,22 @@ class Entries:
             self.chosen.remove(token)
             dropped.append(token)
         # whatever shares a pretoken with one of them may save more again
-        rows = np.unique(np.concatenate([np.zeros(0, np.int32), *(self.state.rows_of(token) for token in dropped)]))
-        touched_C = self.state.candidates_in(rows)
+        touched_C = self.state.candidates_in([self.state.rows_of(token) for token in dropped])
         self._bounds_C[touched_C] = self._first_bounds_C[touched_C]
         return len(dropped)
+
+    def retune(self, on_choice: Callable[[int], None] = lambda done: None) -> int:
+        """Choose each one's score again, beside all others as they are now; returns how many have another one."""
+        changed = 0
+        for token in sorted(self.chosen):
+            before = self.state.score_of(token)
+            lost = self.state.leave(token)
+            change, score = self.state.enter_best(token)
+            better = change + lost < 0
+            self.state.enter(token, score if better else before)
+            changed += better
+            on_choice(1)
+        return changed
 
 
 def choose_leavers(
@@ -86,62 +98,23 @@ def choose_leavers(
     A token costs the tokens its text then needs, and `use_cost` for each of its uses: its row has learnt from them.
     `max_cost[i]`: the i-th token given up must cost less than this; the choice ends when the cheapest does not.
     """
-    holders = Holders(state)
-    heap = []
-    for token, rank in zip(tokens, preference, strict=True):
-        rows = holders.rows_of(token)
-        cost = state.cost_of_leaving(token, rows) + use_cost * holders.uses(token) if len(rows) else 0.0
-        heap.append((cost, rank, token))
+    uses = use_cost * state.uses()
+    heap = [
+        (state.cost_of_leaving(token) + float(uses[token]), rank, token)
+        for token, rank in zip(tokens, preference, strict=True)
+    ]
     heapq.heapify(heap)
     chosen: list[tuple[int, float]] = []
     while heap and len(chosen) < wanted:
         _, rank, token = heapq.heappop(heap)
-        rows = holders.rows_of(token)
-        change = state.cost_of_leaving(token, rows)
-        cost = change + use_cost * holders.uses(token)
+        change = state.cost_of_leaving(token)
+        cost = change + float(uses[token])
         if heap and (cost, rank, token) > heap[0]:
             heapq.heappush(heap, (cost, rank, token))
             continue
         if max_cost is not None and cost >= max_cost[len(chosen)]:
             break
-        state.leave(token, rows)
-        holders.update(rows)
+        state.leave(token)
         chosen.append((token, change))
         on_choice(1)
     return chosen
-
-
-class Holders:
-    """Which distinct pretokens use a token, kept current while tokens are given up."""
-
-    def __init__(self, state: VocabularyState) -> None:
-        self._state = state
-        segmentations = state.segmentations()
-        num_tokens = state.num_tokens
-        rows = np.repeat(np.arange(len(state.batch)), segmentations.lengths())
-        order = np.argsort(segmentations.ids, kind="stable")
-        ids = segmentations.ids[order]
-        self._rows = rows[order]
-        self._starts = np.searchsorted(ids, np.arange(num_tokens + 1))
-        self._uses = np.bincount(ids, state.weights_P[self._rows], minlength=num_tokens)
-        self._more: dict[int, set[int]] = {}  # rows that came to use a token since
-
-    def uses(self, token: int) -> float:
-        """Weighted uses of a token when this was made."""
-        return float(self._uses[token])
-
-    def rows_of(self, token: int) -> np.ndarray:
-        """The distinct pretokens that use a token; some may have ceased to."""
-        rows = self._rows[self._starts[token] : self._starts[token + 1]]
-        more = self._more.get(token)
-        return np.union1d(rows, np.array(sorted(more), np.int64)) if more else np.unique(rows)
-
-    def update(self, rows: np.ndarray) -> None:
-        """These rows were just re-encoded: note the tokens they use now."""
-        if len(rows) == 0:
-            return
-        segmentations = self._state.segmentations(rows)
-        for row, token in zip(
-            np.repeat(rows, segmentations.lengths()).tolist(), segmentations.ids.tolist(), strict=True
-        ):
-            self._more.setdefault(token, set()).add(row)

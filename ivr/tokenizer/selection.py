@@ -98,7 +98,7 @@ def select_swaps(
         if step == 0:
             leavers = _leavers(state, entries, droppable, wishes)
             entries.prune(len(leavers), wishes.min_saved)
-    _give_back(state, leavers, tokens, scores_V, len(leavers) - len(entries.chosen))
+    _give_back(state, leavers, scores_V, len(leavers) - len(entries.chosen))
     new_ids = _with_own_strings(state, entries, leavers, [*tokens, *candidates.strings])
     worth = {token: state.cost_of_leaving(token) for token in sorted(new_ids)}
     new_ids.sort(key=lambda token: (-worth[token], candidates.strings[token - state.num_old]))
@@ -145,16 +145,11 @@ def _leavers(
         return choose_leavers(state, droppable, ranks, len(worth), worth, wishes.use_cost, bar.update)
 
 
-def _give_back(
-    state: VocabularyState, leavers: list[tuple[int, float]], tokens: Sequence[bytes], scores_V: np.ndarray, number: int
-) -> None:
+def _give_back(state: VocabularyState, leavers: list[tuple[int, float]], scores_V: np.ndarray, number: int) -> None:
     """The last `number` leavers stay after all: there is nothing to take their place."""
     for _ in range(number):
         token, _ = leavers.pop()
-        rows = np.array(
-            [row for row in range(len(state.batch)) if tokens[token] in state.batch.strings.string(row)], np.int64
-        )
-        state.come_back(token, int(scores_V[token]), rows)
+        state.come_back(token, int(scores_V[token]))
 
 
 def _with_own_strings(

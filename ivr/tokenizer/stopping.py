@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from ivr.tokenizer.greedy import Holders
 from ivr.tokenizer.selection import Selection, Texts
 from ivr.tokenizer.vocabulary_state import VocabularyState
 
@@ -36,16 +35,11 @@ def gains(
     """Weighted tokens of `texts` that each swap saves, made after those before it, float (K,)."""
     swaps = selection.swaps
     state = VocabularyState(texts.batch, weights_P, tokens, scores_V, [swap.new for swap in swaps])
-    holders = Holders(state)
     found = np.zeros(len(swaps))
     for place, swap in enumerate(swaps):
         before = state.total()
-        rows = state.rows_of(state.num_old + place)
         state.enter(state.num_old + place, swap.score)
-        holders.update(rows)
-        rows = holders.rows_of(swap.token_id)
-        state.leave(swap.token_id, rows)
-        holders.update(rows)
+        state.leave(swap.token_id)
         found[place] = before - state.total()
     return found
 

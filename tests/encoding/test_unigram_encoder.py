@@ -49,7 +49,6 @@ def test_ids_are_the_librarys_also_where_segmentations_tie(vocab: dict[str, int]
     ours = encoder.encode(batch)
     for row, string in enumerate(strings):
         assert ours.row(row).tolist() == library.encode(string).ids
-    assert encoder.count_tokens(batch, np.arange(len(batch))).tolist() == ours.lengths().tolist()
 
 
 @settings(max_examples=40, deadline=None)
