@@ -16,7 +16,7 @@ from ivr.encoding.compiler import compiled
 from ivr.encoding.hash_table import empty_table, find, insert
 
 # a vocabulary should not memorise people: e-mail addresses, web addresses, long digit strings
-DEFAULT_EXCLUDE = r"\S+@\S+|https?:|www\.|\d{5,}"
+DEFAULT_EXCLUDE = r"\w@\w{2}|https?:|www\.|\d{5,}"
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from ivr.tokenizer.vocabulary_state import VocabularyState
 EXCHANGES = (0.5, 0.2)
 CANDIDATES_A_SWAP = 8  # that many candidates, those that may save most, are looked at more closely
 CANDIDATES = 16_000
+RETUNE = 1
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,9 @@ def select_swaps(
         if step == 0:
             leavers = _leavers(state, entries, droppable, wishes)
             entries.prune(len(leavers), wishes.min_saved)
+    for _ in range(RETUNE):
+        with Progress("choose scores", len(entries.chosen), "tokens") as bar:
+            entries.retune(bar.update)
     _give_back(state, leavers, scores_V, len(leavers) - len(entries.chosen))
     new_ids = _with_own_strings(state, entries, leavers, [*tokens, *candidates.strings])
     worth = {token: state.cost_of_leaving(token) for token in sorted(new_ids)}
