@@ -36,6 +36,7 @@ class Candidates:
 
     strings: list[bytes]
     bounds_C: np.ndarray  # tokens saved if each were the only one chosen, at most
+    counts_C: np.ndarray  # occurrences inside pretokens
 
 
 @compiled
@@ -140,16 +141,20 @@ def find_candidates(
     possible = np.flatnonzero((counts >= rules.min_count) & (documents >= rules.min_documents))
     known = {token for token in tokens if token}
     excluded = regex.compile(rules.exclude) if rules.exclude else None
-    kept: list[tuple[float, bytes]] = []
+    kept: list[tuple[float, bytes, int]] = []
     for candidate in possible[np.argsort(-bounds[possible], kind="stable")].tolist():
         if len(kept) >= limit and bounds[candidate] < kept[-1][0]:
             break
         place = example[candidate]
         string = batch.data[begin[place] : begin[place] + size[place]].tobytes()
         if string not in known and _acceptable(string, rules.whole_characters, excluded):
-            kept.append((float(bounds[candidate]), string))
+            kept.append((float(bounds[candidate]), string, int(counts[candidate])))
     kept.sort(key=lambda found: (-found[0], found[1]))
-    return Candidates([string for _, string in kept], np.array([bound for bound, _ in kept], np.float64))
+    return Candidates(
+        [string for _, string, _ in kept],
+        np.array([bound for bound, _, _ in kept], np.float64),
+        np.array([count for _, _, count in kept], np.int64),
+    )
 
 
 def _frequent_pairs(segmentations: Segmentations, counts_P: np.ndarray, num_ids: int, min_count: int) -> np.ndarray:

@@ -50,6 +50,8 @@ def write_candidates(path: Path, swaps: Sequence[Swap]) -> None:
 def reason(swap: Swap) -> str:
     """One phrase: why this id, why this string."""
     leaves = "never produced" if swap.old_count == 0 else f"produced {swap.old_count:,} times, costs {swap.lost:,.0f}"
+    if swap.saved <= 0:
+        return f"id {leaves}; string is for words like those of the corpus"
     return f"id {leaves}; string saves {swap.saved:,.0f} tokens"
 
 

@@ -17,11 +17,20 @@ from ivr.tokenizer.vocabulary_state import VocabularyState
 class Entries:
     """The candidates in use, and what is known of what the others would save."""
 
-    def __init__(self, state: VocabularyState, bounds_C: np.ndarray) -> None:
-        """`bounds_C`: at most so many weighted tokens each candidate saves while no other is in use."""
+    def __init__(self, state: VocabularyState, bounds_C: np.ndarray, later_C: np.ndarray) -> None:
+        """`bounds_C`: at most so many weighted tokens each candidate saves while no other is in use.
+
+        `later_C`: candidates that do not enter before `admit_all`.
+        """
         self.state = state
         self.chosen: set[int] = set()  # ids
-        self._first_bounds_C = bounds_C.astype(np.float64)
+        self._all_bounds_C = bounds_C.astype(np.float64)
+        self._first_bounds_C = np.where(later_C, 0.0, self._all_bounds_C)
+        self._bounds_C = self._first_bounds_C.copy()
+
+    def admit_all(self) -> None:
+        """From now on every candidate may enter."""
+        self._first_bounds_C = self._all_bounds_C
         self._bounds_C = self._first_bounds_C.copy()
 
     def add(self, wanted: int, min_saved: float, on_choice: Callable[[int], None] = lambda done: None) -> int:
@@ -30,7 +39,7 @@ class Entries:
         heap = [
             (-bound, place)
             for place, bound in enumerate(self._bounds_C.tolist())
-            if bound >= min_saved and first + place not in self.chosen
+            if bound >= min_saved and bound > 0 and first + place not in self.chosen
         ]
         heapq.heapify(heap)
         added = 0
@@ -70,18 +79,29 @@ class Entries:
         self._bounds_C[touched_C] = self._first_bounds_C[touched_C]
         return len(dropped)
 
-    def retune(self, on_choice: Callable[[int], None] = lambda done: None) -> int:
-        """Choose each one's score again, beside all others as they are now; returns how many have another one."""
-        changed = 0
-        for token in sorted(self.chosen):
-            before = self.state.score_of(token)
-            lost = self.state.leave(token)
-            change, score = self.state.enter_best(token)
-            better = change + lost < 0
-            self.state.enter(token, score if better else before)
-            changed += better
-            on_choice(1)
-        return changed
+    def fill(
+        self, wanted: int, min_saved: float, most_rows: int, on_choice: Callable[[int], None] = lambda done: None
+    ) -> int:
+        """Take further strings for words that were not seen, until `wanted` are in use; returns how many.
+
+        The words that were seen stand for them: entries that live in `most_rows` distinct pretokens at most go for a
+        while, strings enter by what they save in their place, and then those come back.
+        """
+        state = self.state
+        own = sorted(token for token in self.chosen if len(state.rows_of(token)) <= most_rows)
+        for token in own:
+            state.leave(token)
+        self.chosen.difference_update(own)
+        self._bounds_C = self._first_bounds_C.copy()
+        self._bounds_C[[token - state.num_old for token in own]] = 0
+        added = self.add(wanted - len(own), min_saved, on_choice)
+        for token in own:
+            change, score = state.enter_best(token)
+            if change <= 0:
+                state.enter(token, score)
+                self.chosen.add(token)
+        self.prune(wanted, 0.0)
+        return added
 
 
 def choose_leavers(

@@ -91,8 +91,8 @@ def make_swaps(candidates: Sequence[Candidate], distilled: DistilledTokenizer, b
     tokens, scores_V = distilled.token_bytes(), distilled.scores_V.copy()
     for place, row in enumerate(candidates):
         tokens[row.old_id] = new.string(place)
-        least = entry_score(int(splits[place]), len(row.new_token))
-        scores_V[row.old_id] = least if row.score is None else max(row.score, least)
+        alone = entry_score(int(splits[place]), len(row.new_token))
+        scores_V[row.old_id] = alone if row.score is None else row.score
     scores_V = raised_scores(tokens, scores_V, [row.old_id for row in candidates])
     swaps = (
         Swap(

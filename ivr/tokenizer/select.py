@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from ivr.analysis.pretokens import PretokenSplitter
     from ivr.analysis.tables import PretokenTable
-    from ivr.tokenizer.selection import Wishes
+    from ivr.tokenizer.selection import AtLeast, Wishes
 
 DESCRIPTION = """\
 Choose which rarely used ids are given to which strings of the corpus, by exact token counts under the distilled
@@ -32,6 +32,11 @@ examples:
 """
 
 
+# what a new string must have; and what is enough where the K that were asked for are not found
+MIN_COUNT, MIN_GAIN = 3, 2.0
+LEAST_COUNT, LEAST_GAIN = 2, 1.0
+
+
 @dataclass(frozen=True)
 class Config:
     """Options of `ivr select`."""
@@ -39,10 +44,10 @@ class Config:
     artifacts_dir: Path = Path("artifacts")
     force: bool = False
     swaps: int | str = 500
-    min_gain: float = 2.0
-    min_count: int = 3
+    min_gain: float | None = None
+    min_count: int | None = None
     min_documents: int = 2
-    max_bytes: int = 48
+    max_bytes: int = 128
     partial_characters: bool = False
     exclude: str | None = None
     keep_tokens: Path | None = None
@@ -68,7 +73,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=Config.min_gain,
         metavar="N",
         help="a new string must save N tokens of the corpus or more; with --swaps auto a hundred swaps must, on "
-        "average, on the documents set aside, counted for as many as the corpus has (default: %(default)s)",
+        "average, on the documents set aside, counted for as many as the corpus has (default: 2; with --swaps K, where "
+        "fewer than K are found, 1, then strings that serve words like those of the corpus)",
     )
     strings = parser.add_argument_group("strings that may enter")
     strings.add_argument(
@@ -76,7 +82,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=Config.min_count,
         metavar="N",
-        help="occurrences in the corpus, so that it can be learnt (default: %(default)s)",
+        help="occurrences in the corpus, so that it can be learnt (default: 3; with --swaps K, where fewer than K are "
+        "found, 2)",
     )
     strings.add_argument(
         "--min-documents",
@@ -156,7 +163,8 @@ def run(config: Config) -> Manifest:
         added = frozenset(tokenizer.get_added_tokens_decoder())
         tokens = [b"" if token_id in added else from_alphabet(token) for token_id, token in enumerate(strings)]
         rules = CandidateRules(
-            config.min_count, config.min_documents, config.max_bytes, not config.partial_characters,
+            MIN_COUNT if config.min_count is None else config.min_count, config.min_documents, config.max_bytes,
+            not config.partial_characters,
             DEFAULT_EXCLUDE if config.exclude is None else config.exclude,
         )  # fmt: skip
         kept = _untouchable(tokens, added, config.keep_tokens)
@@ -167,12 +175,13 @@ def run(config: Config) -> Manifest:
         droppable = order_of_leaving(
             [token_id for token_id in range(len(tokens)) if token_id not in kept], produced_V, distances
         )
-        wishes = Wishes(0, config.min_gain, config.protect_weight, config.use_cost, rules)
+        min_gain = MIN_GAIN if config.min_gain is None else config.min_gain
+        wishes = Wishes(0, min_gain, config.protect_weight, config.use_cost, rules)
         if config.swaps == "auto":
             wanted = _swaps_that_pay(paths, tokens, scores_V, droppable, splitter, protected, wishes)
         else:
             wanted = int(config.swaps)
-        wishes = replace(wishes, swaps=wanted)
+        wishes = replace(wishes, swaps=wanted, at_least=_at_least(config))
         selection = select_swaps(tokens, scores_V, droppable, texts, wishes)
         write_candidates(paths.replacement_candidates, selection.swaps)
         write_text(paths.selection_log, selection_log(selection, wanted, config.protect_weight, vars(rules)))
@@ -192,6 +201,11 @@ def run(config: Config) -> Manifest:
             protected_after=selection.protected_after,
             dropped_cost=sum(swap.lost for swap in selection.swaps),
         )
+        if len(selection.swaps) < wanted:
+            LOG.warning(
+                "%s of the %s ids asked for stay as they are: no other string keeps the conditions (selection_log.md)",
+                f"{wanted - len(selection.swaps):,}", f"{wanted:,}",
+            )  # fmt: skip
         return stage.finish([paths.selection_log], editable=[paths.replacement_candidates])
 
 
@@ -201,13 +215,24 @@ def _check(config: Config) -> None:
 
     if isinstance(config.swaps, int) and config.swaps < 1:
         raise ConfigError(f"--swaps {config.swaps}: at least 1 is needed")
-    for option, value in (("--protect-weight", config.protect_weight), ("--use-cost", config.use_cost)):
-        if not (math.isfinite(value) and value >= 0):
+    for option, value in (
+        ("--protect-weight", config.protect_weight), ("--use-cost", config.use_cost), ("--min-gain", config.min_gain),
+    ):  # fmt: skip
+        if value is not None and not (math.isfinite(value) and value >= 0):
             raise ConfigError(f"{option} {value}: a number from 0 on is needed")
     try:
         regex.compile(config.exclude or "")
     except regex.error as error:
         raise ConfigError(f"--exclude {config.exclude!r} is no pattern: {error}") from None
+
+
+def _at_least(config: Config) -> "AtLeast | None":
+    """What is enough where fewer than K strings keep the defaults; None where the user has said it, or wants no K."""
+    from ivr.tokenizer.selection import AtLeast
+
+    if config.swaps == "auto" or config.min_gain is not None:
+        return None
+    return AtLeast(LEAST_COUNT if config.min_count is None else config.min_count, LEAST_GAIN)
 
 
 def _swaps(text: str) -> int | str:

@@ -1,7 +1,7 @@
 """The selection of swaps as one function: from counts and a distilled tokenizer to a list of swaps."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from ivr.analysis.pretokens import PretokenSplitter
 from ivr.analysis.tables import PretokenTable
 from ivr.console import LOG, Progress
 from ivr.encoding.batch import Segmentations
-from ivr.tokenizer.candidates import CandidateRules, find_candidates
+from ivr.tokenizer.candidates import CandidateRules, Candidates, find_candidates
 from ivr.tokenizer.entry_scores import raised_scores
 from ivr.tokenizer.greedy import Entries, choose_leavers
 from ivr.tokenizer.recount import CutBatch
@@ -20,7 +20,7 @@ from ivr.tokenizer.vocabulary_state import VocabularyState
 EXCHANGES = (0.5, 0.2)
 CANDIDATES_A_SWAP = 8  # that many candidates, those that may save most, are looked at more closely
 CANDIDATES = 16_000
-RETUNE = 1
+FILLS = (1,)
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,14 @@ class Texts:
 
 
 @dataclass(frozen=True)
+class AtLeast:
+    """What is enough where so many strings as are wanted cannot be had otherwise."""
+
+    count: int  # occurrences
+    saved: float  # weighted tokens; when these run out, too, strings enter that only words not seen can use
+
+
+@dataclass(frozen=True)
 class Wishes:
     """What is asked of a selection."""
 
@@ -68,6 +76,7 @@ class Wishes:
     protect_weight: float
     use_cost: float
     rules: CandidateRules
+    at_least: AtLeast | None = None  # None: rather fewer swaps than lesser ones
 
 
 def select_swaps(
@@ -82,13 +91,10 @@ def select_swaps(
     weights_P = texts.domain_P + wishes.protect_weight * texts.protected_P
     plain = VocabularyState(batch, weights_P, tokens, scores_V, [])
     before = plain.segmentations()
-    candidates = find_candidates(
-        batch.strings, before, texts.domain_P, texts.documents_P, weights_P, tokens, wishes.rules,
-        max(CANDIDATES, CANDIDATES_A_SWAP * wanted),
-    )  # fmt: skip
+    candidates = _candidates(before, weights_P, tokens, texts, wishes)
     LOG.info("%s candidates in %s distinct pretokens", f"{len(candidates.strings):,}", f"{len(batch):,}")
     state = VocabularyState(batch, weights_P, tokens, scores_V, candidates.strings)
-    entries = Entries(state, candidates.bounds_C)
+    entries = Entries(state, candidates.bounds_C, candidates.counts_C < wishes.rules.min_count)
     leavers: list[tuple[int, float]] = []
     for step, extra in enumerate(EXCHANGES):
         wanted = len(leavers) if step else wanted
@@ -97,11 +103,10 @@ def select_swaps(
             entries.add(int(wanted * (1 + extra)), wishes.min_saved, bar.update)
         entries.prune(wanted, wishes.min_saved)
         if step == 0:
-            leavers = _leavers(state, entries, droppable, wishes)
+            leavers = _leavers(state, entries, droppable, wanted if wishes.at_least else 0, wishes.use_cost)
             entries.prune(len(leavers), wishes.min_saved)
-    for _ in range(RETUNE):
-        with Progress("choose scores", len(entries.chosen), "tokens") as bar:
-            entries.retune(bar.update)
+    if wishes.at_least and len(entries.chosen) < len(leavers):
+        _fill(entries, len(leavers), wishes.at_least)
     _give_back(state, leavers, scores_V, len(leavers) - len(entries.chosen))
     new_ids = _with_own_strings(state, entries, leavers, [*tokens, *candidates.strings])
     worth = {token: state.cost_of_leaving(token) for token in sorted(new_ids)}
@@ -139,14 +144,41 @@ def weighted_uses(tokens: Sequence[bytes], scores_V: np.ndarray, texts: Texts, p
     return _counts(state.segmentations(), weights_P, len(tokens))
 
 
+def _candidates(
+    segmentations: Segmentations, weights_P: np.ndarray, tokens: Sequence[bytes], texts: Texts, wishes: Wishes
+) -> Candidates:
+    """Those that keep the rules; where there are few, also those that are enough at least."""
+    limit = max(CANDIDATES, CANDIDATES_A_SWAP * wishes.swaps)
+    rules = wishes.rules
+    while True:
+        found = find_candidates(
+            texts.batch.strings, segmentations, texts.domain_P, texts.documents_P, weights_P, tokens, rules, limit
+        )
+        if len(found.strings) >= limit or not wishes.at_least or rules.min_count <= wishes.at_least.count:
+            return found
+        rules = replace(rules, min_count=wishes.at_least.count)
+
+
 def _leavers(
-    state: VocabularyState, entries: Entries, droppable: Sequence[int], wishes: Wishes
+    state: VocabularyState, entries: Entries, droppable: Sequence[int], wanted: int, use_cost: float
 ) -> list[tuple[int, float]]:
-    """An id for every entry, as long as it costs less than the entry saves."""
+    """An id for every entry, as long as it costs less than the entry saves; up to `wanted`, ids that cost nothing."""
     worth = sorted((state.cost_of_leaving(token) for token in entries.chosen), reverse=True)
+    worth += [1.0] * (wanted - len(worth))
     with Progress("choose leavers", len(worth), "ids") as bar:
         ranks = list(range(len(droppable)))
-        return choose_leavers(state, droppable, ranks, len(worth), worth, wishes.use_cost, bar.update)
+        return choose_leavers(state, droppable, ranks, len(worth), worth, use_cost, bar.update)
+
+
+def _fill(entries: Entries, wanted: int, at_least: AtLeast) -> None:
+    """Spend the ids that are left: on strings that save less than asked for, then on strings for words not seen."""
+    with Progress("choose entries for the ids that are left", wanted, "tokens") as bar:
+        bar.update(len(entries.chosen))
+        entries.admit_all()
+        entries.add(wanted, at_least.saved, bar.update)
+        for most_rows in FILLS:
+            if len(entries.chosen) < wanted:
+                entries.fill(wanted, at_least.saved, most_rows, bar.update)
 
 
 def _give_back(state: VocabularyState, leavers: list[tuple[int, float]], scores_V: np.ndarray, number: int) -> None:

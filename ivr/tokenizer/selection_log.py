@@ -1,5 +1,7 @@
 """selection_log.md: what was chosen and why, for a reader."""
 
+from collections.abc import Sequence
+
 from ivr.encoding.byte_alphabet import readable, to_alphabet
 from ivr.tokenizer.selection import Selection, Swap
 
@@ -31,6 +33,7 @@ def selection_log(selection: Selection, wanted: int, protect_weight: float, rule
         f"Ids that leave: {sum(swap.old_count == 0 for swap in swaps):,} are never produced on the corpus, "
         f"{sum(swap.old_count > 0 for swap in swaps):,} are. A negative loss means that the text "
         "gets shorter without the old string.",
+        *_idle(swaps),
         "",
         f"## The {min(SHOWN, len(swaps))} swaps that save most",
         "",
@@ -45,6 +48,18 @@ def selection_log(selection: Selection, wanted: int, protect_weight: float, rule
             "",
         ]  # fmt: skip
     return "\n".join(lines) + "\n"
+
+
+def _idle(swaps: Sequence[Swap]) -> list[str]:
+    """Strings for the last ids, if any, that the corpus itself has no use for."""
+    idle = sum(swap.saved <= 0 for swap in swaps)
+    if not idle:
+        return []
+    return [
+        "",
+        f"{idle:,} new strings save nothing on the corpus itself: words seen in one form hold them, which have tokens "
+        "of their own. They took the ids that were left, for words not seen; `--min-gain 2` does without.",
+    ]
 
 
 def _change(name: str, before: int, after: int) -> str:

@@ -11,9 +11,8 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from ivr.encoding.batch import Batch, Segmentations
+from ivr.encoding.batch import Segmentations
 from ivr.encoding.unigram_encoder import UnigramEncoder
-from ivr.tokenizer.entry_scores import entry_score
 from ivr.tokenizer.recount import PATH_BITS, CutBatch, Lattices
 from ivr.tokenizer.unigram_file import NEVER
 
@@ -37,8 +36,6 @@ class VocabularyState:
     ) -> None:
         self.batch, self.weights_P = batch, weights_P
         self.num_old, self.num_tokens = len(tokens), len(tokens) + len(new)
-        splits = UnigramEncoder(tokens, scores_V).best_totals(Batch.of(new)) if new else np.zeros(0, np.int64)
-        self.least_scores = [entry_score(int(split), len(string)) for split, string in zip(splits, new, strict=True)]
         encoder = UnigramEncoder([*tokens, *new], np.concatenate([scores_V, np.full(len(new), NEVER)]))
         self._scores_V = encoder.scores_V
         self._lattices = Lattices(batch, encoder)
@@ -99,8 +96,7 @@ class VocabularyState:
         New tokens in use that hold its string, and would be parted by it, get the least scores that keep them whole.
         No score is given with which an old token would not be produced for its own string; (inf, 0) when none is left.
         """
-        rows, highest = self.rows_of(token), self._highest(token)
-        floor = max(self.least_scores[token - self.num_old], self._split(token) + 1)
+        rows, highest, floor = self.rows_of(token), self._highest(token), self._split(token) + 1
         if highest < floor:
             return math.inf, 0
         change, score = self._sweep(token, rows, floor, highest, self.lengths_P[rows], self._totals_P[rows])
@@ -166,7 +162,7 @@ class VocabularyState:
         """The highest score that leaves every old token in use the best segmentation of its own string."""
         rows = self._old_rows[self._old_starts[token] : self._old_starts[token + 1]]
         rows = rows[(self._scores_V[rows] != NEVER) & self._own_V[rows]]
-        highest = max(HIGHEST_SCORE, self.least_scores[token - self.num_old])
+        highest = max(HIGHEST_SCORE, self._split(token) + 1)
         if len(rows):
             _, uses, rest = self._forced(token, self._old, rows, np.ones(len(rows), bool))
             highest = min(highest, int(((self._scores_V[rows] - rest - 1) // uses).min()))
