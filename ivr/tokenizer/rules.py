@@ -15,6 +15,7 @@ Sorted by id. Read strictly: YAML would otherwise take `no`, `~` or `010` for so
 """
 
 import json
+import re
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -90,6 +91,20 @@ def _mapping(loader: _StrictLoader, node: yaml.MappingNode) -> dict[Any, Any]:
     return found
 
 
+class _Odd(str):
+    """A number that YAML would read in its own way (010 as 8, 0x1F, 1_000, 12:30:45), as it was written."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+def _number(_: _StrictLoader, node: yaml.ScalarNode) -> int | _Odd:
+    return int(node.value) if re.fullmatch("-?(0|[1-9][0-9]*)", node.value, re.ASCII) else _Odd(node.value)
+
+
+_StrictLoader.add_constructor("tag:yaml.org,2002:int", _number)
 _StrictLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
 
 
@@ -125,7 +140,7 @@ def _swap(path: Path, entry: Any) -> Swap:
         raise CorruptInputError(f"{path}: {entry!r} is not a swap (a mapping with {', '.join(_RULE_KEYS)})")
     _check_keys(path, entry, _RULE_KEYS)
     for key in ("id", "score", "old_score"):
-        _check(path, entry, key, int, "a whole number is needed")
+        _check(path, entry, key, int, "a whole number is needed, in plain digits")
     for key in ("old", "new"):
         _check(path, entry, key, str, "a token is needed, in double quotes")
         if not entry[key] or any(character not in CHARACTER_TO_BYTE for character in entry[key]):

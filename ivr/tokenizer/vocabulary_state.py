@@ -118,8 +118,9 @@ class VocabularyState:
     ) -> tuple[float, int]:
         """(weighted change in tokens, score) for the best score from `floor` to `highest`, all others as they are.
 
-        With a rising score more and more pretokens use the token. Each has one score from which it does (two uses count
-        as one step), so the sum over pretokens below each score is the objective; the lowest one of the best is taken.
+        With a rising score more and more pretokens use the token. Each has one score from which it does (two uses are
+        taken for one step here), so the sum over pretokens below each score is the objective; the lowest one of the
+        best is taken, and what it changes is counted.
         `lengths_R`, `totals_R`: tokens and score of the rows without it.
         """
         opened, whole = self._newly_open(token, rows), self._whole(token, rows)
@@ -141,7 +142,10 @@ class VocabularyState:
         steps, changes = steps[order], np.cumsum(gains[order])
         last = np.concatenate([steps[1:] != steps[:-1], [True]])
         best = int(np.argmin(np.where(last, changes, np.inf)))
-        return fixed + float(changes[best]), int(steps[best])
+        score = int(steps[best])
+        if (uses > 1).any():  # some may use it less often
+            return self._change(token, score, {}), score
+        return fixed + float(changes[best]), score
 
     def _change(self, token: int, score: int, raised: dict[int, int]) -> float:
         """Weighted change in tokens with this score and these others'."""
