@@ -14,6 +14,7 @@ from tokenizers import Tokenizer
 from ivr.corpus.documents import read_documents
 from ivr.encoding.byte_alphabet import from_alphabet
 from ivr.stage import Manifest
+from ivr.tokenizer.candidates import DEFAULT_EXCLUDE
 from ivr.tokenizer.stopping import WINDOW, documents_where, number_that_pays
 
 Row = dict[str, str]
@@ -136,6 +137,35 @@ def test_parts_of_characters_enter_only_when_asked_for(fresh: TinyRun) -> None:
     no_whole_ones = ("--exclude", ".", "--max-bytes", "3")  # a pattern cannot be searched in part of a character
     assert select(fresh, *no_whole_ones) == []
     assert partial(select(fresh, *no_whole_ones, "--partial-characters"))
+
+
+@pytest.mark.parametrize(
+    ("string", "refused"),
+    [("joe@mail", True), (")@@[", False), ("C@@H](", False), ("C@H", False), ("https://x", True), ("12345", True)],
+)
+def test_what_is_excluded_by_default(string: str, refused: bool) -> None:
+    """Parts of addresses and long numbers; chemistry writes @, too."""
+    assert bool(re.search(DEFAULT_EXCLUDE, string)) == refused
+
+
+def test_ids_that_are_left_go_to_lesser_strings_when_a_number_was_asked_for(
+    fresh: TinyRun, said: Callable[[], str]
+) -> None:
+    text = "\n".join(domain(fresh)).encode()
+    strict = select(fresh, "--swaps", "3000", "--min-gain", "2", "--min-count", "3")
+    assert "ids asked for stay as they are" in said()
+    assert all(float(row["tokens_saved"]) >= 2 for row in strict)
+    filled = select(fresh, "--swaps", "3000")
+    assert len(filled) > len(strict)
+    assert set(new_strings(strict)) <= set(new_strings(filled))
+    assert all(text.count(string) >= 2 for string in new_strings(filled))
+    idle = [row for row in filled if float(row["tokens_saved"]) <= 0]
+    assert all("for words like those" in row["reason"] for row in idle)
+    log = fresh.paths.selection_log.read_text(encoding="utf-8")
+    assert (f"{len(idle):,} new strings save nothing on the corpus itself" in log) == bool(idle)
+    assert fresh("remap") == 0  # every one is produced for its own string
+    assert fresh.results("remap")["unreachable_ids"] == []
+    assert all(text.count(string) >= 9 for string in new_strings(select(fresh, "--swaps", "3000", "--min-count", "9")))
 
 
 def test_what_protected_text_loses_counts(fresh: TinyRun) -> None:
