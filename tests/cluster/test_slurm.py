@@ -182,6 +182,16 @@ def test_a_folder_that_the_node_does_not_see(site: Site, started: TinyRun) -> No
     assert not paths.manifest("analyze").exists()
 
 
+def system(*command: object) -> str:
+    """Run a program of the administrator's; gives what went wrong, nothing when all is well."""
+    environment = {**os.environ, "PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin"}
+    try:
+        done = subprocess.run([str(word) for word in command], capture_output=True, text=True, env=environment)
+    except FileNotFoundError:
+        return f"{command[0]} is not here"
+    return "" if done.returncode == 0 else done.stderr.strip() or f"{command[0]} gave {done.returncode}"
+
+
 @pytest.fixture
 def disk_that_hangs(tmp_path: Path, another_world: Callable[[str], ArtifactPaths]) -> ArtifactPaths:
     """A world on a file system of its own, which can be frozen: whoever writes then waits, deaf to every signal."""
@@ -189,16 +199,14 @@ def disk_that_hangs(tmp_path: Path, another_world: Callable[[str], ArtifactPaths
     folder.mkdir()
     with image.open("wb") as stream:
         stream.truncate(64 << 20)
-    for command in (["mkfs.ext4", "-q", image], ["mount", "-o", "loop", image, folder]):
-        done = subprocess.run(command, capture_output=True, env={**os.environ, "PATH": f"{os.environ['PATH']}:/sbin"})
-        if done.returncode != 0:
-            pytest.skip(f"cannot make a file system that can be frozen: {done.stderr.decode().strip()}")
+    if wrong := system("mkfs.ext4", "-q", image) or system("mount", "-o", "loop", image, folder):
+        pytest.skip(f"cannot make a file system that can be frozen: {wrong}")
     try:
         shutil.copytree(world.root, folder / "artifacts")
         yield ArtifactPaths(folder / "artifacts")  # type: ignore[misc]
     finally:
-        subprocess.run(["fsfreeze", "--unfreeze", folder], capture_output=True)
-        subprocess.run(["umount", "--lazy", folder], check=False)
+        system("fsfreeze", "--unfreeze", folder)
+        system("umount", "--lazy", folder)
 
 
 def test_a_folder_that_hangs(
@@ -210,7 +218,7 @@ def test_a_folder_that_hangs(
     world = disk_that_hangs
     job = site.submit(world, site.profile(), "train", *TRAINING, "--max-steps=300")
     ran_to_step(site, world, job, 5)
-    subprocess.run(["fsfreeze", "--freeze", world.root.parent], check=True)
+    assert system("fsfreeze", "--freeze", world.root.parent) == ""
     monkeypatch.setattr("ivr.cluster.folder.PATIENCE_SECONDS", 1.0)
     monkeypatch.setattr("ivr.cluster.folder.SECONDS_WITHOUT_FOLDER", 5.0)
     assert main(["submit", "--attach", job, "--artifacts-dir", str(world.root)]) == 5
@@ -218,7 +226,7 @@ def test_a_folder_that_hangs(
     assert f"{world.root / 'jobs'} has not answered for 5 s: is its file server up? job {job} " in said
     assert f"ivr submit --attach {job}" in said and f"scancel {job}" in said
     assert site.field(job, "JobState") == "RUNNING"
-    subprocess.run(["fsfreeze", "--unfreeze", world.root.parent], check=True)
+    assert system("fsfreeze", "--unfreeze", world.root.parent) == ""
     site.wait(world, job)  # as if nothing had been
     assert site.job(world)["state"] == "COMPLETED" and world.manifest("train").is_file()
 
@@ -229,14 +237,13 @@ def small_disk(tmp_path: Path, another_world: Callable[[str], ArtifactPaths]) ->
     world = another_world("roomy")
     folder = tmp_path / "disk"
     folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8M", "tmpfs", str(folder)], capture_output=True)
-    if mounted.returncode != 0:
-        pytest.skip(f"cannot mount a small file system: {mounted.stderr.decode().strip()}")
+    if wrong := system("mount", "-t", "tmpfs", "-o", "size=8M", "tmpfs", folder):
+        pytest.skip(f"cannot mount a small file system: {wrong}")
     try:
         shutil.copytree(world.root, folder / "artifacts")
         yield ArtifactPaths(folder / "artifacts")  # type: ignore[misc]
     finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=False)
+        system("umount", "--lazy", folder)
 
 
 def test_a_full_disk(site: Site, small_disk: ArtifactPaths) -> None:
