@@ -34,7 +34,8 @@ def cutting_pattern(tables: Sequence[RunTable], classes: PieceClasses) -> str:
     )
     blanks_of_ascii = _ascii_blanks(blank, blanks)
     alternatives = [words.ascii, words.wide, _one_blank(blank), contraction, signs.ascii, blanks_of_ascii]
-    alternatives += [figures.ascii, signs.wide, figures.wide, words.mixed, signs.mixed, figures.mixed]
+    alternatives += [figures.ascii, _one_token_runs(other, others)]
+    alternatives += [signs.wide, figures.wide, words.mixed, signs.mixed, figures.mixed]
     for kind, mine in zip(classes.kinds, (letters, numbers, others, blanks), strict=True):
         slow = "|".join([*_around_runs(kind, mine), *_plain(kind)])
         alternatives.append(f"{kind.begins}(?:{marker(kind)}{slow})")
@@ -103,6 +104,23 @@ def _without_runs(kind: PieceClass, tables: Sequence[RunTable]) -> _Whole:
         wide=f"(?={kind.lead}{LEADS}){kind.lead}(?:{easy})++{kind.end}" if easy else "",
         mixed=f"{kind.lead}(?:{'|'.join([narrow, f'(?={LEADS})(?:{easy})', *rest])})++{kind.end}",
     )
+
+
+def _one_token_runs(kind: PieceClass, tables: Sequence[RunTable]) -> str:
+    """A pretoken that is a short run and one token (`...`, `====`): the run rules say the same, but later."""
+    by_longest: dict[int, list[str]] = {}
+    for table in tables:
+        counts = table.first[OTHER]
+        whole = SHORTEST - 1
+        while whole < len(counts) and counts[whole] == whole + 1:
+            whole += 1
+        if table.unit in kind.ascii and whole >= SHORTEST:
+            by_longest.setdefault(whole, []).append(table.unit)
+    runs = [
+        f"(?>({character_class(units)})\\k<-1>{{{SHORTEST - 1},{longest - 1}}}){kind.end}"
+        for longest, units in sorted(by_longest.items())
+    ]
+    return "|".join(runs)
 
 
 def _one_blank(kind: PieceClass) -> str:
