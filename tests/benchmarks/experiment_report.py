@@ -70,6 +70,13 @@ def _find(cells: Cells, domain: str, swaps: int, arm: str, budget: int) -> Mappi
     return cells.get((domain, 0 if arm in (NONE, NONE_REPLAY) else swaps, arm, budget))
 
 
+def _shown(cells: Cells, domain: str, swaps: int, arm: str, budget: int) -> Mapping[str, Any] | None:
+    """As `_find`; untrained, `distill` has read the whole corpus."""
+    if not budget and arm in (DEFAULT, DEFAULT_CORPUS):
+        return _find(cells, domain, swaps, DEFAULT, 0) if arm == DEFAULT_CORPUS else None
+    return _find(cells, domain, swaps, arm, budget)
+
+
 def _kilobytes(budget: int) -> str:
     return f"{budget / 1000:g} kB"
 
@@ -82,7 +89,7 @@ def table(lab: Laboratory, cells: Cells) -> str:
     for arm in ARMS:
         shown = []
         for d, k, b in columns:
-            cell = _find(cells, d, k, arm, b)
+            cell = _shown(cells, d, k, arm, b)
             shown.append(f"{scores_of(cell).bits_per_byte:.3f}" if cell else "")
         lines.append(f"| {ABOUT.get(arm, arm)} | " + " | ".join(shown) + " |")
     return "\n".join([*lines, ""])
@@ -176,8 +183,8 @@ def judge(lab: Laboratory, cells: Cells) -> list[dict[str, Any]]:
 STYLES: dict[str, dict[str, Any]] = {
     NONE: {"color": "black", "linestyle": "--", "linewidth": 2},
     NONE_FLOPS: {"color": "dimgray", "linestyle": ":", "linewidth": 2},
-    DEFAULT: {"color": "crimson", "linewidth": 2.5},
-    DEFAULT_CORPUS: {"color": "crimson", "linestyle": ":", "linewidth": 1.5},
+    DEFAULT: {"color": "crimson", "linestyle": "--", "linewidth": 1.5},
+    DEFAULT_CORPUS: {"color": "crimson", "linewidth": 2.5},
 }
 
 
@@ -194,12 +201,22 @@ def plot(lab: Laboratory, cells: Cells) -> None:
     for row, domain in zip(panels, DOMAINS, strict=True):
         for panel, swaps in zip(row, lab.size.swaps, strict=True):
             for number, arm in enumerate(arms):
-                found = [(place, _find(cells, domain, swaps, arm, b)) for place, b in zip(places, budgets, strict=True)]
+                found = [
+                    (place, _shown(cells, domain, swaps, arm, b)) for place, b in zip(places, budgets, strict=True)
+                ]
                 xy = [(place, scores_of(cell).bits_per_byte) for place, cell in found if cell is not None]
                 if xy:
                     style = STYLES.get(arm, {"color": f"C{number % 10}", "linewidth": 1})
-                    (handles[arm],) = panel.plot(*zip(*xy, strict=True), marker="o", markersize=4, **style)
+                    (handles[arm],) = panel.plot(
+                        *map(np.array, zip(*xy, strict=True)), marker="o", markersize=4, **style
+                    )
             panel.set(title=f"{domain}, {swaps} swaps", xlabel="text trained on", ylabel="bits per byte, held out")
+            low, high = panel.get_ylim()
+            if high > 3 * low > 0:
+                panel.set_yscale("log")
+                panel.set_yticks([2, 3, 4, 5, 6, 8, 10, 15, 20], [str(n) for n in (2, 3, 4, 5, 6, 8, 10, 15, 20)])
+                panel.set_ylim(0.93 * min(line.get_ydata().min() for line in panel.get_lines()), high)
+                panel.minorticks_off()
             panel.set_xticks(list(places), [_kilobytes(budget) for budget in budgets])
             panel.grid(alpha=0.3)
     names = [ABOUT.get(arm, arm) for arm in handles]
