@@ -99,36 +99,34 @@ class VocabularyState:
         rows, highest, floor = self.rows_of(token), self._highest(token), self._split(token) + 1
         if highest < floor:
             return math.inf, 0
-        change, score = self._sweep(token, rows, floor, highest, self.lengths_P[rows], self._totals_P[rows])
+        score = self._sweep(token, rows, floor, highest, self.lengths_P[rows], self._totals_P[rows])
         raised = self._raised(token, score)
         if raised == {}:
-            return change, score
+            return self._change(token, score, {}), score
         found = [] if raised is None else [(self._change(token, score, raised), score)]
         raised = self._raised(token, floor)
         if raised is not None:
             with self._with_scores(raised):
                 now = self._lattices.measure(self._scores_V, rows, self._openers_P[rows] > 0)
-                _, score = self._sweep(token, rows, floor, highest, *now)
+                score = self._sweep(token, rows, floor, highest, *now)
             raised = self._raised(token, score)
             found += [] if raised is None else [(self._change(token, score, raised), score)]
         return min(found, default=(math.inf, 0))
 
     def _sweep(
         self, token: int, rows: np.ndarray, floor: int, highest: int, lengths_R: np.ndarray, totals_R: np.ndarray
-    ) -> tuple[float, int]:
-        """(weighted change in tokens, score) for the best score from `floor` to `highest`, all others as they are.
+    ) -> int:
+        """The best score from `floor` to `highest`, all others as they are.
 
         With a rising score more and more pretokens use the token. Each has one score from which it does (two uses are
         taken for one step here), so the sum over pretokens below each score is the objective; the lowest one of the
-        best is taken, and what it changes is counted.
-        `lengths_R`, `totals_R`: tokens and score of the rows without it.
+        best is taken. `lengths_R`, `totals_R`: tokens and score of the rows without it.
         """
         opened, whole = self._newly_open(token, rows), self._whole(token, rows)
-        without, totals, fixed = lengths_R, totals_R, 0.0
+        without, totals = lengths_R, totals_R
         if len(opened):
             without, totals = without.copy(), totals.copy()
             lengths, sums = self._lattices.measure(self._scores_V, rows[opened], np.ones(len(opened), bool))
-            fixed = float((lengths - without[opened]) @ self.weights_P[rows[opened]])
             without[opened], totals[opened] = lengths, sums
         lengths, uses, rest = self._forced(token, self._lattices, rows, whole)
         reachable = uses > 0  # a cut may stand in its way
@@ -137,15 +135,12 @@ class VocabularyState:
         fits = steps <= highest
         steps, gains = steps[fits], gains[fits]
         if len(steps) == 0:
-            return fixed, floor
+            return floor
         order = np.argsort(steps, kind="stable")
         steps, changes = steps[order], np.cumsum(gains[order])
         last = np.concatenate([steps[1:] != steps[:-1], [True]])
         best = int(np.argmin(np.where(last, changes, np.inf)))
-        score = int(steps[best])
-        if (uses > 1).any():  # some may use it less often
-            return self._change(token, score, {}), score
-        return fixed + float(changes[best]), score
+        return int(steps[best])
 
     def _change(self, token: int, score: int, raised: dict[int, int]) -> float:
         """Weighted change in tokens with this score and these others'."""
