@@ -27,6 +27,7 @@ from ivr.encoding.unigram_encoder import UnigramEncoder
 from ivr.tokenizer.bonuses import Constraints, Fit, ScoresTooLarge, fit, prior_bonuses
 from ivr.tokenizer.closed_parts import closed_parts
 from ivr.tokenizer.piece_classes import piece_classes
+from ivr.tokenizer.run_neighbours import with_words
 from ivr.tokenizer.run_pattern import cutting_pattern
 from ivr.tokenizer.run_rules import SHORTEST, Contexts, RunTable, initial_contexts, tabulate, text_of
 from ivr.tokenizer.unigram_file import unigram_tokenizer
@@ -55,7 +56,8 @@ class Distillation:
 def distill(base: Tokenizer, bpe: ByteLevelBpe, pretokens: Sequence[str], exponent: float) -> Distillation:
     """The Unigram tokenizer for `base`, fitted to these distinct pretokens, every token, and short numbers."""
     fitter = _Fitter(bpe, exponent)
-    strings = {pretoken.encode() for pretoken in pretokens}
+    texts = [*pretokens, *other_forms(pretokens, fitter.tokens)]
+    strings = {text.encode() for text in texts}
     splitter = PretokenSplitter(base)
     if not splitter.is_gpt2:
         # the rules extend GPT-2's own pattern; another pattern keeps its runs, and the certificate names them
@@ -65,7 +67,7 @@ def distill(base: Tokenizer, bpe: ByteLevelBpe, pretokens: Sequence[str], expone
         tokenizer = unigram_tokenizer(base, bpe.tokens, first.scores_V, sorted(bpe.special_ids))
         return Distillation(tokenizer, first, 0, 0, fitter.numbers_fitted, fitter.exponent, universal)
     cutter = _Cutter(base, bpe, fitter, splitter)
-    with_runs = pretokens_with_runs([*pretokens, *_token_pretokens(fitter.tokens, splitter)], cutter.contexts)
+    with_runs = pretokens_with_runs([*texts, *_token_pretokens(fitter.tokens, splitter)], cutter.contexts)
     others = strings - {text.encode() for text in with_runs}
     # whole runs would ask for scores that no cut run needs, and that can outgrow what a file holds exactly
     fitted = fitter.fit(others | cutter.pieces(with_runs))
@@ -93,7 +95,11 @@ class _Cutter:
 
     def __init__(self, base: Tokenizer, bpe: ByteLevelBpe, fitter: "_Fitter", splitter: PretokenSplitter) -> None:
         self._base, self._bpe, self._fitter, self._splitter = base, bpe, fitter, splitter
-        self.contexts = initial_contexts(bpe, splitter)
+        lengths = np.array([len(token) for token in fitter.tokens])
+        tokens = [token for token_id, token in enumerate(bpe.tokens) if token_id not in bpe.special_ids]
+        self.contexts = [
+            with_words(context, tokens, fitter.encoder, lengths) for context in initial_contexts(bpe, splitter)
+        ]
         self._classes = piece_classes(splitter.all_classes)
         self._tables: dict[Contexts, RunTable] = {}
         self.pattern = ""
@@ -186,6 +192,18 @@ def short_numbers() -> set[bytes]:
     """Every string of 1 to DIGITS digits, alone and after a blank."""
     numbers = {f"{number:0{size}}".encode() for size in range(1, DIGITS + 1) for number in range(10**size)}
     return numbers | {b" " + number for number in numbers}
+
+
+def other_forms(pretokens: Sequence[str], tokens: Sequence[bytes]) -> list[str]:
+    """Words of ASCII letters, of the text and of the vocabulary, in lower case, capitals and titled, with and without
+    a blank: the likeliest strings that a text of another kind holds and these do not. None holds a run.
+    """
+    words = {text.removeprefix(" ") for text in pretokens if text.isascii()}
+    words |= {token.decode().removeprefix(" ") for token in tokens if token.isascii()}
+    run = regex.compile(rf"(.)\1{{{SHORTEST - 1}}}", regex.DOTALL)
+    words = {word for word in words if word.isalpha() and not run.search(word.lower())}
+    forms = {form for word in words for form in (word, word.lower(), word.upper(), word.title())}
+    return sorted(blank + form for form in forms for blank in ("", " "))
 
 
 def pretokens_with_runs(pretokens: Sequence[str], contexts: Sequence[Contexts]) -> list[str]:

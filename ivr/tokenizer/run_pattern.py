@@ -6,7 +6,7 @@ blanks) gets three in front of it: a word without three equal units in a row, wh
 starts where the piece starts; whatever stands before a run.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from ivr.encoding.utf8_pattern import character_class, quote
@@ -14,6 +14,8 @@ from ivr.tokenizer.piece_classes import LEADS, PieceClass, PieceClasses
 from ivr.tokenizer.run_rules import NONE, OTHER, SHORTEST, RunTable
 
 SPACE = "Ġ"  # the one blank that belongs to the word behind it
+Longer = Mapping[str, Sequence[str]]  # a neighbour -> longer ones that fit only where it fits too
+FAR = 4  # units from which a run's other end changes next to nothing of what is drawn out of its beginning
 CONTRACTIONS = "'(?:s|t|re|ve|m|ll|d)"
 
 
@@ -141,8 +143,9 @@ def _starts(kind: PieceClass, table: RunTable) -> str:
     """A run that starts where the piece starts: its first token."""
     y = _group(table.unit)
     options = []
+    longer = _next_longer(list(table.first), ends=False)
     for rights, counts in _by_value(table.first).items():
-        after = _right(kind, table, rights)
+        after = _right(kind, table, rights, longer)
         options += [_cut(kind, table.unit, *piece, after) for piece in _ranges(counts) if piece[2] > 0]
     return f"(?={y}{{{SHORTEST}}})(?:{'|'.join(options) or '(?!)'})"
 
@@ -151,29 +154,44 @@ def _later(kind: PieceClass, table: RunTable) -> str:
     """A run after something else: the piece ends before it, or after what its left neighbour draws in."""
     y = _group(table.unit)
     options = []
-    by_left: dict[tuple[tuple[str, tuple[int, ...]], ...], list[str]] = {}
-    for x in table.lefts:
-        row = tuple((r, table.drawn[x, r]) for r in sorted(table.first))
-        by_left.setdefault(row, []).append(x)
-    afters: dict[tuple[str, ...], str] = {}  # many left neighbours part the right ones alike
-    for row, lefts in by_left.items():
-        inner = []
-        for rights, counts in _by_value(dict(row)).items():
-            after = afters.get(rights) or afters.setdefault(rights, _right(kind, table, rights))
-            inner += [_cut(kind, table.unit, *piece, after) for piece in _ranges(counts) if piece[2] != NONE]
-        if inner:
-            options.append(f"(?:{_left(table, lefts)})(?:{'|'.join(inner)})")
-    inert = "".join(f"(?<!{_alternatives(same)})" for same in _by_length(table.lefts))
+    paired = set(table.paired_lefts)
+    for known, rights in ((table.lefts, [OTHER]), (table.paired_lefts, sorted(filter(None, table.first)))):
+        by_left: dict[tuple[tuple[str, tuple[int, ...]], ...], list[str]] = {}
+        for x in known:
+            row = tuple((r, table.drawn[x, r]) for r in rights if (x, r) in table.drawn)
+            by_left.setdefault(row, []).append(x)
+        longer = _next_longer(known, ends=True)
+        longer_rights: dict[int, Longer] = {}  # a blank knows more right neighbours than others
+        afters: dict[tuple[int, tuple[str, ...]], str] = {}  # many left neighbours part the right ones alike
+        for row, lefts in by_left.items():
+            inner = []
+            if len(row) not in longer_rights:
+                longer_rights[len(row)] = _next_longer([r for r, _ in row], ends=False)
+            for alike, counts in _by_value(dict(row)).items():
+                key = (len(row), alike)
+                after = afters.get(key) or afters.setdefault(key, _right(kind, table, alike, longer_rights[len(row)]))
+                inner += [_cut(kind, table.unit, *piece, after) for piece in _ranges(counts) if piece[2] != NONE]
+            if inner:
+                options.append(f"(?:{_left(longer, lefts)})(?:{'|'.join(inner)})")
+            far = [x for x in lefts if x not in paired]
+            if far and kind.name != "blanks":
+                ends = f"(?!{y})" if len(table.unit) > 1 else ""
+                low = [(max(low, FAR), high, size) for low, high, size in _ranges(row[0][1]) if (high or FAR) >= FAR]
+                inner = [_cut(kind, table.unit, *piece, ends) for piece in low if piece[2] != NONE]
+                options += [f"(?:{_left(longer, far)})(?:{'|'.join(inner)})"] if inner else []
+    every = set(table.lefts)
+    shortest = [x for x in sorted(every) if not any(x[len(x) - size :] in every for size in range(1, len(x)))]
+    inert = "".join(f"(?<!{_alternatives(same)})" for same in _by_length(shortest))
     options.append(f"(?<=.){inert}(?={_starts(kind, table)})")
     return f"(?<!{quote(table.unit)})(?={y}{{{SHORTEST}}})(?:{'|'.join(options)})"
 
 
-def _left(table: RunTable, lefts: Sequence[str]) -> str:
-    """Zero-width: the longest left neighbour in the table that fits is one of these."""
+def _left(longer_than: Longer, lefts: Sequence[str]) -> str:
+    """Zero-width: one of these left neighbours fits, and none that is longer."""
     options = []
     plain = []
     for x in lefts:
-        longer = [z for z in table.lefts if z != x and z.endswith(x)]
+        longer = longer_than.get(x, ())
         if len(x) == 1 and not longer:
             plain.append(x)
         else:
@@ -181,6 +199,17 @@ def _left(table: RunTable, lefts: Sequence[str]) -> str:
     if plain:
         options.append(f"(?<={character_class(plain)})")
     return "|".join(options)
+
+
+def _next_longer(known: Sequence[str], *, ends: bool) -> Longer:
+    """For each string the longer ones that end (begin) with it, and with no other of the known ones in between."""
+    short = {text for text in known if text}
+    found: dict[str, list[str]] = {}
+    for text in sorted(short):
+        parts = (text[len(text) - size :] if ends else text[:size] for size in range(len(text) - 1, 0, -1))
+        if (nearest := next((part for part in parts if part in short), None)) is not None:
+            found.setdefault(nearest, []).append(text)
+    return found
 
 
 def _by_value(rows: dict[str, tuple[int, ...]]) -> dict[tuple[str, ...], tuple[int, ...]]:
@@ -216,11 +245,11 @@ def _ranges(counts: tuple[int, ...]) -> list[tuple[int, int | None, int]]:
     return found
 
 
-def _right(kind: PieceClass, table: RunTable, rights: tuple[str, ...]) -> str:
-    """Zero-width: the longest right neighbour in the table that fits is one of these."""
+def _right(kind: PieceClass, table: RunTable, rights: tuple[str, ...], longer_than: Longer) -> str:
+    """Zero-width: one of these right neighbours fits, and none that is longer."""
     options, plain = [], []
     for r in rights:
-        longer = [z[len(r) :] for z in table.first if z != r and r and z.startswith(r)]
+        longer = [z[len(r) :] for z in longer_than.get(r, ())]
         if len(r) == 1 and not longer:
             plain.append(r)
         elif r:
@@ -229,7 +258,8 @@ def _right(kind: PieceClass, table: RunTable, rights: tuple[str, ...]) -> str:
     if plain:
         options.append(f"{character_class(plain)}{kind.inside}")
     if OTHER in rights:
-        others = "".join(f"(?!(?:{_alternatives(r)}){kind.inside})" for r in _by_length([*filter(None, table.first)]))
+        shortest = [r for r in table.first if r and not any(r[:size] in table.first for size in range(1, len(r)))]
+        others = "".join(f"(?!(?:{_alternatives(r)}){kind.inside})" for r in _by_length(shortest))
         other = f"(?!{quote(table.unit)}{kind.inside}){others}{kind.inside}"
         options.append(f"{kind.end}|{other}" if kind.name == "blanks" else other)
     # a right neighbour may begin like the unit: then it is none while the run goes on

@@ -13,7 +13,7 @@ Neighbours begin as single characters of text. Where a text shows that more of i
 byte further; what no text showed is left to the certificate and to `ivr verify`.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -27,12 +27,16 @@ from ivr.encoding.byte_alphabet import from_alphabet
 NONE = -1
 SHORTEST = 3  # units from which a run is ambiguous
 LONGEST_CONTEXT = 12  # bytes of a neighbour
+BLANK = "Ġ"
 OTHER = ""  # the right neighbour: the end, or any character that shares no token with the unit
 
 
 @dataclass(frozen=True)
 class RunTable:
-    """What BPE does to runs of one unit. Of the neighbours that fit the longest holds."""
+    """What BPE does to runs of one unit. Of the neighbours that fit the longest holds.
+
+    A left neighbour x that is known beside the right neighbour OTHER only tells nothing of other ones.
+    """
 
     unit: str
     first: dict[str, tuple[int, ...]]  # r -> f(1..K, r), in bytes; NONE: the first token holds r too
@@ -42,15 +46,26 @@ class RunTable:
     def lefts(self) -> list[str]:
         return sorted({x for x, _ in self.drawn})
 
+    @property
+    def paired_lefts(self) -> list[str]:
+        """Those known beside every right neighbour."""
+        return sorted({x for x, r in self.drawn if r != OTHER})
+
 
 @dataclass(frozen=True)
 class Contexts:
-    """The neighbours to tabulate for one unit: single characters, longer ones where a text showed need."""
+    """The neighbours to tabulate for one unit: single characters, longer ones where a text showed need.
+
+    These are tabulated in pairs. The far ones, which are many, stand alone: no left neighbour (or a blank) before a far
+    right one, and nothing that shares a token with the unit after a far left one.
+    """
 
     unit: str
     longest: int  # the longest run that is one token
     lefts: frozenset[str]
     rights: frozenset[str]
+    far_lefts: frozenset[str] = frozenset()
+    far_rights: frozenset[str] = frozenset()
 
     def extended(self, before: str, after: str) -> "Contexts":
         """With one byte more of the text before and after a run, where the neighbour shares a token with it."""
@@ -115,21 +130,30 @@ def tabulate(contexts: Contexts, encoder: BpeEncoder, token_lengths: np.ndarray)
 
     `token_lengths`: int64 (V,), bytes of every token.
     """
-    unit, longest = contexts.unit, 2 * contexts.longest + 2 * SHORTEST
     rights = [OTHER, *sorted(contexts.rights)]
-    pairs = [(x, r) for x in ["", *sorted(contexts.lefts)] for r in rights]
-    runs = [from_alphabet(unit) * k for k in range(1, longest + 1)]
+    every_right = [OTHER, *sorted(contexts.rights | contexts.far_rights)]
+    pairs = [(x, r) for x in ["", *sorted(contexts.lefts)] for r in (every_right if x in ("", BLANK) else rights)]
+    pairs += [(x, OTHER) for x in sorted(contexts.far_lefts - contexts.lefts)]
+    counts = first_of_runs(contexts, pairs, encoder, token_lengths)
+    found = {pair: tuple(row) for pair, row in zip(pairs, counts.tolist(), strict=True)}
+    return RunTable(
+        contexts.unit,
+        first={r: row for (x, r), row in found.items() if not x},
+        drawn={(x, r): row for (x, r), row in found.items() if x},
+    )
+
+
+def first_of_runs(
+    contexts: Contexts, pairs: Sequence[tuple[str, str]], encoder: BpeEncoder, token_lengths: np.ndarray
+) -> np.ndarray:
+    """f(k, r) or a(x, k, r) of every pair (x, r), x empty for f: int64 (pairs, K), in bytes; see RunTable."""
+    longest = 2 * contexts.longest + 2 * SHORTEST
+    runs = [from_alphabet(contexts.unit) * k for k in range(1, longest + 1)]
     sides = [(from_alphabet(x), from_alphabet(r)) for x, r in pairs]
     answers = encoder.encode(Batch.of([before + run + after for before, after in sides for run in runs]))
     befores = np.repeat([len(before) for before, _ in sides], longest)
     lengths = np.tile([len(run) for run in runs], len(sides))
-    counts = _in_first(befores, lengths, token_lengths[answers.ids], answers.starts).reshape(-1, longest)
-    found = {pair: tuple(row) for pair, row in zip(pairs, counts.tolist(), strict=True)}
-    return RunTable(
-        unit,
-        first={r: row for (x, r), row in found.items() if not x},
-        drawn={(x, r): row for (x, r), row in found.items() if x},
-    )
+    return _in_first(befores, lengths, token_lengths[answers.ids], answers.starts).reshape(-1, longest)
 
 
 def _in_first(befores: np.ndarray, runs: np.ndarray, lengths: np.ndarray, starts: np.ndarray) -> np.ndarray:
