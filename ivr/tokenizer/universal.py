@@ -17,7 +17,8 @@ from ivr.encoding.bpe import ByteLevelBpe
 from ivr.errors import ConfigError
 from ivr.tokenizer.bonuses import EXACT_IN_FILE, Constraints, Fit, cause_of, solve, token_scores
 from ivr.tokenizer.walk_graph import WalkGraph, walk_graph
-from ivr.tokenizer.worst_pair import NOWHERE, Counterexample, PairSearch, WorstPairs
+from ivr.tokenizer.walk_sweeps import NOWHERE
+from ivr.tokenizer.worst_pair import Counterexample, PairSearch, WorstPairs
 
 MAX_ROUNDS = 300
 TURNS = 4  # of closing and fitting the text again
