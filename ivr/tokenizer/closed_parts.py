@@ -48,7 +48,7 @@ def close_part(bpe: ByteLevelBpe, prior_R: np.ndarray, ranks: np.ndarray, name: 
         return
     part = part_of(bpe, ranks)
     result = close(part, solve(prior_R, constraints)[ranks])
-    LOG.info("every string of %s (%s merges): %s", name, f"{len(ranks):,}", result.ended)
+    LOG.info("every string of %s (%s merges): %s, %d rounds", name, f"{len(ranks):,}", result.ended, result.rounds)
     if result.proved:
         for row in result.constraints.rows:
             constraints.add({int(ranks[rank]): count for rank, count in row})

@@ -6,13 +6,14 @@ is a proof. It need not end: the bonuses may outgrow float64 first, and a circle
 """
 
 import itertools
+import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ivr.console import LOG
+from ivr.console import LOG, SECONDS_BETWEEN_LOG_LINES
 from ivr.encoding.bpe import ByteLevelBpe
 from ivr.errors import ConfigError
 from ivr.tokenizer.bonuses import EXACT_IN_FILE, Constraints, Fit, cause_of, solve, token_scores
@@ -77,6 +78,7 @@ def close(
     starts, ranks = bpe.derivations()
     trees = [ranks[begin:end].tolist() for begin, end in itertools.pairwise(starts.tolist())]
     constraints = constraints.copy() if constraints else Constraints()
+    said = 0.0
     for rounds in range(1, MAX_ROUNDS + 1):
         bonuses_R = solve(prior_R, constraints)
         scores_V = token_scores(bonuses_R, starts, ranks)
@@ -88,7 +90,10 @@ def close(
             else:
                 added += constraints.add(row)
         spent = time.monotonic() - begun
-        LOG.info(
+        tell = spent - said >= SECONDS_BETWEEN_LOG_LINES
+        said = spent if tell else said
+        LOG.log(
+            logging.INFO if tell else logging.DEBUG,
             "every string, round %d: %s counterexamples, %s new constraints, largest score %.3g, %.0f s",
             rounds,
             f"{len(pairs.counterexamples):,}",

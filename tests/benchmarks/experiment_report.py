@@ -242,7 +242,7 @@ def plot_forgetting(lab: Laboratory, forgotten: Sequence[Mapping[str, Any]]) -> 
         panel.set_yticks(range(len(here)), labels, fontsize=8)
         panel.axvline(0, color="gray", linewidth=0.8)
         panel.set(title=f"after {_kilobytes(lab.size.budgets[-1])} of {domain}", ylim=(len(here) - 0.5, -0.5))
-        panel.set_xlabel("more bits per byte of English books than the base model")
+        panel.set_xlabel("bits per byte of English books forgotten")
         panel.grid(axis="x", alpha=0.3)
     with atomic_file(lab.root / "forgetting.png", "wb") as stream:
         figure.savefig(stream, format="png", dpi=110)
