@@ -14,9 +14,8 @@ from ivr.stage import Input, Manifest, open_stage
 if TYPE_CHECKING:
     import numpy as np
 
-    from ivr.analysis.pretokens import PretokenSplitter
     from ivr.analysis.tables import PretokenTable
-    from ivr.tokenizer.selection import AtLeast, Wishes
+    from ivr.tokenizer.selection import AtLeast
 
 DESCRIPTION = """\
 Choose which rarely used ids are given to which strings of the corpus, by exact token counts under the distilled
@@ -178,7 +177,15 @@ def run(config: Config) -> Manifest:
         min_gain = MIN_GAIN if config.min_gain is None else config.min_gain
         wishes = Wishes(0, min_gain, config.protect_weight, config.use_cost, rules)
         if config.swaps == "auto":
-            wanted = _swaps_that_pay(paths, tokens, scores_V, droppable, splitter, protected, wishes)
+            from tokenizers import Tokenizer
+
+            from ivr.tokenizer.stopping import swaps_that_pay, tables_for_stopping
+
+            base = Tokenizer.from_file(str(paths.original_tokenizer / "tokenizer.json"))
+            aside, others = (
+                join_texts(table, protected, splitter) for table in tables_for_stopping(paths.cleaned_corpora, base)
+            )
+            wanted = swaps_that_pay(tokens, scores_V, droppable, others, aside, wishes)
         else:
             wanted = int(config.swaps)
         wishes = replace(wishes, swaps=wanted, at_least=_at_least(config))
@@ -237,46 +244,6 @@ def _at_least(config: Config) -> "AtLeast | None":
 
 def _swaps(text: str) -> int | str:
     return text if text == "auto" else int(text)
-
-
-def _swaps_that_pay(
-    paths: ArtifactPaths,
-    tokens: "list[bytes]",
-    scores_V: "np.ndarray",
-    droppable: list[int],
-    splitter: "PretokenSplitter",
-    protected: "PretokenTable | None",
-    wishes: "Wishes",
-) -> int:
-    """How many swaps to choose: selected on nine tenths of the documents, judged on the tenth that is set aside."""
-    from tokenizers import Tokenizer
-
-    from ivr.analysis.counting import count_documents
-    from ivr.analysis.tables import as_table
-    from ivr.corpus.documents import read_documents
-    from ivr.tokenizer.selection import join_texts, select_swaps
-    from ivr.tokenizer.stopping import MOST_SWAPS, documents_where, gains, number_that_pays
-
-    base = Tokenizer.from_file(str(paths.original_tokenizer / "tokenizer.json"))
-    learnt, aside = (
-        join_texts(
-            as_table(count_documents(base, documents_where(read_documents(paths.cleaned_corpora), is_aside))),
-            protected, splitter,
-        )
-        for is_aside in (False, True)
-    )  # fmt: skip
-    share = aside.domain_P.sum() / (aside.domain_P.sum() + learnt.domain_P.sum())
-    if not 0 < share < 1:
-        raise ConfigError("too few documents for --swaps auto, which sets a tenth of them aside; give --swaps K")
-    asked = replace(wishes, swaps=MOST_SWAPS, min_saved=wishes.min_saved * (1 - share))
-    selection = select_swaps(tokens, scores_V, droppable, learnt, asked)
-    weights_P = aside.domain_P / share + wishes.protect_weight * aside.protected_P
-    found = number_that_pays(gains(tokens, scores_V, selection, aside, weights_P), wishes.min_saved)
-    LOG.info(
-        "%s of %s swaps chosen on nine tenths of the documents pay on the others", f"{found:,}",
-        f"{len(selection.swaps):,}",
-    )  # fmt: skip
-    return found
 
 
 def _distances(paths: ArtifactPaths, tokens: "list[bytes]") -> "np.ndarray | None":

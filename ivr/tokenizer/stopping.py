@@ -7,10 +7,18 @@ end. The final selection of that many swaps learns from all documents again.
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+from tokenizers import Tokenizer
 
-from ivr.tokenizer.selection import Selection, Texts
+from ivr.analysis.counting import count_documents
+from ivr.analysis.tables import PretokenTable, as_table
+from ivr.console import LOG
+from ivr.corpus.documents import read_documents
+from ivr.errors import ConfigError
+from ivr.tokenizer.selection import Selection, Texts, Wishes, select_swaps
 from ivr.tokenizer.vocabulary_state import VocabularyState
 
 MOST_SWAPS = 10_000
@@ -50,3 +58,35 @@ def number_that_pays(gains_K: np.ndarray, min_gain: float) -> int:
         if gains_K[begin : begin + WINDOW].mean() < min_gain:
             return begin
     return len(gains_K)
+
+
+def tables_for_stopping(cleaned_corpora: Path, base: Tokenizer) -> tuple[PretokenTable, PretokenTable]:
+    """Pretokens of the documents that are set aside, and of the others."""
+    aside, others = (
+        as_table(count_documents(base, documents_where(read_documents(cleaned_corpora), is_aside)))
+        for is_aside in (True, False)
+    )
+    return aside, others
+
+
+def swaps_that_pay(
+    tokens: Sequence[bytes],
+    scores_V: np.ndarray,
+    droppable: Sequence[int],
+    others: Texts,
+    aside: Texts,
+    wishes: Wishes,
+) -> int:
+    """How many swaps to choose from all documents: chosen on `others`, judged on `aside`. Raises ConfigError."""
+    share = aside.domain_P.sum() / (aside.domain_P.sum() + others.domain_P.sum())
+    if not 0 < share < 1:
+        raise ConfigError("too few documents for --swaps auto, which sets a tenth of them aside; give --swaps K")
+    asked = replace(wishes, swaps=MOST_SWAPS, min_saved=wishes.min_saved * (1 - share))
+    selection = select_swaps(tokens, scores_V, droppable, others, asked)
+    weights_P = aside.domain_P / share + wishes.protect_weight * aside.protected_P
+    found = number_that_pays(gains(tokens, scores_V, selection, aside, weights_P), wishes.min_saved)
+    LOG.info(
+        "%s of %s swaps chosen on nine tenths of the documents pay on the others", f"{found:,}",
+        f"{len(selection.swaps):,}",
+    )  # fmt: skip
+    return found
