@@ -33,14 +33,15 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for mark, path, variable in (
-        ("needs_gpt2", GPT2_DIR, "GPT2_DIR"),
-        ("needs_corpora", CORPORA_DIR, "CORPORA_DIR"),
+    for mark, fixture, path, variable in (
+        ("needs_gpt2", "gpt2_dir", GPT2_DIR, "GPT2_DIR"),
+        ("needs_corpora", "corpora_dir", CORPORA_DIR, "CORPORA_DIR"),
     ):
         if not path.is_dir():
             reason = f"{variable} is not set and {path} is not there"
             for item in items:
-                if item.get_closest_marker(mark):
+                # a test may come to the data by way of another fixture and know nothing of it
+                if item.get_closest_marker(mark) or fixture in getattr(item, "fixturenames", ()):
                     item.add_marker(pytest.mark.skip(reason=reason))
     testbed = Path(os.environ.get("TESTBED_DIR", "none"), "configured").exists()
     for mark, ready, script, hint in (
@@ -62,13 +63,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def gpt2_dir() -> Path:
-    """A directory with GPT-2's vocab.json and merges.txt; the test must be marked needs_gpt2."""
+    """A directory with GPT-2's vocab.json and merges.txt; without it, tests that use this are skipped."""
     return GPT2_DIR
 
 
 @pytest.fixture(scope="session")
 def gpt2(gpt2_dir: Path) -> "Tokenizer":
-    """GPT-2's own tokenizer; the test must be marked needs_gpt2."""
+    """GPT-2's own tokenizer."""
     from ivr.corpus.base_tokenizer import build_tokenizer, read_vocab_and_merges
 
     return build_tokenizer(*read_vocab_and_merges(gpt2_dir, "gpt2"))
