@@ -17,6 +17,7 @@ from ivr.corpus.base_tokenizer import END_OF_TEXT, byte_alphabet, write_tokenize
 
 if TYPE_CHECKING:
     import numpy as np
+    from transformers import GPT2Config
 
 
 @dataclass(frozen=True)
@@ -95,11 +96,29 @@ def _encode(tokenizer: Any, texts: list[str], end_of_text: int) -> "np.ndarray":
     return np.array(ids, dtype=np.int64)
 
 
+def model_config(recipe: SampleRecipe, vocab_size: int) -> "GPT2Config":
+    """GPT-2's architecture in the recipe's size, without dropout; the last id is the end of a text."""
+    from transformers import GPT2Config
+
+    return GPT2Config(
+        vocab_size=vocab_size,
+        n_positions=recipe.context,
+        n_embd=recipe.width,
+        n_layer=recipe.num_layers,
+        n_head=recipe.num_heads,
+        resid_pdrop=0.0,
+        embd_pdrop=0.0,
+        attn_pdrop=0.0,
+        bos_token_id=vocab_size - 1,
+        eos_token_id=vocab_size - 1,
+    )
+
+
 def _train(ids: "np.ndarray", vocab_size: int, recipe: SampleRecipe, folder: Path) -> dict[str, Any]:
     # threads that wait asleep: spinning, two of them on a busy machine were several times slower
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     import torch
-    from transformers import GPT2Config, GPT2LMHeadModel
+    from transformers import GPT2LMHeadModel
     from transformers.utils import logging as transformers_logging
 
     transformers_logging.disable_progress_bar()
@@ -108,18 +127,7 @@ def _train(ids: "np.ndarray", vocab_size: int, recipe: SampleRecipe, folder: Pat
     torch.use_deterministic_algorithms(True)
     torch.manual_seed(recipe.seed)
     try:
-        config = GPT2Config(
-            vocab_size=vocab_size,
-            n_positions=recipe.context,
-            n_embd=recipe.width,
-            n_layer=recipe.num_layers,
-            n_head=recipe.num_heads,
-            resid_pdrop=0.0,
-            embd_pdrop=0.0,
-            attn_pdrop=0.0,
-            bos_token_id=vocab_size - 1,
-            eos_token_id=vocab_size - 1,
-        )
+        config = model_config(recipe, vocab_size)
         model = GPT2LMHeadModel(config)
         losses = list(_steps(model, torch.from_numpy(ids), recipe))
         model.eval()

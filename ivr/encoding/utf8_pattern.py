@@ -10,7 +10,6 @@ import numpy as np
 
 from ivr.encoding.byte_alphabet import BYTE_TO_CHARACTER
 
-CONTINUATION = range(0x80, 0xC0)
 NON_ASCII_LEADS = range(0xC2, 0xF5)
 _ASSIGNABLE = np.ones(0x110000, bool)
 _ASSIGNABLE[0xD800:0xE000] = False  # surrogates are no characters

@@ -69,15 +69,20 @@ class Picture:
         self._context.__exit__(None, None, None)
 
 
+def _plot_noisy(axes: "Axes", steps: Sequence[int], values: Sequence[float], color: str, label: str) -> None:
+    """Every step faint, a running mean on top."""
+    axes.plot(steps, values, color=color, linewidth=0.8, alpha=0.35)
+    axes.plot(steps, running_mean(values, max(1, len(values) // 25)), color=color, linewidth=1.8)
+    axes.set_xlabel("step")
+    axes.set_ylabel(label)
+    axes.margins(x=0.01)
+
+
 def loss_curve(steps: Sequence[int], losses: Sequence[float]) -> str:
     """Training loss over steps: every step faint, a running mean on top."""
     picture = Picture("Training loss over steps")
     with picture as axes:
-        axes.plot(steps, losses, color=FIRST, linewidth=0.8, alpha=0.35)
-        axes.plot(steps, running_mean(losses, max(1, len(losses) // 25)), color=FIRST, linewidth=1.8)
-        axes.set_xlabel("step")
-        axes.set_ylabel("loss (nats per token)")
-        axes.margins(x=0.01)
+        _plot_noisy(axes, steps, losses, FIRST, "loss (nats per token)")
     return picture.svg
 
 
@@ -98,12 +103,8 @@ def speed_curve(steps: Sequence[int], bytes_per_second: Sequence[float]) -> str:
     """Throughput of training: every step faint, a running mean on top."""
     picture = Picture("Bytes of text a second during training")
     with picture as axes:
-        axes.plot(steps, bytes_per_second, color=SECOND, linewidth=0.8, alpha=0.35)
-        axes.plot(steps, running_mean(bytes_per_second, max(1, len(steps) // 25)), color=SECOND, linewidth=1.8)
-        axes.set_xlabel("step")
-        axes.set_ylabel("bytes a second")
+        _plot_noisy(axes, steps, bytes_per_second, SECOND, "bytes a second")
         axes.set_ylim(bottom=0)
-        axes.margins(x=0.01)
     return picture.svg
 
 

@@ -10,27 +10,22 @@ from ivr.tokenizer.unigram_file import NEVER
 
 
 def entry_score(split_score: int, num_bytes: int) -> int:
-    """s(u) = S(u) + |u|^2, the least score given, with S(u) the score of u's best split into the distilled tokens.
+    """s(u) = S(u) + |u|^2, for a row that names no score, with S(u) that of u's best split into the distilled tokens.
 
-    Because (a + b)^2 > a^2 + b^2, u beats every split of itself, whatever other new tokens have their least scores too;
+    Because (a + b)^2 > a^2 + b^2, u beats every split of itself, whatever other new tokens have such scores too;
     elsewhere it only wins where the best segmentation had borders at its ends, or within |u|^2 of it.
     """
     return split_score + num_bytes**2
 
 
 def best_splits(tokens: Sequence[bytes], scores_V: np.ndarray, ids: Sequence[int]) -> dict[int, int]:
-    """id -> the score that its string reaches without it. Ids of one length do not occur in each other's strings."""
+    """id -> the score that its string reaches without it."""
     encoder = UnigramEncoder(tokens, scores_V)
     found: dict[int, int] = {}
-    by_length: dict[int, list[int]] = {}
-    for token_id in ids:
-        by_length.setdefault(len(tokens[token_id]), []).append(token_id)
-    for group in by_length.values():
+    for group in _by_length(tokens, ids):
         before = encoder.scores_V[group].copy()
-        encoder.scores_V[group] = NEVER
-        totals = encoder.best_totals(Batch.of([tokens[token_id] for token_id in group]))
+        found.update(zip(group, _totals_without(encoder, tokens, group).tolist(), strict=True))
         encoder.scores_V[group] = before
-        found.update(zip(group, totals.tolist(), strict=True))
     return found
 
 
@@ -38,11 +33,21 @@ def raised_scores(tokens: Sequence[bytes], scores_V: np.ndarray, new_ids: Sequen
     """The scores, raised where a new token's string has a split that is as good; shortest first, so once is enough."""
     scores_V = scores_V.copy()
     encoder = UnigramEncoder(tokens, scores_V)
-    by_length: dict[int, list[int]] = {}
-    for token_id in new_ids:
-        by_length.setdefault(len(tokens[token_id]), []).append(token_id)
-    for _, group in sorted(by_length.items()):
-        encoder.scores_V[group] = NEVER
-        totals = encoder.best_totals(Batch.of([tokens[token_id] for token_id in group]))
+    for group in _by_length(tokens, new_ids):
+        totals = _totals_without(encoder, tokens, group)
         encoder.scores_V[group] = scores_V[group] = np.maximum(scores_V[group], totals + 1)
     return scores_V
+
+
+def _by_length(tokens: Sequence[bytes], ids: Sequence[int]) -> list[list[int]]:
+    """The ids, shortest strings first. Those of one length do not occur in each other's strings."""
+    groups: dict[int, list[int]] = {}
+    for token_id in ids:
+        groups.setdefault(len(tokens[token_id]), []).append(token_id)
+    return [group for _, group in sorted(groups.items())]
+
+
+def _totals_without(encoder: UnigramEncoder, tokens: Sequence[bytes], group: list[int]) -> np.ndarray:
+    """The best score of each string of `group` without these ids, whose scores the caller then sets again."""
+    encoder.scores_V[group] = NEVER
+    return encoder.best_totals(Batch.of([tokens[token_id] for token_id in group]))

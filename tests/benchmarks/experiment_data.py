@@ -12,7 +12,7 @@ from typing import Any
 
 from ivr.artifacts import atomic_directory, atomic_file, write_json
 from ivr.console import Progress
-from ivr.corpus.sample_model import SampleRecipe, schedule, train_sample_model
+from ivr.corpus.sample_model import SampleRecipe, model_config, schedule, train_sample_model
 
 DOMAINS = {"biomedical": "biomedical", "korean": "korean_reviews"}
 GENERAL = "english_books"
@@ -220,7 +220,7 @@ def _pretrain(
     """AdamW with warm-up and cosine over random windows; products in bfloat16 on a GPU."""
     import torch
     from tokenizers import Tokenizer
-    from transformers import GPT2Config, GPT2LMHeadModel
+    from transformers import GPT2LMHeadModel
 
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     tokenizer.encode_special_tokens = True  # a text may spell the end of a text
@@ -229,18 +229,8 @@ def _pretrain(
     ids_T = torch.tensor([token_id for one in encodings for token_id in [*one.ids, end]])
     torch.set_num_threads(threads)
     torch.manual_seed(recipe.seed)
-    config = GPT2Config(
-        vocab_size=tokenizer.get_vocab_size(),
-        n_positions=recipe.context,
-        n_embd=recipe.width,
-        n_layer=recipe.num_layers,
-        n_head=recipe.num_heads,
-        resid_pdrop=0.0,
-        embd_pdrop=0.0,
-        attn_pdrop=0.0,
-        bos_token_id=end,
-        eos_token_id=end,
-    )
+    config = model_config(recipe, tokenizer.get_vocab_size())
+    assert end == config.eos_token_id
     model = GPT2LMHeadModel(config).to(device).train()
     matrices = [parameter for parameter in model.parameters() if parameter.dim() >= 2]
     others = [parameter for parameter in model.parameters() if parameter.dim() < 2]
