@@ -9,6 +9,7 @@ import os
 import signal
 import time
 from pathlib import Path
+from typing import NoReturn
 
 from ivr.console import LOG
 from ivr.errors import ClusterError
@@ -46,11 +47,17 @@ class SharedFolder:
             return
         LOG.warning("submit: %s has not answered for %.0f s; asking again", self.path, PATIENCE_SECONDS)
         if not self.answers(SECONDS_WITHOUT_FOLDER - PATIENCE_SECONDS):
-            os.kill(self._child, signal.SIGKILL)  # heard when the folder is back, if not before
-            raise ClusterError(
-                f"{self.path} has not answered for {SECONDS_WITHOUT_FOLDER:.0f} s: is its file server up? {what_hangs}"
-            )
+            self._give_up(SECONDS_WITHOUT_FOLDER, what_hangs)
         LOG.info("submit: %s answers again, after %.0f s", self.path, time.monotonic() - begun)
+
+    def must_answer_now(self, what_hangs: str) -> None:
+        """The same before anything was begun, where there is nothing to wait on for: PATIENCE_SECONDS."""
+        if not self.answers(PATIENCE_SECONDS):
+            self._give_up(PATIENCE_SECONDS, what_hangs)
+
+    def _give_up(self, seconds: float, what_hangs: str) -> NoReturn:
+        os.kill(self._child, signal.SIGKILL)  # heard when the folder is back, if not before
+        raise ClusterError(f"{self.path} has not answered for {seconds:.0f} s: is its file server up? {what_hangs}")
 
 
 def _touch(path: Path) -> None:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ivr.artifacts import ArtifactPaths
+from ivr.cluster.folder import SharedFolder
 from ivr.cluster.records import Job, latest_submission, read_jobs, update_jobs
 from ivr.console import LOG
 from ivr.errors import ClusterError
@@ -46,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(config: Config) -> None:
     """Print on standard output. Takes no lock of the stages and may run beside one; writes only how jobs ended."""
     paths = ArtifactPaths(config.artifacts_dir)
+    SharedFolder(paths.root).must_answer_now("`squeue --me` shows jobs without it")
     rows = stage_statuses(config.artifacts_dir, read_manifests(paths))
     jobs = current_jobs(paths, [row.stage for row in rows])
     if config.json:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ivr.artifacts import ArtifactPaths
+from ivr.cluster.folder import SharedFolder
 from ivr.cluster.profile import Profile, read_profile
 from ivr.cluster.records import Job, add_jobs, latest_submission, read_jobs, unfinished, update_jobs
 from ivr.console import LOG
@@ -78,6 +79,7 @@ def run(config: Config) -> None:
     """Submit, then wait; raises ClusterError when the job fails."""
     paths = ArtifactPaths(config.artifacts_dir.absolute())
     if config.attach:
+        SharedFolder(paths.root).must_answer_now("The job goes on without it as long as it can")
         return _attach(config.attach, paths)
     if config.sent is None or config.profile is None:
         raise ConfigError("name a stage and a profile: `ivr submit train --profile slurm/profiles/cpu-node.toml`")
@@ -93,8 +95,8 @@ def run(config: Config) -> None:
     if shutil.which("sbatch") is None:
         raise ConfigError("there is no sbatch here: submit from a machine of the cluster, or look with --dry-run")
     _check_image(profile)
-    _refuse_a_second(config.sent, paths)
     _check_reachable(paths)
+    _refuse_a_second(config.sent, paths)
     after = tuple(dict.fromkeys((*config.after, *_jobs_before(config.sent, paths))))
     jobs: list[Job] = []
     for lines in parts:
@@ -270,6 +272,7 @@ def _check_image(profile: Profile) -> None:
 
 
 def _check_reachable(paths: ArtifactPaths) -> None:
+    SharedFolder(paths.root).must_answer_now("Nothing was submitted")
     try:
         (paths.root / "jobs").mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -225,3 +225,16 @@ def test_a_folder_that_refuses_answers_and_one_that_hangs_does_not(
     assert not hanging.answers(0.1) and not hanging.answers(0.1), "the same child is asked again"
     with pytest.raises(ClusterError, match="has not answered for 0 s: is its file server up\\? job 17 hangs"):
         hanging.must_answer("job 17 hangs")
+
+
+def test_status_and_submit_say_so_when_the_folder_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ivr.cluster import status, submit
+
+    monkeypatch.setattr("ivr.cluster.folder._touch", lambda path: time.sleep(600))
+    monkeypatch.setattr("ivr.cluster.folder.PATIENCE_SECONDS", 0.1)
+    with pytest.raises(ClusterError, match="has not answered for 0 s: is its file server up\\? `squeue --me`"):
+        status.run(status.Config(artifacts_dir=tmp_path))
+    with pytest.raises(ClusterError, match="has not answered for 0 s: is its file server up\\? Nothing was submitted"):
+        submit._check_reachable(ArtifactPaths(tmp_path))
+    with pytest.raises(ClusterError, match="has not answered for 0 s: is its file server up\\? The job goes on"):
+        submit.run(submit.Config(artifacts_dir=tmp_path, attach="17"))
