@@ -1,6 +1,7 @@
 """The fit of `distill-tokenizer` on 75,000 to 600,000 distinct pretokens: seconds, memory, linearity, and a peer.
 
     python tests/benchmarks/bench_distill.py [--types 75000,150000,300000,600000] [--peer-types 75000] [--json FILE]
+                                              [--plot FILE]
 
 The pretokens are those of the corpora and, where these are not enough, of this machine's Python packages and of seeded
 joins of vocabulary tokens; every token and every short number, 270,000 strings, are fitted besides, at every size. Each
@@ -21,9 +22,11 @@ import sysconfig
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 SEED = 0
+BAR_TYPES, BAR_SECONDS = 600_000, 90
 
 LOAD = """
 import json, resource, sys, time
@@ -34,9 +37,11 @@ pretokens = json.load(open(sys.argv[2], encoding="utf-8"))[: int(sys.argv[3])]
 OURS = """
 from ivr.encoding.bpe import read_bpe
 from ivr.tokenizer.cutting import distill
+from ivr.tokenizer.distill import Config
 usage, started = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
-found = distill(base, read_bpe(base), pretokens, 3.0)
-result, more = found.tokenizer, {"constraints": len(found.fit.constraints), "rounds": found.fit.rounds}
+found = distill(base, read_bpe(base), pretokens, Config.prior_exponent)
+result = found.tokenizer
+more = {"constraints": len(found.fit.constraints), "rounds": found.fit.rounds, "exponent": found.exponent}
 """
 PEER = """
 from tokenizers import models, pre_tokenizers, trainers
@@ -62,7 +67,7 @@ print(json.dumps({"types": len(pretokens), "seconds": round(seconds, 2), "cpu_se
 """
 
 
-def measure(code: str, *arguments: object) -> dict[str, float]:
+def measure(code: str, *arguments: object) -> dict[str, Any]:
     """Run in a fresh process. Peak memory is that at the end of the fit, loading included."""
     command = [sys.executable, "-c", LOAD + code + REPORT, *map(str, arguments)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
@@ -112,6 +117,29 @@ def make_pretokens(tokenizer_file: Path, corpora: Path, count: int) -> tuple[lis
     return found, joined
 
 
+def plot(rows: list[dict[str, Any]], path: Path) -> None:
+    """Seconds of CPU and memory of our fits against the number of types, and the bar."""
+    import matplotlib
+
+    matplotlib.use("svg" if path.suffix == ".svg" else "agg")
+    matplotlib.rcParams["svg.hashsalt"] = "distill"
+    from matplotlib import pyplot
+
+    ours = sorted((row for row in rows if row["who"] == "ours"), key=lambda row: row["types"])
+    types, seconds = [row["types"] for row in ours], [row["cpu_seconds"] for row in ours]
+    figure, axes = pyplot.subplots(figsize=(7, 4))
+    axes.plot(types, seconds, marker="o", color="tab:blue")
+    axes.plot([BAR_TYPES], [BAR_SECONDS], marker="_", markersize=16, linestyle="", color="grey", label="the bar")
+    axes.set(xlabel="distinct pretokens", xlim=(0, None), ylim=(0, None))
+    axes.set_ylabel("processor seconds", color="tab:blue")
+    axes.legend(loc="lower right")
+    memory = axes.twinx()
+    memory.plot(types, [row["peak_bytes"] / 2**30 for row in ours], marker="s", color="tab:orange")
+    memory.set(ylim=(0, None))
+    memory.set_ylabel("GiB at most", color="tab:orange")
+    figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     shared = ROOT.parent / "shared"
@@ -120,6 +148,7 @@ def main() -> None:
     parser.add_argument("--types", default="75000,150000,300000,600000")
     parser.add_argument("--peer-types", type=int, default=75_000, help="pretokens for the peer; 0 for no peer")
     parser.add_argument("--json", type=Path, help="write the figures there")
+    parser.add_argument("--plot", type=Path, help="CPU time and memory against types, a picture (.svg or .png)")
     options = parser.parse_args()
     from ivr.corpus.base_tokenizer import build_tokenizer, read_vocab_and_merges
 
@@ -149,11 +178,13 @@ def main() -> None:
     print(f"CPU time grew {growth:.2f} times as much as the types, from {first:,} to {last:,} (linear: at most 1)")
     for row in rows:
         if row["who"] != "ours" and row["types"] in ours:
-            mine = ours[int(row["types"])]
+            mine = ours[row["types"]]
             print(f"UnigramTrainer takes {row['cpu_seconds'] / mine['cpu_seconds']:.2f} times as much CPU, "
                   f"{row['peak_bytes'] / mine['peak_bytes']:.2f} times as much memory")  # fmt: skip
     if options.json:
         options.json.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+    if options.plot:
+        plot(rows, options.plot)
 
 
 if __name__ == "__main__":
