@@ -26,6 +26,7 @@ from ivr.encoding.byte_alphabet import from_alphabet, to_alphabet
 from ivr.encoding.unigram_encoder import UnigramEncoder
 from ivr.tokenizer.bonuses import Constraints, Fit, ScoresTooLarge, fit, prior_bonuses
 from ivr.tokenizer.closed_parts import closed_parts
+from ivr.tokenizer.neighbour_strings import neighbour_strings
 from ivr.tokenizer.piece_classes import piece_classes
 from ivr.tokenizer.run_neighbours import with_words
 from ivr.tokenizer.run_pattern import cutting_pattern
@@ -56,17 +57,18 @@ class Distillation:
 def distill(base: Tokenizer, bpe: ByteLevelBpe, pretokens: Sequence[str], exponent: float) -> Distillation:
     """The Unigram tokenizer for `base`, fitted to these distinct pretokens, every token, and short numbers."""
     fitter = _Fitter(bpe, exponent)
-    texts = [*pretokens, *other_forms(pretokens, fitter.tokens)]
-    strings = {text.encode() for text in texts}
     splitter = PretokenSplitter(base)
-    if not splitter.is_gpt2:
+    cutter = _Cutter(base, bpe, fitter, splitter) if splitter.is_gpt2 else None
+    texts = [*pretokens, *other_forms(pretokens, fitter.tokens)]
+    texts += neighbour_strings(fitter.names, cutter.contexts if cutter else [], splitter)
+    strings = {text.encode() for text in texts}
+    if cutter is None:
         # the rules extend GPT-2's own pattern; another pattern keeps its runs, and the certificate names them
         LOG.info("runs are not cut: the pre-tokenizer is not GPT-2's own pattern")
         first = fitter.fit(strings)
         first, universal = attempt(bpe, fitter.prior_R, first, lambda known: fitter.fit_beside(strings, known))
         tokenizer = unigram_tokenizer(base, bpe.tokens, first.scores_V, sorted(bpe.special_ids))
         return Distillation(tokenizer, first, 0, 0, fitter.numbers_fitted, fitter.exponent, universal)
-    cutter = _Cutter(base, bpe, fitter, splitter)
     with_runs = pretokens_with_runs([*texts, *_token_pretokens(fitter.tokens, splitter)], cutter.contexts)
     others = strings - {text.encode() for text in with_runs}
     # whole runs would ask for scores that no cut run needs, and that can outgrow what a file holds exactly
@@ -96,9 +98,8 @@ class _Cutter:
     def __init__(self, base: Tokenizer, bpe: ByteLevelBpe, fitter: "_Fitter", splitter: PretokenSplitter) -> None:
         self._base, self._bpe, self._fitter, self._splitter = base, bpe, fitter, splitter
         lengths = np.array([len(token) for token in fitter.tokens])
-        tokens = [token for token_id, token in enumerate(bpe.tokens) if token_id not in bpe.special_ids]
         self.contexts = [
-            with_words(context, tokens, fitter.encoder, lengths) for context in initial_contexts(bpe, splitter)
+            with_words(context, fitter.names, fitter.encoder, lengths) for context in initial_contexts(bpe, splitter)
         ]
         self._classes = piece_classes(splitter.all_classes)
         self._tables: dict[Contexts, RunTable] = {}
@@ -149,6 +150,7 @@ class _Fitter:
     def __init__(self, bpe: ByteLevelBpe, exponent: float) -> None:
         self._bpe, self.exponent = bpe, exponent
         self.tokens = bpe.token_bytes()
+        self.names = [name for token_id, name in enumerate(bpe.tokens) if token_id not in bpe.special_ids]
         self.encoder = BpeEncoder(bpe)
         self._unigram = UnigramEncoder(self.tokens, np.zeros(bpe.num_ids, np.int64))
         self.numbers_fitted = True

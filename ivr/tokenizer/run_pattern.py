@@ -183,7 +183,14 @@ def _later(kind: PieceClass, table: RunTable) -> str:
     shortest = [x for x in sorted(every) if not any(x[len(x) - size :] in every for size in range(1, len(x)))]
     inert = "".join(f"(?<!{_alternatives(same)})" for same in _by_length(shortest))
     options.append(f"(?<=.){inert}(?={_starts(kind, table)})")
-    return f"(?<!{quote(table.unit)})(?={y}{{{SHORTEST}}})(?:{'|'.join(options)})"
+    return f"{_run_begins(table.unit)}(?={y}{{{SHORTEST}}})(?:{'|'.join(options)})"
+
+
+def _run_begins(unit: str) -> str:
+    """Zero-width: no unit stands before; one that a cut has parted is none, what is left of it begins the piece."""
+    parted = "".join(rf"|(?<=\G{quote(unit[size:])})" for size in range(1, len(unit)))
+    none = f"(?<!{quote(unit)})"
+    return f"(?:{none}{parted})" if parted else none
 
 
 def _left(longer_than: Longer, lefts: Sequence[str]) -> str:

@@ -169,7 +169,10 @@ def _in_first(befores: np.ndarray, runs: np.ndarray, lengths: np.ndarray, starts
 
 
 def _neighbours(unit: str, tokens: Iterable[str]) -> tuple[set[str], set[str]]:
-    """Characters (or what a token holds of them) right before, and right after, the unit inside some token."""
+    """Characters (or what a token holds of them) right before, and right after, the unit inside some token.
+
+    Beside a unit of several bytes also those that a token holds with its beginning (before) or its end (after) alone.
+    """
     lefts, rights = set(), set()
     for token in tokens:
         place = token.find(unit)
@@ -180,6 +183,11 @@ def _neighbours(unit: str, tokens: Iterable[str]) -> tuple[set[str], set[str]]:
             if end < len(token):
                 rights.add(_first_character(token[end:]))
             place = token.find(unit, place + 1)
+        for size in range(1, min(len(unit), len(token))):
+            if token.endswith(unit[:size]):
+                lefts.add(_last_character(token[:-size]))
+            if token.startswith(unit[-size:]):
+                rights.add(_first_character(token[size:]))
     return (lefts - {unit}, rights - {unit}) if len(unit) == 1 else (lefts, rights)
 
 

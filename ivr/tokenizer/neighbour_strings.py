@@ -1,0 +1,48 @@
+"""Short strings of every character between two that share a token with it: the likeliest quarrels of two tokens.
+
+In `JBW` both `JB` and `BW` are tokens, and BPE takes the one that was merged first. Few texts hold such a string, but
+there are not many of them: a hundred thousand for GPT-2. So all are fitted.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from itertools import pairwise, product
+
+from ivr.analysis.pretokens import PretokenSplitter
+from ivr.encoding.byte_alphabet import from_alphabet
+from ivr.tokenizer.run_rules import SHORTEST, Contexts
+
+PARTS = frozenset(map(chr, range(0xDC80, 0xDD00)))  # stand for bytes that are not whole characters
+
+
+def neighbour_strings(tokens: Iterable[str], contexts: Sequence[Contexts], splitter: PretokenSplitter) -> list[str]:
+    """`x y r` and `x y y r` of every ASCII character y, and of every unit of `contexts`, in order.
+
+    `tokens`: the model's, in the byte alphabet. x and r are characters, or nothing. Left out is what is not one
+    pretoken, and what is no text because it holds a part of a character.
+    """
+    lefts: dict[str, set[str]] = defaultdict(lambda: {""})
+    rights: dict[str, set[str]] = defaultdict(lambda: {""})
+    for token in tokens:
+        text = _text(token)
+        for before, after in pairwise(text):
+            lefts[after].add(before)
+            rights[before].add(after)
+    around = {unit: (lefts[unit], rights[unit]) for unit in {*lefts, *rights} if unit.isascii()}
+    for context in contexts:
+        befores, afters = ({"", *map(_text, sides)} for sides in (context.lefts, context.rights))
+        around.setdefault(_text(context.unit), (befores, afters))
+    found = sorted(
+        {
+            left + unit * size + right
+            for unit, sides in around.items()
+            for left, right in product(*sides)
+            for size in range(1, SHORTEST)
+            if PARTS.isdisjoint(left + right)
+        }
+    )
+    return [text for text, pieces in zip(found, splitter.lists(found), strict=True) if len(pieces) == 1]
+
+
+def _text(alphabet_text: str) -> str:
+    return from_alphabet(alphabet_text).decode(errors="surrogateescape")
