@@ -183,7 +183,7 @@ def _verify(config: Config, tokenizer_file: Path, against_file: Path, corpora: S
         report = {
             "ids": _compare_ids(pair),
             "documents": compare_documents(workers, sources, KEPT, config.max_documents),
-            "runs": compare_runs(workers, theirs, config.runs, config.seed),
+            "runs": compare_runs(workers, theirs, config.runs),
             "adversarial": compare_adversarial(workers, config.seed, config.adversarial, KEPT),
         }
     return {

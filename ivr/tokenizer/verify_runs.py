@@ -5,13 +5,13 @@ itself. A unit that repeats a shorter one (`----`) is that one's run and not tri
 
 * on one side, at every length: every character that shares a token with the unit, and one of each kind that does not;
 * on one side, to length SPOT_LENGTH: all of ASCII and some hundred more (`verify_neighbours` says why these are alike);
-* on both sides, every pair of the first sort: at every length to `period_bound`, and at some drawn lengths beyond.
+* on both sides, every pair of the first sort: at every length to `period_bound`, and beyond at every length with every
+  left and with every right one, though not with every pair: they take turns (for a unit with few pairs, every length).
 
 Left, run and right must make one pretoken of the reference's pre-tokenizer.
 """
 
 import json
-import random
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -25,7 +25,7 @@ from ivr.tokenizer.verify_neighbours import TokenIndex, joined_neighbours, neigh
 
 STRINGS_AT_ONCE = 5_000
 SPOT_LENGTH = 12
-LONGER_LENGTHS = 4  # drawn for each pair of neighbours, beyond `period_bound`
+TURNS = 32  # at most so many pairs of neighbours share the lengths beyond `period_bound`
 GROUPS_PER_UNIT = 1_000  # at most this many families of a unit are described, with so many contexts each
 CONTEXTS_PER_GROUP = 5_000
 
@@ -36,7 +36,6 @@ class RunTask:
 
     unit: str
     max_length: int
-    seed: int
     lefts: list[str]  # to be put on one side, beside those that share a token with the unit
     rights: list[str]
     both_sides: bool = True
@@ -117,8 +116,6 @@ def _contexts(
     tokens = _token_index(pair)
     every, spot = range(1, task.max_length + 1), range(1, min(task.max_length, SPOT_LENGTH) + 1)
     bound = min(task.max_length, period_bound(unit, tokens))
-    longer = range(bound + 1, task.max_length + 1)
-    draw = random.Random(f"{task.seed}/{task.unit}")
 
     def fits(left: str, right: str) -> tuple[bool, ...]:
         # beside other than ASCII the length decides nothing: contractions and the blank in front are ASCII
@@ -127,7 +124,8 @@ def _contexts(
         return tuple(found[length] for length in lengths)
 
     def fitting(characters: Sequence[str], left: bool) -> dict[str, tuple[bool, ...]]:
-        each = ((character, fits(character, "") if left else fits("", character)) for character in characters)
+        others = (character for character in characters if character != unit)  # the unit itself makes a longer run
+        each = ((character, fits(character, "") if left else fits("", character)) for character in others)
         return {character: found for character, found in each if any(found)}
 
     yield ("", ""), fits("", ""), every
@@ -139,12 +137,13 @@ def _contexts(
         yield (left, ""), found, every if left in close_lefts else spot
     for right, found in rights.items():
         yield ("", right), found, every if right in close_rights else spot
-    for left, right in product(close_lefts, close_rights) if task.both_sides else ():
+    turns = min(TURNS, len(close_lefts), len(close_rights))
+    for (i, left), (j, right) in product(enumerate(close_lefts), enumerate(close_rights)) if task.both_sides else ():
         found = fits(left, right)
         if any(found):
             outcome.both_sides += 1
-            drawn = sorted(draw.sample(longer, min(LONGER_LENGTHS, len(longer))))
-            yield (left, right), found, [*range(1, bound + 1), *drawn]
+            longer = range(bound + 1 + (i + j) % turns, task.max_length + 1, turns)
+            yield (left, right), found, [*range(1, bound + 1), *longer]
 
 
 def _close(fitting: Iterable[str], joined: Sequence[str]) -> list[str]:
@@ -211,7 +210,7 @@ def ranges(numbers: Sequence[int]) -> str:
 
 
 def compare_runs(
-    workers: Workers, reference_json: str, max_length: int, seed: int, *, one_side_only: bool = False
+    workers: Workers, reference_json: str, max_length: int, *, one_side_only: bool = False
 ) -> dict[str, Any]:
     """Try the runs of all units; returns the part of the report that says so.
 
@@ -220,7 +219,7 @@ def compare_runs(
     units = run_units(reference_json) if max_length else []
     outcomes: list[RunOutcome] = []
     beside: tuple[list[str], list[str]] = ([], []) if one_side_only else neighbours()
-    tasks = [RunTask(unit, max_length, seed, *beside, both_sides=not one_side_only) for unit in units]
+    tasks = [RunTask(unit, max_length, *beside, both_sides=not one_side_only) for unit in units]
     with Progress("runs", len(units), "units") as bar:
         for outcome in workers.map(check_runs, tasks):
             outcomes.append(outcome)
@@ -236,7 +235,7 @@ def compare_runs(
         "beside_two_neighbours": "not tried"
         if one_side_only
         else "every length to 2 x the longest run of the unit in a token + 16, "
-        f"and {LONGER_LENGTHS} drawn lengths beyond for each pair",
+        f"and beyond every {TURNS}th at least, so that every length stands beside every left and every right one",
         "contexts": sum(outcome.contexts for outcome in outcomes),
         "both_sides": sum(outcome.both_sides for outcome in outcomes),
         "mismatched_contexts": sum(outcome.mismatched_contexts for outcome in outcomes),

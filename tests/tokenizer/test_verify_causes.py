@@ -2,15 +2,17 @@
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_bpe import Merges, bpe_of, merge_lists, naive_bpe
 
+from ivr.tokenizer.pair import Pair
 from ivr.tokenizer.verify_causes import CUT, INVERSION, SCORE, TIE, UNKNOWN, MergeTrees, differing_regions
 from ivr.tokenizer.verify_neighbours import TokenIndex, joined_neighbours, neighbours, one_of_each_kind
-from ivr.tokenizer.verify_runs import period_bound
+from ivr.tokenizer.verify_runs import RunTask, check_runs, period_bound
 
 #         rank 0      1           2            3
 MERGES = [(")", ")"), ("'", ")"), ("))", ")"), ("x", "y")]
@@ -102,3 +104,26 @@ def test_one_of_each_kind() -> None:
 def test_a_run_repeats_beyond_twice_its_longest_token() -> None:
     assert period_bound("a", TokenIndex([b"aa", b"xaaaab", b"b"])) == 2 * 4 + 16
     assert period_bound("z", TokenIndex([b"aa"])) == 2 + 16
+
+
+def test_every_length_stands_beside_every_left_and_every_right_neighbour(monkeypatch: pytest.MonkeyPatch) -> None:
+    letters = "bcdefg"
+    merges = [("a", "a"), *((letter, "a") for letter in letters), *(("a", letter) for letter in letters)]
+    text = bpe_of(merges).to_str()
+    pair = Pair(text, text)
+    encode = pair.encode
+    tried: set[str] = set()
+
+    def noting(texts: Sequence[str]) -> tuple[list[list[int]], list[list[int]]]:
+        tried.update(texts)
+        return encode(texts)
+
+    monkeypatch.setattr(pair, "encode", noting)
+    assert check_runs(pair, RunTask("a", 60, [], [])).mismatched == 0
+    for letter in letters:
+        assert {letter + "a" * length for length in range(1, 61)} <= tried
+        for length in range(1, 61):
+            assert any(letter + "a" * length + right in tried for right in letters)
+            assert any(left + "a" * length + letter in tried for left in letters)
+            if length <= period_bound("a", TokenIndex([b"aa"])):
+                assert all(letter + "a" * length + right in tried for right in letters)
