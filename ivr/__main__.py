@@ -2,7 +2,16 @@
 
 import sys
 
-from ivr.cli import main
+from ivr import cli
+
+
+def main() -> int:
+    """Run the command line; the exit code, which training keeps to the very end of its process."""
+    code = cli.main()
+    if ending := sys.modules.get("ivr.training.ending"):
+        ending.ends_with(code)
+    return code
+
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from ivr.errors import TryAgainError
-from ivr.training import signals
+from ivr.training import ending, signals
 
 RESUMABLE = frozenset({"train"})
 
@@ -32,8 +32,10 @@ def run_stage(arguments: list[str]) -> int:
         _tell_torch()
     _replace_handlers(resumable=arguments[0] in RESUMABLE)
     code = _call(arguments)
+    ending.ends_with(code)  # after submitit has written what it writes
     if code == TryAgainError.exit_code:
         if job.global_rank > 0:
+            ending.ends_with(0)
             return 0  # rank 0 speaks for all; a bad exit here would have srun kill it before it has spoken
         restarted = int(os.environ.get("SLURM_RESTART_COUNT", "0")) > 0  # then the lock's holder may be our dead self
         if signals.heard() or restarted:

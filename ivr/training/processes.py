@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ivr.errors import ConfigError
+from ivr.training import ending
 from ivr.training.options import Config
 
 # the longest time one rank may work alone (tokenising, hashing) while the others wait
@@ -67,11 +68,12 @@ def world_size() -> int:
 
 
 def leave_process_group() -> None:
-    """So that the interpreter ends quietly."""
+    """So that the process ends quietly."""
     if "torch" in sys.modules:
         import torch
 
         if torch.distributed.is_available() and torch.distributed.is_initialized():
+            ending.was_in_a_group()
             torch.distributed.destroy_process_group()
 
 

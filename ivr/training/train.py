@@ -37,9 +37,11 @@ examples:
 def run(config: Config) -> Manifest:
     """Train; returns the manifest, on every rank."""
     check_options(config)
+    from ivr.training import ending
     from ivr.training.processes import leave_process_group, world_size
     from ivr.training.signals import StopRequest
 
+    ending.arm()
     started = world_size()
     if started == 1 and config.processes > 1:
         from ivr.training.launcher import launch
