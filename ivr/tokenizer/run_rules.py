@@ -153,19 +153,27 @@ def first_of_runs(
     answers = encoder.encode(Batch.of([before + run + after for before, after in sides for run in runs]))
     befores = np.repeat([len(before) for before, _ in sides], longest)
     lengths = np.tile([len(run) for run in runs], len(sides))
-    return _in_first(befores, lengths, token_lengths[answers.ids], answers.starts).reshape(-1, longest)
+    taken = _in_first(befores, lengths, contexts.unit, token_lengths[answers.ids], answers.starts)
+    return taken.reshape(-1, longest)
 
 
-def _in_first(befores: np.ndarray, runs: np.ndarray, lengths: np.ndarray, starts: np.ndarray) -> np.ndarray:
+def _in_first(befores: np.ndarray, runs: np.ndarray, unit: str, lengths: np.ndarray, starts: np.ndarray) -> np.ndarray:
     """Bytes of each run in its first token (after some bytes: in the token of the last of them); see RunTable.
 
-    All int64: `befores`, `runs` (n,) bytes before the run and of the run; `lengths` of all tokens of all answers, of
-    which row n has `starts[n]:starts[n + 1]`.
+    A piece ends where a character does: where a token ends within one, those behind it are counted too, up to the first
+    that does not. All int64: `befores`, `runs` (n,) bytes before the run and of the run; `lengths` of all tokens of all
+    answers, of which row n has `starts[n]:starts[n + 1]`.
     """
+    begins_U = np.array([byte & 0xC0 != 0x80 for byte in from_alphabet(unit)])
     ends = np.concatenate([[0], np.cumsum(lengths)])
     base = ends[starts[:-1]]
-    taken = ends[np.searchsorted(ends, base + np.maximum(befores, 1))] - base - befores
-    return np.where(taken <= runs, taken, NONE)
+    places = np.searchsorted(ends, base + np.maximum(befores, 1))
+    while True:
+        taken = ends[places] - base - befores
+        within = (taken <= runs) & ~begins_U[taken % len(begins_U)]
+        if not within.any():
+            return np.where(taken <= runs, taken, NONE)
+        places = places + within
 
 
 def _neighbours(unit: str, tokens: Iterable[str]) -> tuple[set[str], set[str]]:

@@ -31,3 +31,13 @@ def test_a_unit_that_a_neighbour_parts_is_cut_as_bpe_does() -> None:
     ]
     result = distill(base, read_bpe(base), ["a"], 3.0).tokenizer
     assert [result.encode(text).ids for text in texts] == [base.encode(text).ids for text in texts]
+
+
+def test_no_piece_ends_within_a_character() -> None:
+    # a blank draws in the first byte of `é`, and the byte behind it goes with the `à` behind that
+    merges = [("Ġ", "Ã"), ("Ã", "©"), ("Ã", "ł"), ("©", "Ãł"), ("Ã©", "Ãł"), ("Ã©Ãł", "Ã©Ãł")]
+    base = bpe_of(merges)
+    texts = [left + "éà" * length + right for left in ["", " ", "x"] for length in range(1, 20) for right in ["", "é"]]
+    result = distill(base, read_bpe(base), ["a"], 3.0).tokenizer
+    assert [result.encode(text).ids for text in texts] == [base.encode(text).ids for text in texts]
+    assert base.encode(" éàéàéà").tokens == ["ĠÃ", "©Ãł", "Ã©ÃłÃ©Ãł"]
