@@ -32,6 +32,7 @@ from ivr.encoding.gpt2_pattern import (
 from ivr.errors import ConfigError
 
 ASCII = 0x80
+JOINING = ((OTHER, "!"), (NUMBER, "1"), (LETTER, "a"))  # a character of each class: it joins only its like
 ASKED = ((ASCII, 0xD800), (0xE000, 0x40000), (0xE0000, 0xE1000))
 
 
@@ -100,7 +101,15 @@ class PretokenSplitter:
         found = np.full(NUM_CODE_POINTS, OTHER, np.uint8)
         found[:ASCII] = [self._class_of(chr(code_point)) for code_point in range(ASCII)]
         asked = np.concatenate([np.arange(*span) for span in ASKED])
-        for kind, other in ((BLANK, ""), (OTHER, "!"), (NUMBER, "1"), (LETTER, "a")):
+        mixed = []
+        for block in np.array_split(asked, len(asked) >> 8):  # most are of one class
+            kind = next((kind for kind, other in JOINING if self._alike(other, block)), None)
+            if kind is None:
+                mixed.append(block)
+            else:
+                found[block] = kind
+        asked = np.concatenate(mixed)
+        for kind, other in ((BLANK, ""), *JOINING):
             for part in np.array_split(asked, max(1, len(asked) >> 14)):
                 found[part[self._joins(other, part)]] = kind
         return found
@@ -114,12 +123,13 @@ class PretokenSplitter:
         borders[[begin for _, (begin, _) in self._byte_level.pre_tokenize_str(text)]] = True
         return ~borders[1::2]
 
+    def _alike(self, other: str, code_points: np.ndarray) -> bool:
+        """Whether all of these join `other`."""
+        return len(self._byte_level.pre_tokenize_str(other + "".join(map(chr, code_points.tolist())))) == 1
+
     def _class_of(self, character: str) -> int:
         """What the library takes a character for: it joins only others of its class."""
-        for kind, other in ((LETTER, "a"), (NUMBER, "1"), (OTHER, "!")):
-            if len(self._byte_level.pre_tokenize_str(other + character)) == 1:
-                return kind
-        return BLANK
+        return next((kind for kind, other in JOINING if self._alike(other, np.array([ord(character)]))), BLANK)
 
     def _by_library(self, texts: Sequence[bytes]) -> Pieces:
         split_texts = [

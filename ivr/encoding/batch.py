@@ -4,8 +4,11 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -26,11 +29,7 @@ class Batch:
 
     def select(self, rows: np.ndarray) -> "Batch":
         """The strings at `rows`."""
-        lengths = self.starts[rows + 1] - self.starts[rows]
-        starts = np.zeros(len(rows) + 1, np.int64)
-        np.cumsum(lengths, out=starts[1:])
-        places = np.arange(starts[-1]) + np.repeat(self.starts[rows] - starts[:-1], lengths)
-        return Batch(self.data[places], starts)
+        return Batch(*_select(self.data, self.starts, rows))
 
     def string(self, row: int) -> bytes:
         return self.data[self.starts[row] : self.starts[row + 1]].tobytes()
@@ -49,24 +48,44 @@ class Segmentations:
     def lengths(self) -> np.ndarray:
         return np.diff(self.starts)
 
+    def select(self, rows: np.ndarray) -> "Segmentations":
+        """Those of the strings at `rows`."""
+        return Segmentations(*_select(self.ids, self.starts, rows))
+
+
+def _select(data: np.ndarray, starts: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    lengths = starts[rows + 1] - starts[rows]
+    ends = np.zeros(len(rows) + 1, np.int64)
+    np.cumsum(lengths, out=ends[1:])
+    places = np.arange(ends[-1]) + np.repeat(starts[rows] - ends[:-1], lengths)
+    return data[places], ends
+
 
 STRINGS_PER_PART = 20_000
 
 
 def in_threads(batch: Batch, encode: Callable[[Batch], Segmentations], threads: int | None = None) -> Segmentations:
     """Encode parts of a batch in threads (the kernels release the interpreter lock) and join the results."""
+    done = over_parts(batch, lambda part, _: encode(part), threads)
+    if len(done) == 1:
+        return done[0]
+    lengths = np.concatenate([part.lengths() for part in done])
+    return Segmentations(np.concatenate([part.ids for part in done]), np.concatenate([[0], np.cumsum(lengths)]))
+
+
+def over_parts(batch: Batch, work: Callable[[Batch, int], T], threads: int | None = None) -> list[T]:
+    """work(part, its first row) of the parts of a batch, in threads; the parts in order."""
     workers = threads or default_processes()
     if workers == 1 or len(batch) <= STRINGS_PER_PART:
-        return encode(batch)
+        return [work(batch, 0)]
     step = max(STRINGS_PER_PART, -(-len(batch) // (4 * workers)))
+    firsts = list(range(0, len(batch), step))
     parts = []
-    for begin in range(0, len(batch), step):
+    for begin in firsts:
         starts = batch.starts[begin : min(begin + step, len(batch)) + 1]
         parts.append(Batch(batch.data[starts[0] : starts[-1]], starts - starts[0]))
     with ThreadPoolExecutor(workers) as pool:
-        done = list(pool.map(encode, parts))
-    lengths = np.concatenate([part.lengths() for part in done])
-    return Segmentations(np.concatenate([part.ids for part in done]), np.concatenate([[0], np.cumsum(lengths)]))
+        return list(pool.map(work, parts, firsts))
 
 
 def default_processes() -> int:

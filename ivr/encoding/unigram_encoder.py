@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ivr.encoding.batch import Batch, Segmentations, in_threads
+from ivr.encoding.batch import Batch, Segmentations, in_threads, over_parts
 from ivr.encoding.compiler import compiled
 from ivr.encoding.hash_table import empty_table, find, insert
 
@@ -34,47 +34,86 @@ def _grow(data, starts, ids, keys, values, terminal):  # type: ignore[no-untyped
 
 
 @compiled
+def _best(data, offset, n, keys, values, terminal, scores, banned, best, begin, token):  # type: ignore[no-untyped-def]
+    """Best-scoring segmentation of data[offset:offset + n]: `best`, `begin` and `token` by end, n + 1 long at least."""
+    begin[: n + 1] = -1
+    best[0] = 0
+    begin[0] = 0
+    for i in range(n):
+        if begin[i] < 0:
+            continue
+        node = np.int64(0)
+        here = best[i]
+        for j in range(i, n):
+            node = np.int64(find(keys, values, (node << 8) | data[offset + j]))
+            if node < 0:
+                break
+            t = terminal[node]
+            if t >= 0 and t != banned:
+                candidate = here + scores[t]
+                if begin[j + 1] < 0 or candidate > best[j + 1]:
+                    best[j + 1] = candidate
+                    begin[j + 1] = i
+                    token[j + 1] = t
+
+
+@compiled
+def _write(n, begin, token, out, written):  # type: ignore[no-untyped-def]
+    """The tokens of the segmentation into `out` from `written` on; returns where they end."""
+    count = 0
+    at = n
+    while at > 0:
+        count += 1
+        at = begin[at]
+    place = written + count
+    at = n
+    while at > 0:
+        place -= 1
+        out[place] = token[at]
+        at = begin[at]
+    return written + count
+
+
+@compiled
 def _viterbi(data, starts, keys, values, terminal, scores, banned, out, out_starts, totals):  # type: ignore[no-untyped-def]
     """Best-scoring segmentation of every string. `banned` >= 0 is an id that may not be used."""
+    longest = 0
+    for row in range(len(starts) - 1):
+        longest = max(longest, starts[row + 1] - starts[row])
+    best = np.empty(longest + 1, np.int64)
+    begin = np.empty(longest + 1, np.int64)
+    token = np.empty(longest + 1, np.int32)
     written = 0
     for row in range(len(starts) - 1):
-        offset = starts[row]
-        n = starts[row + 1] - offset
-        best = np.empty(n + 1, np.int64)
-        begin = np.full(n + 1, -1, np.int64)
-        token = np.empty(n + 1, np.int32)
-        best[0] = 0
-        begin[0] = 0
-        for i in range(n):
-            if begin[i] < 0:
-                continue
-            node = np.int64(0)
-            here = best[i]
-            for j in range(i, n):
-                node = np.int64(find(keys, values, (node << 8) | data[offset + j]))
-                if node < 0:
-                    break
-                t = terminal[node]
-                if t >= 0 and t != banned:
-                    candidate = here + scores[t]
-                    if begin[j + 1] < 0 or candidate > best[j + 1]:
-                        best[j + 1] = candidate
-                        begin[j + 1] = i
-                        token[j + 1] = t
-        count = 0
-        at = n
-        while at > 0:
-            count += 1
-            at = begin[at]
-        place = written + count
-        at = n
-        while at > 0:
-            place -= 1
-            out[place] = token[at]
-            at = begin[at]
-        written += count
+        n = starts[row + 1] - starts[row]
+        _best(data, starts[row], n, keys, values, terminal, scores, banned, best, begin, token)
+        written = _write(n, begin, token, out, written)
         out_starts[row + 1] = written
         totals[row] = best[n]
+
+
+@compiled
+def _differing(data, starts, keys, values, terminal, scores, truth, truth_starts, rows):  # type: ignore[no-untyped-def]
+    """Rows whose best segmentation is not the true one, into `rows`; returns their number."""
+    longest = 0
+    for row in range(len(starts) - 1):
+        longest = max(longest, starts[row + 1] - starts[row])
+    best = np.empty(longest + 1, np.int64)
+    begin = np.empty(longest + 1, np.int64)
+    token = np.empty(longest + 1, np.int32)
+    found = 0
+    for row in range(len(starts) - 1):
+        n = starts[row + 1] - starts[row]
+        _best(data, starts[row], n, keys, values, terminal, scores, -1, best, begin, token)
+        at = n
+        place = truth_starts[row + 1] - 1
+        while at > 0 and place >= truth_starts[row] and truth[place] == token[at]:
+            at = begin[at]
+            place -= 1
+        if at > 0:  # the tokens' lengths add up alike: either both end here or none
+            rows[found] = row
+            found += 1
+    return found
 
 
 class UnigramEncoder:
@@ -99,6 +138,17 @@ class UnigramEncoder:
     def encode(self, batch: Batch, banned: int = -1, threads: int | None = None) -> Segmentations:
         """The ids of every string, without the id `banned`."""
         return in_threads(batch, lambda part: self._encode(part, banned)[0], threads)
+
+    def differing(self, batch: Batch, truth: Segmentations) -> np.ndarray:
+        """Rows whose segmentation is not `truth`'s, ascending."""
+        return np.concatenate(over_parts(batch, lambda part, first: self._differing(part, truth, first)))
+
+    def _differing(self, part: Batch, truth: Segmentations, first: int) -> np.ndarray:
+        rows = np.empty(len(part), np.int64)
+        starts = truth.starts[first : first + len(part) + 1]
+        trie = (self._keys, self._values, self._terminal)
+        found = _differing(part.data, part.starts, *trie, self.scores_V, truth.ids, starts, rows)
+        return first + rows[:found]
 
     @property
     def trie(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

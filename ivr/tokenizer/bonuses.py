@@ -9,16 +9,16 @@ above r*: a triangular system, solved in one pass from the highest r* to the low
 Bonuses are integers and path sums stay below 2^53: exact in float64, in JSON and in any order of addition.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
 from ivr.console import LOG
 from ivr.encoding.batch import Batch, Segmentations
 from ivr.encoding.bpe import ByteLevelBpe
-from ivr.encoding.compiler import compiled
 from ivr.encoding.unigram_encoder import UnigramEncoder
 from ivr.errors import ConfigError
+from ivr.tokenizer.constraints import Constraints, solve
 
 EXACT = 2**53  # float64 holds every integer up to here
 # `tokenizers` reads 123.0 as 1230 / 10, so a score in a file is exact up to here
@@ -43,88 +43,8 @@ def prior_bonuses(num_merges: int, exponent: float) -> np.ndarray:
     return np.ceil(np.minimum(((num_merges + shift) / (ranks + shift)) ** exponent, EXACT)).astype(np.int64)
 
 
-Row = tuple[tuple[int, int], ...]  # (rank, d), ranks ascending
-
-
 class ScoresTooLarge(ConfigError):
     """Scores that fit the text pass what a file holds exactly."""
-
-
-@dataclass
-class Constraints:
-    """Rows d with sum_r d_r b_r >= 1, sparse: ranks ascending, the first one's d positive.
-
-    `own`: rows that a token needs to be produced for its own string although a run in it has a lexicographically larger
-    split (` ...` against ` .`,`..`), by the rank of the token's last merge, the bonus that is raised for it.
-    """
-
-    rows: dict[Row, None] = field(default_factory=dict)
-    own: dict[Row, int] = field(default_factory=dict)
-    given_up: set[Row] = field(default_factory=set)  # those of `own` that contradict others
-
-    def __len__(self) -> int:
-        return len(self.rows) + len(self.own)
-
-    def copy(self) -> "Constraints":
-        return Constraints(dict(self.rows), dict(self.own), set(self.given_up))
-
-    def add(self, difference: dict[int, int]) -> bool:
-        """Add {rank: d}; False when it was known."""
-        row = tuple(sorted(difference.items()))
-        if row in self.rows:
-            return False
-        self.rows[row] = None
-        return True
-
-    def add_own(self, difference: dict[int, int], last_merge: int) -> bool:
-        """Add {rank: d} for a token whose last merge has this rank; False when it was known."""
-        row = tuple(sorted(difference.items()))
-        if row in self.own or row in self.given_up:
-            return False
-        self.own[row] = last_merge
-        return True
-
-    def give_up_newest_own(self) -> None:
-        """Do without the row of `own` that was added last; the certificate names the tokens that suffer."""
-        self.given_up.add(self.own.popitem()[0])
-
-    def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(starts, ranks, values) with rows in descending order of their first rank."""
-        rows = sorted(self.rows, key=lambda row: -row[0][0])
-        starts = np.zeros(len(rows) + 1, np.int64)
-        np.cumsum([len(row) for row in rows], out=starts[1:])
-        flat = np.array([pair for row in rows for pair in row], np.int64).reshape(-1, 2)
-        return starts, flat[:, 0].copy(), flat[:, 1].copy()
-
-
-@compiled
-def _solve(bonuses, starts, ranks, values):  # type: ignore[no-untyped-def]
-    for row in range(len(starts) - 1):
-        rest = np.int64(0)
-        for i in range(starts[row] + 1, starts[row + 1]):
-            rest += values[i] * bonuses[ranks[i]]
-        first = starts[row]
-        need = (1 - rest + values[first] - 1) // values[first]
-        bonuses[ranks[first]] = max(bonuses[ranks[first]], need)
-
-
-def solve(prior_R: np.ndarray, constraints: Constraints) -> np.ndarray:
-    """The smallest bonuses >= prior that meet every constraint, int64 (R,)."""
-    arrays = constraints.arrays()
-    floor_R = prior_R.copy()
-    for _ in range(MAX_ROUNDS):
-        bonuses_R = floor_R.copy()
-        _solve(bonuses_R, *arrays)
-        met = True
-        for row, last_merge in constraints.own.items():
-            missing = 1 - sum(d * int(bonuses_R[rank]) for rank, d in row)
-            if missing > 0:
-                floor_R[last_merge] = max(floor_R[last_merge], bonuses_R[last_merge] + missing)
-                met = False
-        if met:
-            return bonuses_R
-    constraints.give_up_newest_own()
-    return solve(prior_R, constraints)
 
 
 def token_scores(bonuses_R: np.ndarray, starts: np.ndarray, ranks: np.ndarray) -> np.ndarray:
@@ -154,28 +74,16 @@ def fit(
 ) -> Fit:
     """Find bonuses under which every string of `batch` is segmented as in `truth` (BPE's answer).
 
-    Ends when a round brings no new constraint. Time grows with strings x rounds (5 to 8), memory with their bytes.
+    A round encodes all strings; then those that differed, now or earlier, are fitted by themselves. Ends when a round
+    brings no new constraint. Time grows with strings x rounds (3 to 5), memory with their bytes.
     Raises ScoresTooLarge when the scores leave the range that float64 holds exactly.
     """
-    starts, ranks = bpe.derivations()
-    prior_R = prior_bonuses(len(bpe.merges_R3), exponent)
     constraints = Constraints() if constraints is None else constraints
+    fitter = _Fitter(bpe, unigram, prior_bonuses(len(bpe.merges_R3), exponent), constraints)
+    active = np.zeros(0, np.int64)
     for rounds in range(1, MAX_ROUNDS + 1):
-        bonuses_R = solve(prior_R, constraints)
-        scores_V = token_scores(bonuses_R, starts, ranks)
-        answers = unigram.with_scores(scores_V).encode(batch)
-        unmended: dict[int, str] = {}
-        added = 0
-        wrong = differing_rows(truth, answers)
-        for row in wrong.tolist():
-            difference = merge_difference(truth.row(row), answers.row(row), starts, ranks)
-            cause = cause_of(difference)
-            if cause and len(truth.row(row)) == 1 and difference:
-                added += constraints.add_own(difference, int(ranks[starts[truth.row(row)[0] + 1] - 1]))
-            elif cause:
-                unmended[row] = cause
-            else:
-                added += constraints.add(difference)
+        wrong = fitter.wrong(batch, truth)
+        added, unmended = fitter.learn(batch, truth, wrong)
         LOG.info(
             "fit round %d: %s of %s strings differ, %s new constraints",
             rounds,
@@ -183,11 +91,57 @@ def fit(
             f"{len(batch):,}",
             f"{added:,}",
         )
-        if scores_V.max(initial=0) >= EXACT_IN_FILE:
-            raise ScoresTooLarge(f"token scores pass 2^53 / 10 ({scores_V.max():.3g}); try a smaller --prior-exponent")
         if not added:
-            return Fit(bonuses_R, scores_V, constraints, rounds, unmended)
+            return Fit(fitter.bonuses_R, fitter.scores_V, constraints, rounds, unmended)
+        active = np.union1d(active, wrong)
+        some, some_truth = batch.select(active), truth.select(active)
+        for _ in range(MAX_ROUNDS):
+            added, _ = fitter.learn(some, some_truth, fitter.wrong(some, some_truth))
+            if not added:
+                break
     raise ConfigError(f"the fit found new constraints for {MAX_ROUNDS} rounds; please report this tokenizer")
+
+
+class _Fitter:
+    """Bonuses and scores that meet all constraints so far."""
+
+    def __init__(
+        self, bpe: ByteLevelBpe, unigram: UnigramEncoder, prior_R: np.ndarray, constraints: Constraints
+    ) -> None:
+        self._starts, self._ranks = bpe.derivations()
+        self._prior_R, self._constraints, self._unigram = prior_R, constraints, unigram
+        self._solve()
+
+    def wrong(self, batch: Batch, truth: Segmentations) -> np.ndarray:
+        """Rows that differ under the scores as they are."""
+        return self._unigram.differing(batch, truth)
+
+    def learn(self, batch: Batch, truth: Segmentations, wrong: np.ndarray) -> tuple[int, dict[int, str]]:
+        """Constraints against the present answers for these rows: (how many are new, the rows without and why)."""
+        answers = self._unigram.encode(batch.select(wrong))
+        added, unmended = 0, {}
+        for number, row in enumerate(wrong.tolist()):
+            expected = truth.row(row)
+            difference = merge_difference(expected, answers.row(number), self._starts, self._ranks)
+            cause = cause_of(difference)
+            if cause and len(expected) == 1 and difference:
+                last_merge = int(self._ranks[self._starts[expected[0] + 1] - 1])
+                added += self._constraints.add_own(difference, last_merge)
+            elif cause:
+                unmended[row] = cause
+            else:
+                added += self._constraints.add(difference)
+        if added:
+            self._solve()
+        return added, unmended
+
+    def _solve(self) -> None:
+        self.bonuses_R = solve(self._prior_R, self._constraints)
+        self.scores_V = token_scores(self.bonuses_R, self._starts, self._ranks)
+        self._unigram = self._unigram.with_scores(self.scores_V)
+        largest = self.scores_V.max(initial=0)
+        if largest >= EXACT_IN_FILE:
+            raise ScoresTooLarge(f"token scores pass 2^53 / 10 ({largest:.3g}); try a smaller --prior-exponent")
 
 
 def cause_of(difference: dict[int, int]) -> str:
@@ -207,19 +161,3 @@ def merge_difference(
             for rank in ranks[starts[token_id] : starts[token_id + 1]].tolist():
                 counts[rank] = counts.get(rank, 0) + sign
     return {rank: count for rank, count in counts.items() if count}
-
-
-def differing_rows(first: Segmentations, second: Segmentations) -> np.ndarray:
-    """Rows whose ids differ, ascending."""
-    same_length = first.lengths() == second.lengths()
-    rows = np.flatnonzero(same_length)
-    lengths = first.lengths()[rows]
-    ends = np.cumsum(lengths)
-    within = np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - lengths, lengths)
-    differs = (
-        first.ids[np.repeat(first.starts[rows], lengths) + within]
-        != second.ids[np.repeat(second.starts[rows], lengths) + within]
-    )
-    wrong = np.zeros(len(first.starts) - 1, bool)
-    wrong[np.repeat(rows, lengths)[differs]] = True
-    return np.flatnonzero(wrong | ~same_length)

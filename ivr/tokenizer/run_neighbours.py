@@ -6,14 +6,19 @@ themselves, less the units at their border with a run. Of all beginnings (or end
 tell them apart, so that the longest kept one that fits a text behaves as its word.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import string
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import replace
 
 import numpy as np
 
 from ivr.encoding.bpe_encoder import BpeEncoder
-from ivr.tokenizer.run_rules import LONGEST_CONTEXT, Contexts, first_of_runs
+from ivr.tokenizer.run_rules import LONGEST_CONTEXT, SHORTEST, Contexts, first_of_runs
 
+PUNCTUATION = frozenset(string.punctuation)
+LONGEST_MARKS = 3
+LONGEST_RUN = 8  # beyond it the ends of a run no longer see one another
 Part = Callable[[str, int], str]  # (text, size) -> the part of it that touches the run
 
 
@@ -23,18 +28,66 @@ def with_words(contexts: Contexts, tokens: Sequence[str], encoder: BpeEncoder, t
     `tokens`: the model's, in the byte alphabet; `token_lengths`: int64 (V,), bytes of every token.
     """
     unit = contexts.unit
-    lefts = {token.removesuffix(unit) for token in tokens if token.endswith(unit)}
-    lefts = {_without(text, unit, str.removesuffix) for text in lefts} - {"", "Ġ"}
+    tokens = [token for token in tokens if unit in token]
+    lefts = {_without(token, unit, str.removesuffix) for token in tokens if token.endswith(unit)} - {"", "Ġ"}
     lefts |= {"Ġ" + text for text in lefts if not text.startswith("Ġ")}
     words = {token.removeprefix("Ġ") for token in tokens}
     rights = {_without(word, unit, str.removeprefix) for word in words if word.startswith(unit)} - {""}
 
     def behaviour(pairs: Sequence[tuple[str, str]]) -> np.ndarray:
-        return first_of_runs(contexts, pairs, encoder, token_lengths)
+        return first_of_runs(contexts, pairs, encoder, token_lengths)[:, SHORTEST - 1 :]
 
     far_lefts = _telling(lefts, contexts.lefts, _end, lambda parts: behaviour([(part, "") for part in parts]))
     far_rights = _telling(rights, contexts.rights, _begin, lambda parts: behaviour([("", part) for part in parts]))
     return replace(contexts, far_lefts=frozenset(far_lefts), far_rights=frozenset(far_rights))
+
+
+def with_marks(
+    contexts: Contexts, seen: Set[str], merged: Set[str], encoder: BpeEncoder, token_lengths: np.ndarray
+) -> Contexts:
+    """For a unit of ASCII punctuation: these contexts with longer neighbours of punctuation, too.
+
+    `,...]]` is `,...`,`]]`, but `,...]` is `,`,`...]`: marks stand on both sides of such runs in any order, so
+    these are tried beside every one of the other side. Two in a row are tried where they are among the `seen`; a third
+    beside those that tell, where it merges with the second (`merged`: the tokens).
+    """
+    if not PUNCTUATION.issuperset(contexts.unit):
+        return contexts
+    lefts, rights = contexts.lefts, contexts.rights
+
+    def told(known: frozenset[str], size: int, part: Part, others: Iterable[str]) -> frozenset[str]:
+        """With those of `size` marks that behave unlike the longest known one that fits, beside one of the others."""
+        sides, ends = sorted(others), part is _end
+        shorter = [text for text in known if len(text) == size - 1]
+        if size == 2:
+            near = {text for text in seen if part(text, 1) in known}
+        elif ends:
+            near = {mark + text for text in shorter for mark in PUNCTUATION if mark + text[0] in merged}
+        else:
+            near = {text + mark for text in shorter for mark in PUNCTUATION if text[-1] + mark in merged}
+        wanted = sorted(near - known)
+        if not wanted:
+            return known
+        fits = {text: part(text, _longest(text, part, known)) for text in wanted}
+        tried = sorted({*wanted, *fits.values()})
+        pairs = [(text, other) if ends else (other, text) for text in tried for other in sides]
+        rows = first_of_runs(contexts, pairs, encoder, token_lengths, LONGEST_RUN)[:, SHORTEST - 1 :]
+        of = {text: row.tobytes() for text, row in zip(tried, rows.reshape(len(tried), -1), strict=True)}
+        return known | {text for text in wanted if of[text] != of[fits[text]]}
+
+    for size in range(2, LONGEST_MARKS + 1):
+        rights = told(rights, size, _begin, lefts | {"", "Ġ"})
+        lefts = told(lefts, size, _end, rights | {""})
+    return replace(contexts, lefts=lefts, rights=rights)
+
+
+def seen_marks(texts: Iterable[str], often: int) -> set[str]:
+    """Two characters of ASCII punctuation in a row, in so many of the texts."""
+    counts = Counter[str]()
+    for text in texts:
+        if not text.isalnum() and PUNCTUATION.issuperset(marks := text.removeprefix(" ")):
+            counts.update({marks[at : at + 2] for at in range(len(marks) - 1)})
+    return {marks for marks, count in counts.items() if count >= often}
 
 
 def _without(text: str, unit: str, remove: Callable[[str, str], str]) -> str:
@@ -57,24 +110,40 @@ def _telling(
     """Parts of the texts, besides the known ones, so that the longest that fits a text behaves as the whole text."""
     short = set(known)
     wanted = sorted(text for text in texts if part(text, 1) in short)
-    parts = sorted(
-        {part(text, size) for text in wanted for size in (*range(1, min(len(text), LONGEST_CONTEXT) + 1), len(text))}
-    )
-    if not parts:
-        return set()
-    rows = behaviour(parts)
-    of: Mapping[str, bytes] = {text: row.tobytes() for text, row in zip(parts, rows, strict=True)}
-    kept: set[str] = set()
+    of: dict[str, bytes] = {}
+
+    def learn(parts: Iterable[str]) -> None:
+        new = sorted({*parts} - of.keys())
+        if new:
+            of.update((text, row.tobytes()) for text, row in zip(new, behaviour(new), strict=True))
+
+    fitting, kept = set(known), set[str]()
+    learn([*wanted, *(part(text, 1) for text in wanted)])
     changed = True
     while changed:
+        fits = {text: _longest(text, part, fitting) for text in wanted}
+        learn(part(text, size) for text, size in fits.items())
+        differ = [text for text in wanted if of[part(text, fits[text])] != of[text]]
+        learn(part(text, size) for text in differ for size in _sizes(text) if size > fits[text])
         changed = False
-        for text in wanted:
-            sizes = range(min(len(text), LONGEST_CONTEXT), 0, -1)
-            fits = next(size for size in sizes if (p := part(text, size)) in kept or p in short)
-            if of[part(text, fits)] == of[text]:
-                continue
-            longer = [size for size in range(fits + 1, sizes.start + 1) if of[part(text, size)] == of[text]]
+        for text in differ:
+            fit = _longest(text, part, fitting)
+            if of[part(text, fit)] == of[text]:
+                continue  # what was kept for another text
+            longer = [size for size in _sizes(text) if size > fit and of[part(text, size)] == of[text]]
             if longer:
                 kept.add(part(text, longer[0]))
+                fitting.add(part(text, longer[0]))
                 changed = True
     return kept
+
+
+def _sizes(text: str) -> range:
+    return range(1, min(len(text), LONGEST_CONTEXT) + 1)
+
+
+def _longest(text: str, part: Part, fitting: Set[str]) -> int:
+    for size in reversed(_sizes(text)):
+        if part(text, size) in fitting:
+            return size
+    raise AssertionError("one character always fits")

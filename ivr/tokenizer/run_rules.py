@@ -117,7 +117,8 @@ def initial_contexts(bpe: ByteLevelBpe, splitter: PretokenSplitter) -> list[Cont
         run = text_of(unit) * SHORTEST
         if len(splitter(run)) != 1:
             continue
-        lefts, rights = _neighbours(unit, model_tokens)
+        near = model_tokens if len(unit) > 1 else [token for token in model_tokens if unit in token]
+        lefts, rights = _neighbours(unit, near)
         # a part of a character may belong to one that stays with the run
         lefts = {x for x in lefts if not text_of(x) or len(splitter(text_of(x) + run)) == 1}
         rights = {r for r in rights if not text_of(r) or len(splitter(run + 2 * text_of(r))) == 1}
@@ -125,29 +126,40 @@ def initial_contexts(bpe: ByteLevelBpe, splitter: PretokenSplitter) -> list[Cont
     return found
 
 
-def tabulate(contexts: Contexts, encoder: BpeEncoder, token_lengths: np.ndarray) -> RunTable:
+def tabulate(
+    contexts: Contexts, encoder: BpeEncoder, token_lengths: np.ndarray, known: RunTable | None = None
+) -> RunTable:
     """Run BPE on `x y^k r` for these neighbours and every k up to K, beyond which the first token stays the same.
 
-    `token_lengths`: int64 (V,), bytes of every token.
+    `token_lengths`: int64 (V,), bytes of every token. `known`: a table of fewer neighbours, not to be run again.
     """
     rights = [OTHER, *sorted(contexts.rights)]
     every_right = [OTHER, *sorted(contexts.rights | contexts.far_rights)]
     pairs = [(x, r) for x in ["", *sorted(contexts.lefts)] for r in (every_right if x in ("", BLANK) else rights)]
     pairs += [(x, OTHER) for x in sorted(contexts.far_lefts - contexts.lefts)]
-    counts = first_of_runs(contexts, pairs, encoder, token_lengths)
-    found = {pair: tuple(row) for pair, row in zip(pairs, counts.tolist(), strict=True)}
+    found = {**{("", r): row for r, row in known.first.items()}, **known.drawn} if known else {}
+    new = [pair for pair in pairs if pair not in found]
+    counts = first_of_runs(contexts, new, encoder, token_lengths).tolist()
+    found.update((pair, tuple(row)) for pair, row in zip(new, counts, strict=True))
     return RunTable(
         contexts.unit,
-        first={r: row for (x, r), row in found.items() if not x},
-        drawn={(x, r): row for (x, r), row in found.items() if x},
+        first={r: found[x, r] for x, r in pairs if not x},
+        drawn={(x, r): found[x, r] for x, r in pairs if x},
     )
 
 
 def first_of_runs(
-    contexts: Contexts, pairs: Sequence[tuple[str, str]], encoder: BpeEncoder, token_lengths: np.ndarray
+    contexts: Contexts,
+    pairs: Sequence[tuple[str, str]],
+    encoder: BpeEncoder,
+    token_lengths: np.ndarray,
+    longest: int | None = None,
 ) -> np.ndarray:
-    """f(k, r) or a(x, k, r) of every pair (x, r), x empty for f: int64 (pairs, K), in bytes; see RunTable."""
-    longest = 2 * contexts.longest + 2 * SHORTEST
+    """f(k, r) or a(x, k, r) of every pair (x, r), x empty for f: int64 (pairs, K), in bytes; see RunTable.
+
+    `longest`: in place of K, from which on the first token stays the same.
+    """
+    longest = longest or 2 * contexts.longest + 2 * SHORTEST
     runs = [from_alphabet(contexts.unit) * k for k in range(1, longest + 1)]
     sides = [(from_alphabet(x), from_alphabet(r)) for x, r in pairs]
     answers = encoder.encode(Batch.of([before + run + after for before, after in sides for run in runs]))

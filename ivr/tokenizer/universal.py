@@ -16,7 +16,8 @@ import numpy as np
 from ivr.console import LOG, SECONDS_BETWEEN_LOG_LINES
 from ivr.encoding.bpe import ByteLevelBpe
 from ivr.errors import ConfigError
-from ivr.tokenizer.bonuses import EXACT_IN_FILE, Constraints, Fit, cause_of, solve, token_scores
+from ivr.tokenizer.bonuses import EXACT_IN_FILE, Fit, cause_of, token_scores
+from ivr.tokenizer.constraints import Constraints, solve
 from ivr.tokenizer.walk_graph import WalkGraph, walk_graph
 from ivr.tokenizer.walk_sweeps import NOWHERE
 from ivr.tokenizer.worst_pair import Counterexample, PairSearch, WorstPairs

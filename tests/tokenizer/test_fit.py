@@ -135,3 +135,20 @@ def test_scores_beyond_float64_are_refused_with_the_option_to_turn() -> None:
 
 def test_the_fit_allows_no_score_that_the_file_cannot_hold() -> None:
     assert EXACT_IN_FILE <= FILE_EXACT
+
+
+@settings(max_examples=25, deadline=None)
+@given(merge_lists("abc", most=20))
+def test_rows_that_differ_are_those_whose_segmentations_do(merges: Merges) -> None:
+    bpe = read_bpe(bpe_of(merges))
+    strings = [string.encode() for string in ["", *strings_over(letters_of(merges), 6)]]
+    unigram = UnigramEncoder(bpe.token_bytes(), np.arange(bpe.num_ids) % 7)
+    batch = Batch.of(strings)
+    truth, found = BpeEncoder(bpe).encode(batch), unigram.encode(batch)
+    expected = [row for row in range(len(batch)) if truth.row(row).tolist() != found.row(row).tolist()]
+    assert unigram.differing(batch, truth).tolist() == expected
+    rows = np.array(expected, np.int64)
+    some = unigram.encode(batch.select(rows))
+    assert [row.tolist() for row in map(found.select(rows).row, range(len(rows)))] == [
+        some.row(number).tolist() for number in range(len(rows))
+    ]

@@ -1,16 +1,19 @@
 """Runs behind and before words: the neighbours drawn from the vocabulary, against BPE itself."""
 
+import re
 from itertools import product
 
 import numpy as np
 from small_bpe import bpe_of
 
 from ivr.analysis.pretokens import PretokenSplitter
+from ivr.encoding.batch import Batch
 from ivr.encoding.bpe import read_bpe
 from ivr.encoding.bpe_encoder import BpeEncoder
-from ivr.tokenizer.cutting import distill, other_forms
-from ivr.tokenizer.run_neighbours import with_words
+from ivr.tokenizer.cutting import distill
+from ivr.tokenizer.run_neighbours import seen_marks, with_marks, with_words
 from ivr.tokenizer.run_rules import initial_contexts, tabulate
+from ivr.tokenizer.strings_to_fit import other_forms, rows_with_periods, short_numbers
 
 # `rs` draws an s in, but not where `or` was merged first; `s` before `h` too, but not where `he` was
 WORDS = [("o", "r"), ("h", "e"), ("r", "s"), ("s", "s"), ("t", "or"), ("tor", "s"), ("s", "h"), ("s", "he")]
@@ -43,3 +46,33 @@ def test_other_forms_are_words_without_runs() -> None:
     assert other_forms([" Abc", "x1", "aaa", "Éa"], [b" zy", b"\xff", b"!"]) == [
         " ABC", " Abc", " ZY", " Zy", " abc", " zy", "ABC", "Abc", "ZY", "Zy", "abc", "zy"
     ]  # fmt: skip
+
+
+# `...]` is one token, `...]]` is `..`,`.`,`]]`: there the marks go first
+MARKS = [(".", "."), ("]", "]"), (".", "]"), ("..", ".]")]
+
+
+def test_two_marks_beside_a_run_tell_more_than_one() -> None:
+    base = bpe_of(MARKS)
+    bpe = read_bpe(base)
+    encoder, lengths = BpeEncoder(bpe), np.array([len(token) for token in bpe.token_bytes()])
+    contexts = {context.unit: context for context in initial_contexts(bpe, PretokenSplitter(base))}
+    seen = seen_marks(["(]]", " ]]", "a]]", "]!"], often=2)
+    assert seen == {"]]"}
+    marks = with_marks(contexts["."], seen, set(bpe.tokens), encoder, lengths)
+    assert marks.rights - contexts["."].rights == {"]]"}
+
+
+def test_rows_with_periods_are_those_that_a_pattern_finds() -> None:
+    strings = ["", "a", "aa", "aaa", "abab", "xababab", "ababa", "éé", "ééé", "b" * 9, "aab", "abcabcab", "abcabcabc"]
+    batch = Batch.of([string.encode() for string in strings])
+    for period in range(1, 5):
+        run = re.compile(rb"(.{%d})\1\1" % period, re.DOTALL)
+        expected = [row for row, string in enumerate(strings) if run.search(string.encode())]
+        assert rows_with_periods(batch, [period]).tolist() == expected
+
+
+def test_short_numbers_are_all_of_them_once() -> None:
+    numbers = short_numbers()
+    assert len(set(numbers)) == len(numbers) == 2 * (10 + 100 + 1_000 + 10_000 + 100_000)
+    assert {"0", " 00", "09999", " 12345"} <= set(numbers)

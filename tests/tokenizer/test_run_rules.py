@@ -14,10 +14,11 @@ from ivr.analysis.pretokens import PretokenSplitter
 from ivr.encoding.bpe import read_bpe
 from ivr.encoding.bpe_encoder import BpeEncoder
 from ivr.encoding.byte_alphabet import from_alphabet, to_alphabet
-from ivr.tokenizer.cutting import distill, pretokens_with_runs
+from ivr.tokenizer.cutting import distill
 from ivr.tokenizer.piece_classes import piece_classes
 from ivr.tokenizer.run_pattern import cutting_pattern
 from ivr.tokenizer.run_rules import initial_contexts, self_merging_units, tabulate
+from ivr.tokenizer.strings_to_fit import pretokens_with_runs
 
 
 def pattern_for(tokenizer: Tokenizer) -> str:

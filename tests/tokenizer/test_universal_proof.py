@@ -12,7 +12,8 @@ from tiny_run import TinyRun
 
 from ivr.encoding.bpe import read_bpe
 from ivr.tokenizer import universal
-from ivr.tokenizer.bonuses import Constraints, Fit, prior_bonuses, token_scores
+from ivr.tokenizer.bonuses import Fit, prior_bonuses, token_scores
+from ivr.tokenizer.constraints import Constraints
 from ivr.tokenizer.proof_check import NAME, check_files
 from ivr.tokenizer.universal import RANGE, UNTRIED, attempt
 

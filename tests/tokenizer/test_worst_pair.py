@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from small_bpe import Merges, bpe_of, letters_of, merge_lists, naive_bpe, strings_over
 
 from ivr.encoding.bpe import ByteLevelBpe, read_bpe
-from ivr.tokenizer.bonuses import Constraints, prior_bonuses, solve, token_scores
+from ivr.tokenizer.bonuses import prior_bonuses, token_scores
 from ivr.tokenizer.closed_parts import close_part, closed_parts
+from ivr.tokenizer.constraints import Constraints, solve
 from ivr.tokenizer.proof_check import check_proof
 from ivr.tokenizer.universal import CIRCLE, PROVED, RANGE, TIME, close, proof_of
 from ivr.tokenizer.walk_graph import walk_graph
@@ -199,3 +200,20 @@ def test_a_part_of_certain_characters_is_right_on_every_string_of_them() -> None
     scores = named(bpe, token_scores(solve(prior_R, constraints), *bpe.derivations()))
     known = {token: scores[token] for token in [*"123", *(left + right for left, right in digits)]}
     assert brute_force(digits, known, longest=7) == []
+
+
+def test_parts_are_closed_again_beside_what_their_strings_ask_for() -> None:
+    merges: Merges = [("1", "2"), ("2", "3"), ("3", "1"), ("12", "31"), ("23", "12"), ("1", "1")]
+    bpe = read_bpe(bpe_of(merges))
+    prior_R = prior_bonuses(len(merges), 0.0)
+
+    def refit(constraints: Constraints) -> Constraints:
+        more = constraints.copy()
+        more.add({2: 1, 5: -3})
+        return more
+
+    constraints = closed_parts(bpe, prior_R, refit)
+    assert ((2, 1), (5, -3)) in constraints.rows
+    scores = named(bpe, token_scores(solve(prior_R, constraints), *bpe.derivations()))
+    known = {token: scores[token] for token in [*"123", *(left + right for left, right in merges)]}
+    assert brute_force(merges[:-1], {token: known[token] for token in known if token != "11"}, longest=7) == []

@@ -1,0 +1,61 @@
+"""The strings that bonuses are fitted to besides the text, and which of all hold a run."""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import regex
+
+from ivr.encoding.batch import Batch
+from ivr.encoding.byte_alphabet import from_alphabet
+from ivr.tokenizer.run_rules import SHORTEST, Contexts, text_of
+
+DIGITS = 5  # every number of up to so many digits is fitted: few corpora hold them all
+LONGEST_CHARACTER = 4  # bytes of UTF-8
+
+
+def short_numbers() -> list[str]:
+    """Every string of 1 to DIGITS digits, alone and after a blank."""
+    numbers = [f"{number:0{size}}" for size in range(1, DIGITS + 1) for number in range(10**size)]
+    return numbers + [" " + number for number in numbers]
+
+
+def other_forms(pretokens: Iterable[str], tokens: Iterable[bytes]) -> list[str]:
+    """Words of ASCII letters, of the text and of the vocabulary, in lower case, capitals and titled, with and without
+    a blank: the likeliest strings that a text of another kind holds and these do not. None holds a run.
+    """
+    words = {text.removeprefix(" ") for text in pretokens if text.isascii()}
+    words |= {token.decode().removeprefix(" ") for token in tokens if token.isascii()}
+    words = {word for word in words if word.isalpha()}
+    lower = sorted({word.lower() for word in words})
+    with_runs = {lower[row] for row in rows_with_periods(Batch.of([word.encode() for word in lower]), [1]).tolist()}
+    forms = {word for word in words if word.lower() not in with_runs}
+    forms.update(form for word in lower if word not in with_runs for form in (word, word.upper(), word.title()))
+    return sorted(blank + form for form in forms for blank in ("", " "))
+
+
+def pretokens_with_runs(pretokens: Sequence[str], contexts: Sequence[Contexts]) -> list[str]:
+    """Those that hold three equal characters, or three equal longer units, in a row."""
+    longer = "".join(f"|(?:{regex.escape(text_of(c.unit))}){{{SHORTEST}}}" for c in contexts if len(c.unit) > 1)
+    run = regex.compile(rf"(.)\1{{{SHORTEST - 1}}}{longer}", regex.DOTALL)
+    periods = {*range(1, LONGEST_CHARACTER + 1), *(len(from_alphabet(context.unit)) for context in contexts)}
+    rows = rows_with_periods(Batch.of([pretoken.encode() for pretoken in pretokens]), periods)
+    return [pretoken for row in rows.tolist() if run.search(pretoken := pretokens[row])]
+
+
+def rows_with_periods(batch: Batch, periods: Iterable[int]) -> np.ndarray:
+    """The strings in which some SHORTEST * u bytes in a row repeat their first u, for one of the periods u; ascending.
+
+    All with a run of a unit of so many bytes are among them, found many times faster than by a pattern.
+    """
+    found = np.zeros(len(batch), bool)
+    for period in periods:
+        equal = batch.data[:-period] == batch.data[period:]
+        size, wanted = 1, (SHORTEST - 1) * period
+        while size < wanted:  # equal[i]: so many from i on are equal
+            step = min(size, wanted - size)
+            equal = equal[:-step] & equal[step:]
+            size += step
+        places = np.flatnonzero(equal)
+        rows = np.searchsorted(batch.starts, places, side="right") - 1
+        found[rows[places + SHORTEST * period <= batch.starts[rows + 1]]] = True
+    return np.flatnonzero(found)
