@@ -82,12 +82,12 @@ def with_marks(
 
 
 def seen_marks(texts: Iterable[str], often: int) -> set[str]:
-    """Two characters of ASCII punctuation in a row, in so many of the texts."""
+    """Two characters of ASCII punctuation in a row, in so many of the texts; and two brackets that close, always."""
     counts = Counter[str]()
     for text in texts:
         if not text.isalnum() and PUNCTUATION.issuperset(marks := text.removeprefix(" ")):
             counts.update({marks[at : at + 2] for at in range(len(marks) - 1)})
-    return {marks for marks, count in counts.items() if count >= often}
+    return {marks for marks, count in counts.items() if count >= often} | {2 * bracket for bracket in ")]}>"}
 
 
 def _without(text: str, unit: str, remove: Callable[[str, str], str]) -> str:

@@ -139,7 +139,7 @@ def tabulate(
     pairs += [(x, OTHER) for x in sorted(contexts.far_lefts - contexts.lefts)]
     found = {**{("", r): row for r, row in known.first.items()}, **known.drawn} if known else {}
     new = [pair for pair in pairs if pair not in found]
-    counts = first_of_runs(contexts, new, encoder, token_lengths).tolist()
+    counts = first_of_runs(contexts, new, encoder, token_lengths).tolist() if new else []
     found.update((pair, tuple(row)) for pair, row in zip(new, counts, strict=True))
     return RunTable(
         contexts.unit,

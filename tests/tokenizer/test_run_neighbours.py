@@ -57,8 +57,8 @@ def test_two_marks_beside_a_run_tell_more_than_one() -> None:
     bpe = read_bpe(base)
     encoder, lengths = BpeEncoder(bpe), np.array([len(token) for token in bpe.token_bytes()])
     contexts = {context.unit: context for context in initial_contexts(bpe, PretokenSplitter(base))}
-    seen = seen_marks(["(]]", " ]]", "a]]", "]!"], often=2)
-    assert seen == {"]]"}
+    seen = seen_marks(["(!", " (!", "a(!", "]!"], often=2)
+    assert seen == {"(!", "))", "]]", "}}", ">>"}
     marks = with_marks(contexts["."], seen, set(bpe.tokens), encoder, lengths)
     assert marks.rights - contexts["."].rights == {"]]"}
 
