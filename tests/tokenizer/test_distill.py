@@ -172,7 +172,7 @@ def test_the_certificate_says_what_was_compared_beyond_pretokens(distilled: Tiny
     documents = [text for file in [*cleaned, *general] for text in read_documents(file)]
     assert written["documents"]["documents"] == len(documents), "few enough here to be compared whole"
     assert written["documents"]["different_decodings"] == written["documents"]["not_restored"] == 0
-    assert written["runs"]["max_length"] == 6 and written["runs"]["strings"] > 1500
+    assert written["runs"]["max_length"] == 12 and written["runs"]["strings"] > 1500
     assert written["runs"]["mismatched"] == sum(row["mismatches"] for row in written["runs"]["families"])
     hard = written["adversarial"]
     assert hard["scores_cannot"] + hard["not_fixed"] == hard["strings"] - hard["equal"] and hard["strings"] == 5000
