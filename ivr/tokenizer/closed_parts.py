@@ -21,6 +21,7 @@ from ivr.tokenizer.universal import close
 from ivr.tokenizer.walk_graph import WalkGraph, walk_graph
 
 FIRST = 0.04  # of the merges
+MOST_MERGES = 4_000  # of one part, its first ones: time grows faster than they do, and half a vocabulary can be Korean
 TURNS = 4  # of closing and fitting what the parts' own strings need
 PUNCTUATION = frozenset(string.punctuation.encode())
 DIGITS = frozenset(string.digits.encode())
@@ -58,7 +59,8 @@ def closed_parts(
     for name, belongs in PARTS.items():
         products = bpe.merges_R3[:, 2].tolist()
         inside[name] = np.array([belongs(tokens[product].removeprefix(b" ")) for product in products], bool)
-    parts = [_Part(name, np.flatnonzero(of), part_of(bpe, np.flatnonzero(of))) for name, of in inside.items()]
+    ranks = {name: np.flatnonzero(of)[:MOST_MERGES] for name, of in inside.items()}
+    parts = [_Part(name, of, part_of(bpe, of)) for name, of in ranks.items()]
     parts = [part for part in parts if len(part.ranks)]
     constraints = Constraints()
     for _ in range(TURNS):
