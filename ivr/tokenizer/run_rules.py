@@ -163,8 +163,8 @@ def first_of_runs(
     runs = [from_alphabet(contexts.unit) * k for k in range(1, longest + 1)]
     sides = [(from_alphabet(x), from_alphabet(r)) for x, r in pairs]
     answers = encoder.encode(Batch.of([before + run + after for before, after in sides for run in runs]))
-    befores = np.repeat([len(before) for before, _ in sides], longest)
-    lengths = np.tile([len(run) for run in runs], len(sides))
+    befores = np.repeat(np.array([len(before) for before, _ in sides], np.int64), longest)
+    lengths = np.tile(np.array([len(run) for run in runs], np.int64), len(sides))
     taken = _in_first(befores, lengths, contexts.unit, token_lengths[answers.ids], answers.starts)
     return taken.reshape(-1, longest)
 
