@@ -79,7 +79,6 @@ def run(config: Config) -> None:
     """Submit, then wait; raises ClusterError when the job fails."""
     paths = ArtifactPaths(config.artifacts_dir.absolute())
     if config.attach:
-        SharedFolder(paths.root).must_answer_now("The job goes on without it as long as it can")
         return _attach(config.attach, paths)
     if config.sent is None or config.profile is None:
         raise ConfigError("name a stage and a profile: `ivr submit train --profile slurm/profiles/cpu-node.toml`")
@@ -230,6 +229,10 @@ def _waiting_for(array_id: str, chain: Mapping[str, Sequence[Job]]) -> list[Job]
 
 
 def _attach(job_id: str, paths: ArtifactPaths) -> None:
+    SharedFolder(paths.root / "jobs").must_answer(
+        f"job {job_id} hangs where it writes there, until the folder is back or the time limit. Then attach: "
+        f"`ivr submit --attach {job_id} --artifacts-dir {paths.root}`; or `scancel {job_id}`"
+    )
     known = [job for stage in SENDABLE for job in read_jobs(paths, stage)]
     jobs = latest_submission([job for job in known if job.array_id == job_id.partition("_")[0]])
     if not jobs:
