@@ -34,6 +34,15 @@ def _grow(data, starts, ids, keys, values, terminal):  # type: ignore[no-untyped
 
 
 @compiled
+def _room(starts):  # type: ignore[no-untyped-def]
+    """`best`, `begin` and `token` of `_best`, for the longest of these strings."""
+    longest = 0
+    for row in range(len(starts) - 1):
+        longest = max(longest, starts[row + 1] - starts[row])
+    return np.empty(longest + 1, np.int64), np.empty(longest + 1, np.int64), np.empty(longest + 1, np.int32)
+
+
+@compiled
 def _best(data, offset, n, keys, values, terminal, scores, banned, best, begin, token):  # type: ignore[no-untyped-def]
     """Best-scoring segmentation of data[offset:offset + n]: `best`, `begin` and `token` by end, n + 1 long at least."""
     begin[: n + 1] = -1
@@ -77,12 +86,7 @@ def _write(n, begin, token, out, written):  # type: ignore[no-untyped-def]
 @compiled
 def _viterbi(data, starts, keys, values, terminal, scores, banned, out, out_starts, totals):  # type: ignore[no-untyped-def]
     """Best-scoring segmentation of every string. `banned` >= 0 is an id that may not be used."""
-    longest = 0
-    for row in range(len(starts) - 1):
-        longest = max(longest, starts[row + 1] - starts[row])
-    best = np.empty(longest + 1, np.int64)
-    begin = np.empty(longest + 1, np.int64)
-    token = np.empty(longest + 1, np.int32)
+    best, begin, token = _room(starts)
     written = 0
     for row in range(len(starts) - 1):
         n = starts[row + 1] - starts[row]
@@ -95,12 +99,7 @@ def _viterbi(data, starts, keys, values, terminal, scores, banned, out, out_star
 @compiled
 def _differing(data, starts, keys, values, terminal, scores, truth, truth_starts, rows):  # type: ignore[no-untyped-def]
     """Rows whose best segmentation is not the true one, into `rows`; returns their number."""
-    longest = 0
-    for row in range(len(starts) - 1):
-        longest = max(longest, starts[row + 1] - starts[row])
-    best = np.empty(longest + 1, np.int64)
-    begin = np.empty(longest + 1, np.int64)
-    token = np.empty(longest + 1, np.int32)
+    best, begin, token = _room(starts)
     found = 0
     for row in range(len(starts) - 1):
         n = starts[row + 1] - starts[row]
