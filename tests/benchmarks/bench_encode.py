@@ -1,12 +1,12 @@
 """The distilled tokenizer against the BPE it replaces, both in `tokenizers` and as loaded from their tokenizer.json.
 
-    python tests/benchmarks/bench_encode.py --distilled DIR --original DIR [--pairs 7] [--json FILE]
+    python tests/benchmarks/bench_encode.py --distilled DIR --original DIR [--runs 5] [--json FILE]
 
 Batches of documents through `encode_batch_fast`, English, Korean and Python code. Both are loaded anew for every run,
 since both keep what they met first: 10,000 words for good. A tokenizer that has read English has no place left for
-Korean words, and one that is given a text again finds all of it. The two take turns on the same cores; prints megabytes
-a second and the median of the paired ratios, by the clock and by CPU time on all cores, and by CPU time on one (bar:
-0.9).
+Korean words, and one that is given a text again finds all of it. Within a run the two take turns batch by batch on the
+same cores, so that both meet the machine's quick and slow moments; prints megabytes a second and the medians over runs
+of the ratio of all batches' times, by the clock and by CPU time on all cores, and by CPU time on one (bar: 0.9).
 """
 
 import argparse
@@ -14,16 +14,16 @@ import json
 import lzma
 import os
 import resource
-import statistics
 import sys
 import sysconfig
 import time
 from pathlib import Path
 
+import numpy as np
 from tokenizers import Tokenizer
 
 ROOT = Path(__file__).resolve().parents[2]
-BATCH = 200
+BATCH = 25  # documents: some 100 kB, a few hundredths of a second
 DOCUMENT_CHARACTERS = 4_000
 
 
@@ -57,15 +57,24 @@ def texts(corpora: Path, megabytes: float) -> dict[str, list[str]]:
     return found
 
 
-def encode(tokenizer: Tokenizer, texts: list[str]) -> tuple[float, float]:
-    """Seconds and seconds of CPU for all batches."""
+def encode(tokenizer: Tokenizer, batch: list[str]) -> np.ndarray:
+    """Seconds and seconds of CPU for one batch: float64 (2)."""
     before = resource.getrusage(resource.RUSAGE_SELF)
     started = time.perf_counter()
-    for begin in range(0, len(texts), BATCH):
-        tokenizer.encode_batch_fast(texts[begin : begin + BATCH], add_special_tokens=False)
+    tokenizer.encode_batch_fast(batch, add_special_tokens=False)
     seconds = time.perf_counter() - started
     after = resource.getrusage(resource.RUSAGE_SELF)
-    return seconds, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return np.array([seconds, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime])
+
+
+def take_turns(paths: tuple[Path, Path], texts: list[str]) -> np.ndarray:
+    """Seconds and seconds of CPU of each for all batches, float64 (2, 2): whoever is first changes with every batch."""
+    tokenizers = [load(path) for path in paths]
+    taken = np.zeros((2, 2))
+    for number, begin in enumerate(range(0, len(texts), BATCH)):
+        for one in (0, 1) if number % 2 else (1, 0):
+            taken[one] += encode(tokenizers[one], texts[begin : begin + BATCH])
+    return taken
 
 
 def load(path: Path) -> Tokenizer:
@@ -74,27 +83,26 @@ def load(path: Path) -> Tokenizer:
     return tokenizer
 
 
-def compare(ours: Path, theirs: Path, texts: list[str], pairs: int) -> dict[str, float]:
-    """Medians over paired runs; the order changes from pair to pair, since the machine does too."""
+def compare(ours: Path, theirs: Path, texts: list[str], runs: int) -> dict[str, float]:
+    """Medians over runs."""
     size = sum(len(text.encode()) for text in texts) / 1e6
-    taken: dict[tuple[Path, str], list[tuple[float, float]]] = {}
-    for pair in range(2 * pairs):
-        for path in (ours, theirs) if pair % 2 else (theirs, ours):
-            for parallel in ("true", "false"):
-                os.environ["TOKENIZERS_PARALLELISM"] = parallel
-                taken.setdefault((path, parallel), []).append(encode(load(path), texts))
-    mine, others = taken[ours, "true"], taken[theirs, "true"]
-    wall = [other[0] / one[0] for one, other in zip(mine, others, strict=True)]
-    alone = [other[1] / one[1] for one, other in zip(taken[ours, "false"], taken[theirs, "false"], strict=True)]
+    taken = {}
+    for parallel in ("true", "false"):
+        os.environ["TOKENIZERS_PARALLELISM"] = parallel
+        # (runs, whose, clock or CPU)
+        taken[parallel] = np.array([take_turns((ours, theirs), texts) for _ in range(runs)])
+    both, alone = taken["true"], taken["false"]
+    ratios = both[:, 1] / both[:, 0]
+    seconds = np.median(both[:, :, 0], axis=0)
     return {
         "megabytes": round(size, 2),
-        "distilled_megabytes_per_second": round(size / statistics.median(seconds for seconds, _ in mine), 2),
-        "original_megabytes_per_second": round(size / statistics.median(seconds for seconds, _ in others), 2),
-        "ratio": round(statistics.median(wall), 3),
-        "ratio_of_cpu": round(statistics.median(other[1] / one[1] for one, other in zip(mine, others, strict=True)), 3),
-        "ratio_on_one_core": round(statistics.median(alone), 3),
-        "lowest_ratio": round(min(wall), 3),
-        "highest_ratio": round(max(wall), 3),
+        "distilled_megabytes_per_second": round(size / seconds[0], 2),
+        "original_megabytes_per_second": round(size / seconds[1], 2),
+        "ratio": round(float(np.median(ratios[:, 0])), 3),
+        "ratio_of_cpu": round(float(np.median(ratios[:, 1])), 3),
+        "ratio_on_one_core": round(float(np.median(alone[:, 1, 1] / alone[:, 0, 1])), 3),
+        "lowest_ratio": round(float(ratios[:, 0].min()), 3),
+        "highest_ratio": round(float(ratios[:, 0].max()), 3),
     }
 
 
@@ -105,14 +113,14 @@ def main() -> None:
     parser.add_argument("--distilled", type=Path, required=True, help="directory or tokenizer.json")
     parser.add_argument("--original", type=Path, required=True, help="directory or tokenizer.json")
     parser.add_argument("--megabytes", type=float, default=2.0, help="of each kind of text")
-    parser.add_argument("--pairs", type=int, default=7)
+    parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--bar", type=float, default=0.0, help="exit 1 when a ratio is lower")
     parser.add_argument("--json", type=Path, help="write the figures there")
     options = parser.parse_args()
     print(f"{len(os.sched_getaffinity(0))} cores, load {os.getloadavg()}")
     results = {}
     for kind, batch in texts(options.corpora_dir, options.megabytes).items():
-        found = results[kind] = compare(options.distilled, options.original, batch, options.pairs)
+        found = results[kind] = compare(options.distilled, options.original, batch, options.runs)
         print(
             f"{kind:8} {found['megabytes']:5.2f} MB  distilled {found['distilled_megabytes_per_second']:6.2f} MB/s  "
             f"original {found['original_megabytes_per_second']:6.2f} MB/s  ratio {found['ratio']:.3f} "
