@@ -10,7 +10,16 @@ import ivr
 
 PACKAGE = Path(ivr.__file__).parent
 ROOMS = ["corpus", "encoding", "analysis", "tokenizer", "embedding", "training", "report", "cluster"]
-FOUNDATION = {"errors", "console", "artifacts", "exchange", "manifest", "options", "stage"}  # what every room stands on
+FOUNDATION = {
+    "errors",
+    "console",
+    "artifacts",
+    "exchange",
+    "manifest",
+    "options",
+    "stage",
+    "workers",
+}  # what every room stands on
 ENTRANCE = {"cli", "__main__", "__init__"}  # may know every room
 LONG_LINES, TOO_LONG_LINES = 300, 400
 

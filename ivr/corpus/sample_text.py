@@ -17,6 +17,7 @@ from ivr.artifacts import atomic_directory, atomic_file, files_below
 from ivr.console import LOG
 from ivr.corpus.cleaning import clean_text, is_heldout
 from ivr.errors import ConfigError
+from ivr.workers import end_with_parent
 
 STANDARD_LIBRARY = "stdlib"
 GENERAL_PACKAGES = (STANDARD_LIBRARY, "transformers")
@@ -71,7 +72,7 @@ def general_texts(sample: Path, heldout_fraction: float, seed: int) -> Iterator[
 def docstrings_below(root: Path) -> Iterator[str]:
     """The docstrings of every .py file below `root`, in the order of the files' names."""
     files = sorted(path for path in root.rglob("*.py") if not SKIPPED_FOLDERS & set(path.relative_to(root).parts))
-    with ProcessPoolExecutor(NUM_PROCESSES) as pool:
+    with ProcessPoolExecutor(NUM_PROCESSES, initializer=end_with_parent) as pool:
         for found in pool.map(docstrings_of_file, files, chunksize=FILES_PER_TASK):
             yield from found
 

@@ -21,6 +21,7 @@ from ivr.encoding.byte_alphabet import from_alphabet
 from ivr.errors import ConfigError, CorruptInputError, TryAgainError
 from ivr.tokenizer.comparison import one_pretoken
 from ivr.tokenizer.verify_causes import MergeTrees
+from ivr.workers import end_with_parent
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -154,6 +155,7 @@ _PAIR: Pair | None = None
 
 def _start_worker(ours: str, theirs: str) -> None:
     global _PAIR
+    end_with_parent()
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # the processes are the parallelism
     _PAIR = Pair(ours, theirs)
 
