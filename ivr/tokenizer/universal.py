@@ -22,7 +22,7 @@ from ivr.tokenizer.walk_graph import WalkGraph, walk_graph
 from ivr.tokenizer.walk_sweeps import NOWHERE
 from ivr.tokenizer.worst_pair import Counterexample, PairSearch, WorstPairs
 
-MAX_ROUNDS = 300
+MAX_ROUNDS = 2_000
 TURNS = 4  # of closing and fitting the text again
 MOST_IDS = 5_000  # a vocabulary for which it is tried without being asked: half a minute
 # reasons for stopping

@@ -43,6 +43,7 @@ class Config:
     max_documents: int | None = None
     adversarial: int = 0
     runs: int = 64
+    every_pair: bool = False
     seed: int = 0
     output: Path | None = None
     processes: int = field(default=0, metadata={"identity": False})
@@ -84,6 +85,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=Config.runs,
         metavar="MAXLEN",
         help="runs of every unit to this length, with every kind of neighbour; 0 for none (default: %(default)s)",
+    )
+    strings.add_argument(
+        "--every-pair",
+        action="store_true",
+        help="put every pair of neighbours around runs of every length; otherwise pairs take turns at lengths from "
+        "which BPE repeats itself (GPT-2 to 256: four times the strings)",
     )
     strings.add_argument(
         "--adversarial",
@@ -183,7 +190,7 @@ def _verify(config: Config, tokenizer_file: Path, against_file: Path, corpora: S
         report = {
             "ids": _compare_ids(pair),
             "documents": compare_documents(workers, sources, KEPT, config.max_documents),
-            "runs": compare_runs(workers, theirs, config.runs),
+            "runs": compare_runs(workers, theirs, config.runs, every_pair=config.every_pair),
             "adversarial": compare_adversarial(workers, config.seed, config.adversarial, KEPT),
         }
     return {

@@ -6,7 +6,8 @@ itself. A unit that repeats a shorter one (`----`) is that one's run and not tri
 * on one side, at every length: every character that shares a token with the unit, and one of each kind that does not;
 * on one side, to length SPOT_LENGTH: all of ASCII and some hundred more (`verify_neighbours` says why these are alike);
 * on both sides, every pair of the first sort: at every length to `period_bound`, and beyond at every length with every
-  left and with every right one, though not with every pair: they take turns (for a unit with few pairs, every length).
+  left and with every right one, though not with every pair unless asked for: they take turns (for a unit with few
+  pairs, every length).
 
 Left, run and right must make one pretoken of the reference's pre-tokenizer.
 """
@@ -25,7 +26,12 @@ from ivr.tokenizer.verify_neighbours import TokenIndex, joined_neighbours, neigh
 
 STRINGS_AT_ONCE = 5_000
 SPOT_LENGTH = 12
-TURNS = 32  # at most so many pairs of neighbours share the lengths beyond `period_bound`
+TURNS = 32
+NOT_TRIED, EVERY_LENGTH = "not tried", "every length"
+IN_TURNS = (
+    "every length to 2 x the longest run of the unit in a token + 16, "
+    f"and beyond every {TURNS}th at least, so that every length stands beside every left and every right one"
+)
 GROUPS_PER_UNIT = 1_000  # at most this many families of a unit are described, with so many contexts each
 CONTEXTS_PER_GROUP = 5_000
 
@@ -39,6 +45,7 @@ class RunTask:
     lefts: list[str]  # to be put on one side, beside those that share a token with the unit
     rights: list[str]
     both_sides: bool = True
+    turns: int = TURNS  # at most so many pairs of neighbours share the lengths beyond `period_bound`
 
 
 @dataclass
@@ -137,7 +144,7 @@ def _contexts(
         yield (left, ""), found, every if left in close_lefts else spot
     for right, found in rights.items():
         yield ("", right), found, every if right in close_rights else spot
-    turns = min(TURNS, len(close_lefts), len(close_rights))
+    turns = min(task.turns, len(close_lefts), len(close_rights))
     for (i, left), (j, right) in product(enumerate(close_lefts), enumerate(close_rights)) if task.both_sides else ():
         found = fits(left, right)
         if any(found):
@@ -210,16 +217,23 @@ def ranges(numbers: Sequence[int]) -> str:
 
 
 def compare_runs(
-    workers: Workers, reference_json: str, max_length: int, *, one_side_only: bool = False
+    workers: Workers,
+    reference_json: str,
+    max_length: int,
+    *,
+    one_side_only: bool = False,
+    every_pair: bool = False,
 ) -> dict[str, Any]:
     """Try the runs of all units; returns the part of the report that says so.
 
-    `one_side_only`: alone and with one neighbour, of those that share a token with the unit.
+    `one_side_only`: alone and with one neighbour, of those that share a token with the unit. `every_pair`: no pairs of
+    neighbours take turns.
     """
     units = run_units(reference_json) if max_length else []
     outcomes: list[RunOutcome] = []
     beside: tuple[list[str], list[str]] = ([], []) if one_side_only else neighbours()
-    tasks = [RunTask(unit, max_length, *beside, both_sides=not one_side_only) for unit in units]
+    turns = 1 if every_pair else TURNS
+    tasks = [RunTask(unit, max_length, *beside, not one_side_only, turns) for unit in units]
     with Progress("runs", len(units), "units") as bar:
         for outcome in workers.map(check_runs, tasks):
             outcomes.append(outcome)
@@ -232,10 +246,7 @@ def compare_runs(
         "units_that_are_no_text": sum(not outcome.is_text for outcome in outcomes),
         "strings": sum(outcome.strings for outcome in outcomes),
         "mismatched": sum(outcome.mismatched for outcome in outcomes),
-        "beside_two_neighbours": "not tried"
-        if one_side_only
-        else "every length to 2 x the longest run of the unit in a token + 16, "
-        f"and beyond every {TURNS}th at least, so that every length stands beside every left and every right one",
+        "beside_two_neighbours": NOT_TRIED if one_side_only else EVERY_LENGTH if every_pair else IN_TURNS,
         "contexts": sum(outcome.contexts for outcome in outcomes),
         "both_sides": sum(outcome.both_sides for outcome in outcomes),
         "mismatched_contexts": sum(outcome.mismatched_contexts for outcome in outcomes),

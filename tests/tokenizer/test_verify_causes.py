@@ -127,3 +127,7 @@ def test_every_length_stands_beside_every_left_and_every_right_neighbour(monkeyp
             assert any(left + "a" * length + letter in tried for left in letters)
             if length <= period_bound("a", TokenIndex([b"aa"])):
                 assert all(letter + "a" * length + right in tried for right in letters)
+    tried.clear()
+    assert check_runs(pair, RunTask("a", 60, [], [], turns=1)).mismatched == 0
+    lengths = range(1, 61)
+    assert {left + "a" * length + right for left in letters for right in letters for length in lengths} <= tried
