@@ -56,9 +56,10 @@ class Constraints:
         self.own[row] = last_merge
         return True
 
-    def give_up_newest_own(self) -> None:
-        """Do without the row of `own` that was added last; the certificate names the tokens that suffer."""
-        self.given_up.add(self.own.popitem()[0])
+    def give_up(self, row: Row) -> None:
+        """Do without this row of `own`; the certificate names the token that suffers."""
+        del self.own[row]
+        self.given_up.add(row)
 
     def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """(order, starts, ranks, values): `order` has the rows with the last first rank first."""
@@ -91,13 +92,14 @@ def solve(prior_R: np.ndarray, constraints: Constraints) -> np.ndarray:
     for _ in range(MAX_TURNS):
         bonuses_R = floor_R.copy()
         _solve(bonuses_R, *arrays)
-        met = True
+        unmet = []
         for row, last_merge in constraints.own.items():
             missing = 1 - sum(d * int(bonuses_R[rank]) for rank, d in row)
             if missing > 0:
                 floor_R[last_merge] = max(floor_R[last_merge], bonuses_R[last_merge] + missing)
-                met = False
-        if met:
+                unmet.append(row)
+        if not unmet:
             return bonuses_R
-    constraints.give_up_newest_own()
+    # those that are met have no part in the circle: of the others the last one was added to what could be met
+    constraints.give_up(unmet[-1])
     return solve(prior_R, constraints)

@@ -20,6 +20,7 @@ from ivr.encoding.bpe_encoder import BpeEncoder
 from ivr.encoding.unigram_encoder import UnigramEncoder
 from ivr.errors import ConfigError
 from ivr.tokenizer.bonuses import EXACT_IN_FILE, INVERSION, TIE, Fit, fit, prior_bonuses
+from ivr.tokenizer.constraints import Constraints, solve
 from ivr.tokenizer.unigram_file import read_unigram, unigram_tokenizer
 
 EXPONENT = 2.0
@@ -113,6 +114,18 @@ def test_a_constraint_moves_only_its_own_merge() -> None:
     assert (result.bonuses_R >= prior_bonuses(4, 0.0)).all()
     assert result.bonuses_R[0] > 1  # ab against b+cd
     assert result.bonuses_R[-1] == 1  # the last outweighs nothing
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_of_the_tokens_own_rows_only_one_of_those_that_contradict_others_is_given_up(first: bool) -> None:
+    constraints = Constraints()
+    constraints.add({0: 1, 3: -1})
+    contradicting, possible = ({0: -1, 3: 1}, 3), ({1: -1, 4: 1}, 4)
+    for row, last_merge in (contradicting, possible) if first else (possible, contradicting):
+        constraints.add_own(row, last_merge)
+    bonuses_R = solve(np.array([9, 8, 7, 6, 5]), constraints)
+    assert constraints.given_up == {((0, -1), (3, 1))} and list(constraints.own.values()) == [4]
+    assert bonuses_R[4] > bonuses_R[1] and bonuses_R[0] > bonuses_R[3]
 
 
 @settings(max_examples=20, deadline=None)
