@@ -25,6 +25,7 @@ from ivr.encoding.bpe import ByteLevelBpe
 from ivr.encoding.byte_alphabet import from_alphabet, to_alphabet
 from ivr.tokenizer.bonuses import Fit
 from ivr.tokenizer.neighbour_strings import neighbour_strings
+from ivr.tokenizer.part_neighbours import Characters, with_characters, with_prefix_blank
 from ivr.tokenizer.piece_classes import piece_classes
 from ivr.tokenizer.run_neighbours import seen_marks, with_marks, with_words
 from ivr.tokenizer.run_pattern import cutting_pattern
@@ -36,6 +37,7 @@ from ivr.tokenizer.universal import Attempt, attempt
 
 LEARNING_ROUNDS = 6
 FITTING_ROUNDS = 3
+CONTINUATIONS = frozenset(bytes([byte]) for byte in range(0x80, 0xC0))  # of UTF-8
 OFTEN = 50  # distinct pretokens that hold two marks in a row, for these to be tried beside runs
 
 
@@ -57,8 +59,9 @@ def distill(base: Tokenizer, bpe: ByteLevelBpe, pretokens: Sequence[str], expone
     fitter = TextFitter(bpe, exponent)
     splitter, numbers = PretokenSplitter(base), short_numbers()
     contexts = initial_contexts(bpe, splitter) if splitter.is_gpt2 else []
+    characters = Characters(splitter, fitter.encoder)
     texts = [*pretokens, *other_forms(pretokens, fitter.tokens)]
-    texts += neighbour_strings(fitter.names, contexts, splitter)
+    texts += neighbour_strings(fitter.names, contexts, splitter, characters)
     if not splitter.is_gpt2:
         # the rules extend GPT-2's own pattern; another pattern keeps its runs, and the certificate names them
         LOG.info("runs are not cut: the pre-tokenizer is not GPT-2's own pattern")
@@ -72,7 +75,8 @@ def distill(base: Tokenizer, bpe: ByteLevelBpe, pretokens: Sequence[str], expone
     # whole runs would ask for scores that no cut run needs, and that can outgrow what a file holds exactly
     runs = {*with_runs, *numbers_with_runs}
     plain, plain_numbers = (_encoded(text for text in some if text not in runs) for some in (texts, numbers))
-    cutter = _Cutter(splitter, fitter, contexts, with_runs, numbers_with_runs, seen_marks(pretokens, OFTEN))
+    cutter = _Cutter(splitter, fitter, characters, contexts, with_runs, numbers_with_runs, seen_marks(pretokens, OFTEN))
+    cutter.learn_cuts()
     fitter.take(plain, itertools.chain(plain_numbers, cutter.other_pieces))
     fitted = fitter.fit(cutter.pieces)
     for _ in range(FITTING_ROUNDS):
@@ -98,6 +102,7 @@ class _Cutter:
         self,
         splitter: PretokenSplitter,
         fitter: TextFitter,
+        characters: Characters,
         contexts: Sequence[Contexts],
         pretokens: Sequence[str],
         only_cut: Sequence[str],
@@ -108,12 +113,49 @@ class _Cutter:
         self._pretokens, self._num_fitted = [*dict.fromkeys([*pretokens, *only_cut])], len(set(pretokens))
         self._lengths = np.array([len(token) for token in fitter.tokens])
         bpe_of = (fitter.encoder, self._lengths)
+        contexts = [with_characters(context, characters, *bpe_of) for context in contexts]
+        if splitter.adds_prefix_space:
+            contexts = [with_prefix_blank(context, characters, *bpe_of) for context in contexts]
         contexts = [with_words(context, fitter.names, *bpe_of) for context in contexts]
         self.contexts = [with_marks(context, marks, set(fitter.names), *bpe_of) for context in contexts]
         self._classes = piece_classes(splitter.all_classes)
         self._truth = fitter.encoder.encode(Batch.of([*_encoded(self._pretokens)]))
         self._tables: dict[str, RunTable] = {}
         self._tabulate()
+
+    def learn_cuts(self) -> None:
+        """Extend the contexts until every run is cut where BPE does, or no more can be.
+
+        Scores could often do what a cut does not. But they would be raised for it: `21000` asks `1000` to be worth less
+        than `000`, which `1000` by itself does not bear.
+        """
+        before: list[str] = []
+        for _ in range(LEARNING_ROUNDS):
+            wrong = self._miscut()
+            LOG.info("run rules: %s of %s pretokens are cut elsewhere", f"{len(wrong):,}", f"{len(self._pretokens):,}")
+            extended = [_extended(context, wrong) for context in self.contexts]
+            if wrong == before or extended == self.contexts:
+                return
+            before = wrong
+            self.contexts = extended
+            self._tabulate()
+
+    def _miscut(self) -> list[str]:
+        """The pretokens with a cut where BPE has no border, or none at its first border in a run."""
+        found = []
+        for row, pretoken in enumerate(self._pretokens):
+            borders = [*itertools.accumulate(self._lengths[self._truth.row(row)].tolist())]
+            cuts = {*itertools.accumulate(map(len, self._pieces[row]))}
+            if not cuts.issubset(borders):
+                found.append(pretoken)
+            elif len(cuts) < len(borders):
+                text = to_alphabet(data := pretoken.encode())
+                borders = [at for at in borders if data[at : at + 1] not in CONTINUATIONS]  # no piece ends elsewhere
+                runs = (run for context in self.contexts for run in _runs(context.unit, text))
+                firsts = (next((at for at in borders if start <= at < end), len(text)) for start, end in runs)
+                if not cuts.issuperset(firsts):
+                    found.append(pretoken)
+        return found
 
     def learn(self, scores_V: np.ndarray) -> bool:
         """Extend the contexts until no pretoken differs under these scores, or none can be; whether any was."""
@@ -186,8 +228,14 @@ def cut_tokenizer(base: Tokenizer, bpe: ByteLevelBpe, scores_V: np.ndarray, patt
 
 
 def _extended(context: Contexts, wrong: Sequence[str]) -> Contexts:
-    run = regex.compile(f"(?:{regex.escape(context.unit)}){{{SHORTEST},}}")
     for text in (to_alphabet(text.encode()) for text in wrong):
-        for found in run.finditer(text):
-            context = context.extended(text[: found.start()], text[found.end() :])
+        for start, end in _runs(context.unit, text):
+            context = context.extended(text[:start], text[end:])
     return context
+
+
+def _runs(unit: str, text: str) -> list[tuple[int, int]]:
+    """(start, end) of every run of so many units that scores cannot order; both in the byte alphabet."""
+    if SHORTEST * unit not in text:
+        return []
+    return [found.span() for found in regex.finditer(f"(?:{regex.escape(unit)}){{{SHORTEST},}}", text)]

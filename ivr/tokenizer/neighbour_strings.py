@@ -10,16 +10,20 @@ from itertools import pairwise, product
 
 from ivr.analysis.pretokens import PretokenSplitter
 from ivr.encoding.byte_alphabet import from_alphabet
+from ivr.tokenizer.part_neighbours import Characters
 from ivr.tokenizer.run_rules import SHORTEST, Contexts
 
 PARTS = frozenset(map(chr, range(0xDC80, 0xDD00)))  # stand for bytes that are not whole characters
 
 
-def neighbour_strings(tokens: Iterable[str], contexts: Sequence[Contexts], splitter: PretokenSplitter) -> list[str]:
+def neighbour_strings(
+    tokens: Iterable[str], contexts: Sequence[Contexts], splitter: PretokenSplitter, characters: Characters
+) -> list[str]:
     """`x y r` and `x y y r` of every ASCII character y, and of every unit of `contexts`, in order.
 
-    `tokens`: the model's, in the byte alphabet. x and r are characters, or nothing. Left out is what is not one
-    pretoken, and what is no text because it holds a part of a character.
+    `tokens`: the model's, in the byte alphabet. x and r are characters, or nothing; for a part of a character those
+    that hold it, on one side. Where every text begins with a blank, all these have one in front, too. Left out is what
+    is not one pretoken.
     """
     lefts: dict[str, set[str]] = defaultdict(lambda: {""})
     rights: dict[str, set[str]] = defaultdict(lambda: {""})
@@ -32,16 +36,23 @@ def neighbour_strings(tokens: Iterable[str], contexts: Sequence[Contexts], split
     for context in contexts:
         befores, afters = ({"", *map(_text, sides)} for sides in (context.lefts, context.rights))
         around.setdefault(_text(context.unit), (befores, afters))
-    found = sorted(
-        {
-            left + unit * size + right
-            for unit, sides in around.items()
-            for left, right in product(*sides)
-            for size in range(1, SHORTEST)
-            if PARTS.isdisjoint(left + right)
-        }
-    )
-    return [text for text, pieces in zip(found, splitter.lists(found), strict=True) if len(pieces) == 1]
+    strings = {
+        left + unit * size + right
+        for unit, sides in around.items()
+        for left, right in product(*sides)
+        for size in range(1, SHORTEST)
+        if PARTS.isdisjoint(left + right)
+    }
+    for context in contexts:
+        unit = _text(context.unit)
+        lefts_of_parts, rights_of_parts = characters.around(context)
+        for size in range(1, SHORTEST):
+            strings.update(_text(left) + unit * size for left in lefts_of_parts.values())
+            strings.update(unit * size + _text(right) for right in rights_of_parts.values())
+    if splitter.adds_prefix_space:
+        strings |= {" " + text for text in strings}
+    texts = sorted(strings)
+    return [text for text, pieces in zip(texts, splitter.lists(texts), strict=True) if len(pieces) == 1]
 
 
 def _text(alphabet_text: str) -> str:

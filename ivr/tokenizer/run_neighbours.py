@@ -31,14 +31,16 @@ def with_words(contexts: Contexts, tokens: Sequence[str], encoder: BpeEncoder, t
     tokens = [token for token in tokens if unit in token]
     lefts = {_without(token, unit, str.removesuffix) for token in tokens if token.endswith(unit)} - {"", "Ġ"}
     lefts |= {"Ġ" + text for text in lefts if not text.startswith("Ġ")}
+    lefts = {text for text in lefts if end(text, 1) in contexts.lefts}
     words = {token.removeprefix("Ġ") for token in tokens}
     rights = {_without(word, unit, str.removeprefix) for word in words if word.startswith(unit)} - {""}
+    rights = {text for text in rights if begin(text, 1) in contexts.rights}
 
     def behaviour(pairs: Sequence[tuple[str, str]]) -> np.ndarray:
         return first_of_runs(contexts, pairs, encoder, token_lengths)[:, SHORTEST - 1 :]
 
-    far_lefts = _telling(lefts, contexts.lefts, _end, lambda parts: behaviour([(part, "") for part in parts]))
-    far_rights = _telling(rights, contexts.rights, _begin, lambda parts: behaviour([("", part) for part in parts]))
+    far_lefts = telling(lefts, contexts.lefts, end, lambda parts: behaviour([(part, "") for part in parts]))
+    far_rights = telling(rights, contexts.rights, begin, lambda parts: behaviour([("", part) for part in parts]))
     return replace(contexts, far_lefts=frozenset(far_lefts), far_rights=frozenset(far_rights))
 
 
@@ -53,32 +55,49 @@ def with_marks(
     """
     if not PUNCTUATION.issuperset(contexts.unit):
         return contexts
-    lefts, rights = contexts.lefts, contexts.rights
 
-    def told(known: frozenset[str], size: int, part: Part, others: Iterable[str]) -> frozenset[str]:
-        """With those of `size` marks that behave unlike the longest known one that fits, beside one of the others."""
-        sides, ends = sorted(others), part is _end
+    def near(known: frozenset[str], size: int, part: Part) -> list[str]:
+        """Those of `size` marks to be tried."""
         shorter = [text for text in known if len(text) == size - 1]
         if size == 2:
-            near = {text for text in seen if part(text, 1) in known}
-        elif ends:
-            near = {mark + text for text in shorter for mark in PUNCTUATION if mark + text[0] in merged}
+            found = {text for text in seen if part(text, 1) in known}
+        elif part is end:
+            found = {mark + text for text in shorter for mark in PUNCTUATION if mark + text[0] in merged}
         else:
-            near = {text + mark for text in shorter for mark in PUNCTUATION if text[-1] + mark in merged}
-        wanted = sorted(near - known)
-        if not wanted:
-            return known
-        fits = {text: part(text, _longest(text, part, known)) for text in wanted}
-        tried = sorted({*wanted, *fits.values()})
-        pairs = [(text, other) if ends else (other, text) for text in tried for other in sides]
-        rows = first_of_runs(contexts, pairs, encoder, token_lengths, LONGEST_RUN)[:, SHORTEST - 1 :]
-        of = {text: row.tobytes() for text, row in zip(tried, rows.reshape(len(tried), -1), strict=True)}
-        return known | {text for text in wanted if of[text] != of[fits[text]]}
+            found = {text + mark for text in shorter for mark in PUNCTUATION if text[-1] + mark in merged}
+        return sorted(found - known)
 
+    bpe_of = (encoder, token_lengths)
     for size in range(2, LONGEST_MARKS + 1):
-        rights = told(rights, size, _begin, lefts | {"", "Ġ"})
-        lefts = told(lefts, size, _end, rights | {""})
-    return replace(contexts, lefts=lefts, rights=rights)
+        lefts, rights = contexts.lefts, contexts.rights
+        rights |= unlike(near(rights, size, begin), contexts, lefts | {"", "Ġ"}, *bpe_of, ends=False)
+        contexts = replace(contexts, rights=rights)
+        lefts |= unlike(near(lefts, size, end), contexts, rights | {""}, *bpe_of, ends=True)
+        contexts = replace(contexts, lefts=lefts)
+    return contexts
+
+
+def unlike(
+    wanted: Sequence[str],
+    contexts: Contexts,
+    others: Iterable[str],
+    encoder: BpeEncoder,
+    token_lengths: np.ndarray,
+    *,
+    ends: bool,
+) -> set[str]:
+    """Of these left (`ends`) or right neighbours those that behave unlike the longest known one that fits them, beside
+    one of the others on the other side.
+    """
+    if not wanted:
+        return set()
+    known, part, sides = (contexts.lefts, end, sorted(others)) if ends else (contexts.rights, begin, sorted(others))
+    fits = {text: part(text, _longest(text, part, known)) for text in wanted}
+    tried = sorted({*wanted, *fits.values()})
+    pairs = [(text, other) if ends else (other, text) for text in tried for other in sides]
+    rows = first_of_runs(contexts, pairs, encoder, token_lengths, LONGEST_RUN)[:, SHORTEST - 1 :]
+    of = {text: row.tobytes() for text, row in zip(tried, rows.reshape(len(tried), -1), strict=True)}
+    return {text for text in wanted if of[text] != of[fits[text]]}
 
 
 def seen_marks(texts: Iterable[str], often: int) -> set[str]:
@@ -96,20 +115,23 @@ def _without(text: str, unit: str, remove: Callable[[str, str], str]) -> str:
     return text
 
 
-def _begin(text: str, size: int) -> str:
+def begin(text: str, size: int) -> str:
     return text[:size]
 
 
-def _end(text: str, size: int) -> str:
+def end(text: str, size: int) -> str:
     return text[len(text) - size :]
 
 
-def _telling(
+def telling(
     texts: Iterable[str], known: Iterable[str], part: Part, behaviour: Callable[[Sequence[str]], np.ndarray]
 ) -> set[str]:
-    """Parts of the texts, besides the known ones, so that the longest that fits a text behaves as the whole text."""
-    short = set(known)
-    wanted = sorted(text for text in texts if part(text, 1) in short)
+    """Parts of the texts, besides the known ones, so that the longest that fits a text behaves as the whole text.
+
+    A known one fits each of the texts.
+    """
+    fitting, kept = set(known), set[str]()
+    wanted = sorted(texts)
     of: dict[str, bytes] = {}
 
     def learn(parts: Iterable[str]) -> None:
@@ -117,8 +139,7 @@ def _telling(
         if new:
             of.update((text, row.tobytes()) for text, row in zip(new, behaviour(new), strict=True))
 
-    fitting, kept = set(known), set[str]()
-    learn([*wanted, *(part(text, 1) for text in wanted)])
+    learn(wanted)
     changed = True
     while changed:
         fits = {text: _longest(text, part, fitting) for text in wanted}
@@ -146,4 +167,4 @@ def _longest(text: str, part: Part, fitting: Set[str]) -> int:
     for size in reversed(_sizes(text)):
         if part(text, size) in fitting:
             return size
-    raise AssertionError("one character always fits")
+    raise AssertionError("a known neighbour fits")

@@ -119,9 +119,11 @@ def initial_contexts(bpe: ByteLevelBpe, splitter: PretokenSplitter) -> list[Cont
             continue
         near = model_tokens if len(unit) > 1 else [token for token in model_tokens if unit in token]
         lefts, rights = _neighbours(unit, near)
-        # a part of a character may belong to one that stays with the run
-        lefts = {x for x in lefts if not text_of(x) or len(splitter(text_of(x) + run)) == 1}
-        rights = {r for r in rights if not text_of(r) or len(splitter(run + 2 * text_of(r))) == 1}
+        # a part of a character may belong to one that stays with the run, if it is its end (its beginning)
+        lefts = {x for x in lefts if (len(splitter(text_of(x) + run)) == 1 if text_of(x) else _continues(x[0]))}
+        rights = {
+            r for r in rights if (len(splitter(run + 2 * text_of(r))) == 1 if text_of(r) else not _continues(r[0]))
+        }
         found.append(Contexts(unit, longest, frozenset(lefts), frozenset(rights)))
     return found
 

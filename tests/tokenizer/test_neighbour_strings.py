@@ -6,8 +6,10 @@ from small_bpe import bpe_of
 
 from ivr.analysis.pretokens import PretokenSplitter
 from ivr.encoding.bpe import read_bpe
+from ivr.encoding.bpe_encoder import BpeEncoder
 from ivr.tokenizer.cutting import distill
 from ivr.tokenizer.neighbour_strings import neighbour_strings
+from ivr.tokenizer.part_neighbours import Characters
 from ivr.tokenizer.run_rules import initial_contexts
 
 # `Ġ` and `t` draw in the first half of `ha`, `ax` and `aa` the second half of its last
@@ -18,7 +20,8 @@ def test_every_ascii_character_and_unit_between_its_neighbours() -> None:
     base = bpe_of(PARTED)
     bpe, splitter = read_bpe(base), PretokenSplitter(base)
     names = [token for token_id, token in enumerate(bpe.tokens) if token_id not in bpe.special_ids]
-    texts = neighbour_strings(names, initial_contexts(bpe, splitter), splitter)
+    characters = Characters(splitter, BpeEncoder(bpe))
+    texts = neighbour_strings(names, initial_contexts(bpe, splitter), splitter, characters)
     assert {"jbw", "jbbw", " ha", "thax", "thahax", "aaaa"} <= set(texts) and texts == sorted(set(texts))
     assert all(len(splitter(text)) == 1 for text in texts)
 

@@ -91,3 +91,12 @@ def test_gpt2_runs_of_punctuation_blanks_and_digits(gpt2: Tokenizer) -> None:
     truth = gpt2.encode_batch_fast(texts)
     wrong = [text for text, one, other in zip(texts, found, truth, strict=True) if one.ids != other.ids]
     assert wrong == []
+
+
+def test_a_run_that_scores_could_part_is_cut_all_the_same() -> None:
+    """Scores that part `21000` would make `1000` worth less than `10`,`00`."""
+    base = bpe_of([("0", "0"), ("1", "0"), ("2", "1"), ("1", "00"), ("100", "0"), ("00", "0")])
+    result = distill(base, read_bpe(base), ["a"], 3.0)
+    assert not result.fit.constraints.given_up
+    for text, tokens in (("1000", ["1000"]), ("21000", ["21", "000"]), ("210", ["2", "10"])):
+        assert result.tokenizer.encode(text).tokens == base.encode(text).tokens == tokens

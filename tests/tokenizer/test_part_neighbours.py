@@ -1,0 +1,46 @@
+"""Runs beside characters of which a token holds a part, and after a prefix blank: against BPE itself."""
+
+from itertools import product
+
+from small_bpe import bpe_of
+from tokenizers import pre_tokenizers
+
+from ivr.analysis.pretokens import PretokenSplitter
+from ivr.encoding.bpe import read_bpe
+from ivr.encoding.bpe_encoder import BpeEncoder
+from ivr.tokenizer.cutting import distill
+from ivr.tokenizer.part_neighbours import Characters
+from ivr.tokenizer.run_rules import initial_contexts
+
+# `´` ends `ô` and `Ŵ`, and draws an `é`; but in `Ŵ` it is merged before. `Å` begins `Ŵ` and `Ő`, and goes with an `é`
+PARTS = [("Ã", "©"), ("Å", "´"), ("Ã©", "Å"), ("´", "Ã©"), ("Ã©", "Ã©"), ("Ã©", "´")]
+
+
+def test_a_part_of_a_character_beside_a_run_is_told_by_the_whole_one() -> None:
+    base = bpe_of(PARTS)
+    result = distill(base, read_bpe(base), ["a"], 3.0).tokenizer
+    sides = ["", "ô", "Ŵ", "Ő", "ä", "x"]
+    texts = [left + "é" * length + right for left, length, right in product(sides, range(1, 20), sides)]
+    assert [result.encode(text).ids for text in texts] == [base.encode(text).ids for text in texts]
+    assert base.encode("ôééé").tokens == ["Ã", "´Ã©", "Ã©Ã©"] and base.encode("Ŵééé").tokens[0] == "Å´"
+
+
+def test_a_part_that_no_character_has_there_is_no_neighbour() -> None:
+    base = bpe_of(PARTS)
+    bpe = read_bpe(base)
+    (context,) = initial_contexts(bpe, PretokenSplitter(base))
+    assert context.lefts == {"´", "Ã©"} and context.rights == {"Å", "Ã©"}  # no character begins with `´`
+    lefts, rights = Characters(PretokenSplitter(base), BpeEncoder(bpe)).around(context)
+    assert lefts["Ã´"] == lefts["Ä´"] != lefts["Å´"] == "Å´"
+    assert rights["ÅĲ"] == rights["Åĳ"] != rights["Å´"] == "Å´"
+
+
+def test_a_run_after_a_character_with_the_prefix_blank_is_cut_as_bpe_does() -> None:
+    # `C` draws an `l`, but `ĠC` does not, and the last `l` goes with the `c`
+    base = bpe_of([("Ġ", "C"), ("C", "l"), ("l", "l"), ("l", "c")])
+    base.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    result = distill(base, read_bpe(base), ["a"], 3.0).tokenizer
+    texts = [left + "l" * length + right for left, length, right in product(["", "C", "x"], range(1, 20), ["", "c"])]
+    texts += ["a" + text for text in texts]
+    assert [result.encode(text).ids for text in texts] == [base.encode(text).ids for text in texts]
+    assert base.encode("Clllc").tokens == ["ĠC", "ll", "lc"]
