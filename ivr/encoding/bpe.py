@@ -6,6 +6,7 @@ of a merge exist before it (so a merge's product has a higher rank than anything
 
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,10 @@ class ByteLevelBpe:
 
     def derivations(self) -> tuple[np.ndarray, np.ndarray]:
         """(starts (V + 1), ranks): `ranks[starts[t]:starts[t + 1]]` is the multiset T(t) of merge ranks in t's tree."""
+        return self._derivations
+
+    @cached_property
+    def _derivations(self) -> tuple[np.ndarray, np.ndarray]:
         trees: list[list[int]] = [[] for _ in self.tokens]
         known = {token_id for token_id, token in enumerate(self.tokens) if token in CHARACTER_TO_BYTE}
         for rank, (left, right, product) in enumerate(self.merges_R3.tolist()):

@@ -9,6 +9,7 @@ above r*: a triangular system, solved in one pass from the highest r* to the low
 Bonuses are integers and path sums stay below 2^53: exact in float64, in JSON and in any order of addition.
 """
 
+import logging
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,12 +72,13 @@ def fit(
     truth: Segmentations,
     exponent: float,
     constraints: Constraints | None = None,
+    level: int = logging.INFO,
 ) -> Fit:
     """Find bonuses under which every string of `batch` is segmented as in `truth` (BPE's answer).
 
     A round encodes all strings; then those that differed, now or earlier, are fitted by themselves. Ends when a round
     brings no new constraint. Time grows with strings x rounds (3 to 5), memory with their bytes.
-    Raises ScoresTooLarge when the scores leave the range that float64 holds exactly.
+    Rounds are logged at `level`. Raises ScoresTooLarge when the scores leave the range that float64 holds exactly.
     """
     constraints = Constraints() if constraints is None else constraints
     fitter = _Fitter(bpe, unigram, prior_bonuses(len(bpe.merges_R3), exponent), constraints)
@@ -84,7 +86,8 @@ def fit(
     for rounds in range(1, MAX_ROUNDS + 1):
         wrong = fitter.wrong(batch, truth)
         added, unmended = fitter.learn(batch, truth, wrong)
-        LOG.info(
+        LOG.log(
+            level,
             "fit round %d: %s of %s strings differ, %s new constraints",
             rounds,
             f"{len(wrong):,}",

@@ -37,7 +37,10 @@ class Constraints:
         return len(self.rows) + len(self.own)
 
     def copy(self) -> "Constraints":
-        return Constraints(dict(self.rows), dict(self.own), set(self.given_up))
+        other = Constraints(own=dict(self.own), given_up=set(self.given_up))
+        other.rows = dict(self.rows)
+        other._ranks, other._values, other._ends = self._ranks[:], self._values[:], self._ends[:]
+        return other
 
     def add(self, difference: dict[int, int]) -> bool:
         """Add {rank: d}; False when it was known."""

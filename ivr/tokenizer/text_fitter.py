@@ -1,7 +1,9 @@
 """Fits the bonuses of one BPE to text, again and again as the pieces that runs are cut into change."""
 
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -13,10 +15,15 @@ from ivr.encoding.unigram_encoder import UnigramEncoder
 from ivr.tokenizer.bonuses import Fit, ScoresTooLarge, fit, prior_bonuses
 from ivr.tokenizer.closed_parts import closed_parts
 from ivr.tokenizer.constraints import Constraints
+from ivr.tokenizer.crossings import Crossings
+from ivr.tokenizer.strings_to_fit import LONGEST_CHARACTER, rows_with_periods
 from ivr.tokenizer.universal import is_attempted
 
 EXPONENT_STEP = 0.4  # by which the prior is flattened where scores outgrow the file
 SMALLEST_EXPONENT = 3.0
+TURNS = 2  # of fitting the text and then the neighbours that a token lies across
+ROUNDS = 30  # of the latter in each
+FEW = 1_000  # new constraints: the rest is not worth another round
 
 
 @dataclass(frozen=True)
@@ -72,7 +79,7 @@ class TextFitter:
         while True:
             try:
                 if self._known is None:
-                    self._known = self.fit_beside([], self._close()).constraints
+                    self._known = self._with_crossings(self._close())
                 return self.fit_beside(pieces, self._known)
             except ScoresTooLarge as error:
                 lower = max(self.exponent - EXPONENT_STEP, SMALLEST_EXPONENT)
@@ -104,3 +111,37 @@ class TextFitter:
             return fit(self._bpe, self.unigram, own.batch, own.truth, self.exponent, constraints.copy()).constraints
 
         return closed_parts(self._bpe, self.prior_R, refit)
+
+    @cached_property
+    def _crossings(self) -> Crossings:
+        return Crossings(self._bpe, self.encoder, self.unigram)
+
+    def _with_crossings(self, constraints: Constraints) -> Constraints:
+        """What the strings ask for, and all pairs of neighbours that a third token lies across, beside these."""
+        if is_attempted(self._bpe):
+            return self.fit_beside([], constraints).constraints
+        for _ in range(TURNS):
+            fitted = self.fit_beside([], constraints)
+            constraints = fitted.constraints
+            try:
+                constraints = self._cross(fitted)
+            except ScoresTooLarge as error:
+                LOG.info("neighbours that a token lies across are not all right: %s", error)
+                break
+        return constraints
+
+    def _cross(self, fitted: Fit) -> Constraints:
+        """Raise what neighbours ask for that lose, in rounds, until one brings little that is new."""
+        for rounds in range(1, ROUNDS + 1):
+            batch = Batch.of(self._crossings.lost(fitted.scores_V))
+            # whole runs would ask for scores that no cut run needs
+            runs = rows_with_periods(batch, range(1, LONGEST_CHARACTER + 1))
+            batch = batch.select(np.setdiff1d(np.arange(len(batch)), runs))
+            known, constraints = len(fitted.constraints), fitted.constraints.copy()
+            truth = self.encoder.encode(batch)
+            fitted = fit(self._bpe, self.unigram, batch, truth, self.exponent, constraints, logging.DEBUG)
+            added = len(fitted.constraints) - known
+            LOG.info("neighbours, round %d: %s lose, %s new constraints", rounds, f"{len(batch):,}", f"{added:,}")
+            if added < FEW:
+                break
+        return fitted.constraints
