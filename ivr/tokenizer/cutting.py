@@ -38,6 +38,7 @@ from ivr.tokenizer.universal import Attempt, attempt
 LEARNING_ROUNDS = 6
 FITTING_ROUNDS = 3
 CONTINUATIONS = frozenset(bytes([byte]) for byte in range(0x80, 0xC0))  # of UTF-8
+MOST_CUT_INTO_TOKENS = 100  # pretokens that neither scores nor tables of runs make right
 OFTEN = 50  # distinct pretokens that hold two marks in a row, for these to be tried beside runs
 
 
@@ -83,6 +84,8 @@ def distill(base: Tokenizer, bpe: ByteLevelBpe, pretokens: Sequence[str], expone
         if not cutter.learn(fitted.scores_V):
             break
         fitted = fitter.fit(cutter.pieces)
+    if cutter.cut_into_tokens(fitted.scores_V):
+        fitted = fitter.fit(cutter.pieces)
     fitted, universal = attempt(bpe, fitter.prior_R, fitted, lambda known: fitter.fit_beside(cutter.pieces, known))
     return Distillation(
         tokenizer=cut_tokenizer(base, bpe, fitted.scores_V, cutter.pattern),
@@ -109,7 +112,7 @@ class _Cutter:
         marks: Set[str],
     ) -> None:
         """`only_cut`: contexts are learnt from these too, but they need not be right in the end. `marks`: seen ones."""
-        self._encoder, self._unigram = fitter.encoder, fitter.unigram
+        self._encoder, self._unigram, self._tokens = fitter.encoder, fitter.unigram, fitter.tokens
         self._pretokens, self._num_fitted = [*dict.fromkeys([*pretokens, *only_cut])], len(set(pretokens))
         self._lengths = np.array([len(token) for token in fitter.tokens])
         bpe_of = (fitter.encoder, self._lengths)
@@ -121,6 +124,7 @@ class _Cutter:
         self._classes = piece_classes(splitter.all_classes)
         self._truth = fitter.encoder.encode(Batch.of([*_encoded(self._pretokens)]))
         self._tables: dict[str, RunTable] = {}
+        self._tokenized: list[list[str]] = []
         self._tabulate()
 
     def learn_cuts(self) -> None:
@@ -169,6 +173,20 @@ class _Cutter:
             self._tabulate()
         return True
 
+    def cut_into_tokens(self, scores_V: np.ndarray) -> bool:
+        """Cut the pretokens that still differ at each of their tokens; whether there are any, and not too many.
+
+        Runs of a unit that is no whole characters (`무너` within the bytes of `너무`) would be cut within a character.
+        """
+        wrong = self._wrong(scores_V)
+        if not 0 < len(wrong) <= MOST_CUT_INTO_TOKENS:
+            return False
+        row_of = {pretoken: row for row, pretoken in enumerate(self._pretokens)}
+        rows = (self._truth.row(row_of[pretoken]).tolist() for pretoken in wrong)
+        self._tokenized = [[to_alphabet(self._tokens[token_id]) for token_id in row] for row in rows]
+        self._tabulate()
+        return True
+
     def _wrong(self, scores_V: np.ndarray) -> list[str]:
         """The pretokens that differ from BPE under these scores and the current rules."""
         batch = Batch.of([piece for pieces in self._pieces for piece in pieces])
@@ -196,7 +214,7 @@ class _Cutter:
         for context in self.contexts:
             table = tabulate(context, self._encoder, self._lengths, known.get(context.unit))
             self._tables[context.unit] = table
-        self.pattern = cutting_pattern(list(self._tables.values()), self._classes)
+        self.pattern = cutting_pattern([*self._tables.values()], self._classes, self._tokenized)
         cut = Split(Regex(self.pattern), "isolated")
         texts = (to_alphabet(pretoken.encode()) for pretoken in self._pretokens)
         self._pieces = [[from_alphabet(piece) for piece, _ in cut.pre_tokenize_str(text)] for text in texts]

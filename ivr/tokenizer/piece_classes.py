@@ -88,6 +88,10 @@ class PieceClasses:
         """The class of the first character of this text, which is whole characters in the byte alphabet."""
         return next(kind for kind in self.kinds if regex.match(kind.definition, text))
 
+    def of_pretoken(self, text: str) -> PieceClass:
+        """The same of a pretoken, before which a blank may stand."""
+        return self.of(text.removeprefix("Ġ") or text)
+
     @property
     def definitions(self) -> str:
         """Matches nothing; stands at the very beginning of a pattern that uses the classes."""

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from ivr.encoding.utf8_pattern import character_class, quote
 from ivr.tokenizer.piece_classes import LEADS, PieceClass, PieceClasses
-from ivr.tokenizer.run_rules import NONE, OTHER, SHORTEST, RunTable
+from ivr.tokenizer.run_rules import NONE, OTHER, SHORTEST, RunTable, continues
 
 SPACE = "Ġ"  # the one blank that belongs to the word behind it
 Longer = Mapping[str, Sequence[str]]  # a neighbour -> longer ones that fit only where it fits too
@@ -19,8 +19,10 @@ FAR = 4  # units from which a run's other end changes next to nothing of what is
 CONTRACTIONS = "'(?:s|t|re|ve|m|ll|d)"
 
 
-def cutting_pattern(tables: Sequence[RunTable], classes: PieceClasses) -> str:
+def cutting_pattern(tables: Sequence[RunTable], classes: PieceClasses, tokenized: Sequence[Sequence[str]] = ()) -> str:
     """GPT-2's pattern, cutting the runs of these tables where BPE does.
+
+    `tokenized`: tokens of pretokens with such runs that are cut at every one of them, even within characters.
 
     An engine that backtracks tries alternatives in order, so the common ones come first: words, punctuation and
     blanks without runs.
@@ -38,9 +40,15 @@ def cutting_pattern(tables: Sequence[RunTable], classes: PieceClasses) -> str:
     alternatives = [words.ascii, words.wide, _one_blank(blank), contraction, signs.ascii, blanks_of_ascii]
     alternatives += [figures.ascii, _one_token_runs(other, others)]
     alternatives += [signs.wide, figures.wide, words.mixed, signs.mixed, figures.mixed]
+    parts = []
     for kind, mine in zip(classes.kinds, (letters, numbers, others, blanks), strict=True):
-        slow = "|".join([*_around_runs(kind, mine), *_plain(kind)])
+        whole, of_parts = _tokens(
+            kind, [tokens for tokens in tokenized if classes.of_pretoken("".join(tokens)) == kind]
+        )
+        slow = "|".join([*whole, *_around_runs(kind, mine), *_plain(kind)])
         alternatives.append(f"{kind.begins}(?:{marker(kind)}{slow})")
+        parts += of_parts
+    alternatives += parts  # where a match begins within a character nothing else is possible
     return classes.definitions + "|".join(filter(None, alternatives))
 
 
@@ -53,6 +61,18 @@ def _plain(kind: PieceClass) -> list[str]:
     """GPT-2's own alternative."""
     one = kind.character
     return [rf"{one}+(?={one}|\z)", f"{one}+"] if kind.name == "blanks" else [f"{kind.lead}{one}+"]
+
+
+def _tokens(kind: PieceClass, tokenized: Sequence[Sequence[str]]) -> tuple[list[str], list[str]]:
+    """The tokens of these pretokens, each before what follows it: (those that begin with a character, the others).
+
+    Wherever such a piece begins BPE has a border, so that it encodes the rest as if it stood alone.
+    """
+    rests = sorted({tuple(tokens[at:]) for tokens in tokenized for at in range(len(tokens))})
+    found: tuple[list[str], list[str]] = [], []
+    for first, *others in rests:
+        found[continues(first[0])].append(f"{quote(first)}(?={quote(''.join(others))}{kind.end})")
+    return found
 
 
 def _around_runs(kind: PieceClass, tables: Sequence[RunTable]) -> list[str]:

@@ -84,14 +84,21 @@ def _one_longer(known: frozenset[str], text: str, part: Callable[[int], str]) ->
 def self_merging_units(bpe: ByteLevelBpe) -> list[tuple[str, int]]:
     """(shortest unit, longest run of it that is a token) for every token that merges with itself, in merge order.
 
-    Units that are not whole characters are left out: their runs are no text.
+    A unit that begins within a character stands for that of the same run that begins with it, if both are text there.
     """
     longest: dict[str, int] = {}
     for left, right, product in bpe.merges_R3.tolist():
         if left == right:
-            unit = _shortest_unit(bpe.tokens[left])
+            part = _shortest_unit(bpe.tokens[left])
+            unit = part if text_of(part) else _from_character(part)
             longest[unit] = max(longest.get(unit, 0), len(bpe.tokens[product]) // len(unit))
     return [(unit, length) for unit, length in longest.items() if text_of(unit)]
+
+
+def _from_character(unit: str) -> str:
+    """The same run from its last character's beginning on: of `´Ã` `Ã´`."""
+    start = next((at for at in reversed(range(len(unit))) if not continues(unit[at])), 0)
+    return unit[start:] + unit[:start]
 
 
 def text_of(alphabet_text: str) -> str:
@@ -120,9 +127,9 @@ def initial_contexts(bpe: ByteLevelBpe, splitter: PretokenSplitter) -> list[Cont
         near = model_tokens if len(unit) > 1 else [token for token in model_tokens if unit in token]
         lefts, rights = _neighbours(unit, near)
         # a part of a character may belong to one that stays with the run, if it is its end (its beginning)
-        lefts = {x for x in lefts if (len(splitter(text_of(x) + run)) == 1 if text_of(x) else _continues(x[0]))}
+        lefts = {x for x in lefts if (len(splitter(text_of(x) + run)) == 1 if text_of(x) else continues(x[0]))}
         rights = {
-            r for r in rights if (len(splitter(run + 2 * text_of(r))) == 1 if text_of(r) else not _continues(r[0]))
+            r for r in rights if (len(splitter(run + 2 * text_of(r))) == 1 if text_of(r) else not continues(r[0]))
         }
         found.append(Contexts(unit, longest, frozenset(lefts), frozenset(rights)))
     return found
@@ -142,6 +149,9 @@ def tabulate(
     found = {**{("", r): row for r, row in known.first.items()}, **known.drawn} if known else {}
     new = [pair for pair in pairs if pair not in found]
     counts = first_of_runs(contexts, new, encoder, token_lengths).tolist() if new else []
+    for row in counts:
+        if row[-1] == len(row) * len(contexts.unit):
+            row[-1] = NONE  # no border between characters, however long the run is
     found.update((pair, tuple(row)) for pair, row in zip(new, counts, strict=True))
     return RunTable(
         contexts.unit,
@@ -213,19 +223,20 @@ def _neighbours(unit: str, tokens: Iterable[str]) -> tuple[set[str], set[str]]:
     return (lefts - {unit}, rights - {unit}) if len(unit) == 1 else (lefts, rights)
 
 
-def _continues(alphabet_character: str) -> bool:
+def continues(alphabet_character: str) -> bool:
+    """Whether this byte does not begin a character."""
     return 0x80 <= from_alphabet(alphabet_character)[0] < 0xC0
 
 
 def _last_character(text: str) -> str:
     start = len(text) - 1
-    while start > 0 and _continues(text[start]):
+    while start > 0 and continues(text[start]):
         start -= 1
     return text[start:]
 
 
 def _first_character(text: str) -> str:
     end = 1
-    while end < len(text) and _continues(text[end]):
+    while end < len(text) and continues(text[end]):
         end += 1
     return text[:end]

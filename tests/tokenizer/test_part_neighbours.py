@@ -10,7 +10,7 @@ from ivr.encoding.bpe import read_bpe
 from ivr.encoding.bpe_encoder import BpeEncoder
 from ivr.tokenizer.cutting import distill
 from ivr.tokenizer.part_neighbours import Characters
-from ivr.tokenizer.run_rules import initial_contexts
+from ivr.tokenizer.run_rules import initial_contexts, self_merging_units
 
 # `´` ends `ô` and `Ŵ`, and draws an `é`; but in `Ŵ` it is merged before. `Å` begins `Ŵ` and `Ő`, and goes with an `é`
 PARTS = [("Ã", "©"), ("Å", "´"), ("Ã©", "Å"), ("´", "Ã©"), ("Ã©", "Ã©"), ("Ã©", "´")]
@@ -33,6 +33,25 @@ def test_a_part_that_no_character_has_there_is_no_neighbour() -> None:
     lefts, rights = Characters(PretokenSplitter(base), BpeEncoder(bpe)).around(context)
     assert lefts["Ã´"] == lefts["Ä´"] != lefts["Å´"] == "Å´"
     assert rights["ÅĲ"] == rights["Åĳ"] != rights["Å´"] == "Å´"
+
+
+# `éô` is `Ã`,`©`,`Ã`,`´`; what merges with itself is `©Ã´Ã`, which begins within `é`
+SHIFTED = [("©", "Ã"), ("´", "Ã"), ("©Ã", "´Ã"), ("©Ã´Ã", "©Ã´Ã")]
+
+
+def test_a_unit_that_begins_within_a_character_stands_for_one_of_whole_ones() -> None:
+    assert self_merging_units(read_bpe(bpe_of(SHIFTED))) == [("Ã©Ã´", 2)]
+    assert self_merging_units(read_bpe(bpe_of([("©", "´"), ("©´", "©´"), ("Ã", "Â"), ("ÃÂ", "ÃÂ")]))) == []
+
+
+def test_its_runs_in_the_text_are_cut_within_characters_where_nothing_else_helps() -> None:
+    base = bpe_of(SHIFTED)
+    texts = ["éô" * 4, " " + "éô" * 8]
+    even = [left + "éô" * length + right for left, length, right in product(["", " ", "x"], range(1, 62, 2), ["", "x"])]
+    result = distill(base, read_bpe(base), texts, 3.0).tokenizer
+    for text in [*texts, *even, f"x {texts[0]} {texts[0]}! {texts[1]}"]:
+        assert result.encode(text).ids == base.encode(text).ids, text
+    assert base.encode(texts[0]).tokens == ["Ã", "©Ã´Ã©Ã´Ã", "©Ã´Ã", "©Ã", "´"]
 
 
 def test_a_run_after_a_character_with_the_prefix_blank_is_cut_as_bpe_does() -> None:
