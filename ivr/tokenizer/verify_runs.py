@@ -7,7 +7,8 @@ itself. A unit that repeats a shorter one (`----`) is that one's run and not tri
 * on one side, to length SPOT_LENGTH: all of ASCII and some hundred more (`verify_neighbours` says why these are alike);
 * on both sides, every pair of the first sort: at every length to `period_bound`, and beyond at every length with every
   left and with every right one, though not with every pair unless asked for: they take turns (for a unit with few
-  pairs, every length).
+  pairs, every length). Where a token holds a part of a character, thousands hold that part: of more than MOST_PAIRS
+  pairs then so many are tried, every left and every right one among them.
 
 Left, run and right must make one pretoken of the reference's pre-tokenizer.
 """
@@ -16,7 +17,6 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import product
 from typing import Any, cast
 
 from ivr.console import Progress
@@ -27,6 +27,7 @@ from ivr.tokenizer.verify_neighbours import TokenIndex, joined_neighbours, neigh
 STRINGS_AT_ONCE = 5_000
 SPOT_LENGTH = 12
 TURNS = 32
+MOST_PAIRS = 20_000  # of one unit
 NOT_TRIED, EVERY_LENGTH = "not tried", "every length"
 IN_TURNS = (
     "every length to 2 x the longest run of the unit in a token + 16, "
@@ -58,6 +59,7 @@ class RunOutcome:
     mismatched: int = 0
     contexts: int = 0  # (left, right) tried, none at all included
     both_sides: int = 0  # ... of these, with a neighbour on either side
+    pairs_left_out: int = 0
     mismatched_contexts: int = 0
     causes: Counter[str] = field(default_factory=Counter)
     families: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)  # (cause, lengths) -> description
@@ -140,17 +142,26 @@ def _contexts(
     lefts = fitting(list(dict.fromkeys([*joined_lefts, *task.lefts])), left=True)
     rights = fitting(list(dict.fromkeys([*joined_rights, *task.rights])), left=False)
     close_lefts, close_rights = _close(lefts, joined_lefts), _close(rights, joined_rights)
+    near_lefts, near_rights = set(close_lefts), set(close_rights)
     for left, found in lefts.items():
-        yield (left, ""), found, every if left in close_lefts else spot
+        yield (left, ""), found, every if left in near_lefts else spot
     for right, found in rights.items():
-        yield ("", right), found, every if right in close_rights else spot
-    turns = min(task.turns, len(close_lefts), len(close_rights))
-    for (i, left), (j, right) in product(enumerate(close_lefts), enumerate(close_rights)) if task.both_sides else ():
-        found = fits(left, right)
-        if any(found):
-            outcome.both_sides += 1
-            longer = range(bound + 1 + (i + j) % turns, task.max_length + 1, turns)
-            yield (left, right), found, [*range(1, bound + 1), *longer]
+        yield ("", right), found, every if right in near_rights else spot
+    if not task.both_sides:
+        return
+    fewer, left_out = min(len(close_lefts), len(close_rights)), len(close_lefts) * len(close_rights)
+    step = 1 if task.turns == 1 else max(1, min(-(-left_out // MOST_PAIRS), fewer))
+    turns = max(1, min(task.turns, fewer // step))
+    for i, left in enumerate(close_lefts):
+        for j in range(-i % step, len(close_rights), step):
+            left_out -= 1
+            right = close_rights[j]
+            found = fits(left, right)
+            if any(found):
+                outcome.both_sides += 1
+                longer = range(bound + 1 + (i + j) // step % turns, task.max_length + 1, turns)
+                yield (left, right), found, [*range(1, bound + 1), *longer]
+    outcome.pairs_left_out = left_out
 
 
 def _close(fitting: Iterable[str], joined: Sequence[str]) -> list[str]:
@@ -249,6 +260,7 @@ def compare_runs(
         "beside_two_neighbours": NOT_TRIED if one_side_only else EVERY_LENGTH if every_pair else IN_TURNS,
         "contexts": sum(outcome.contexts for outcome in outcomes),
         "both_sides": sum(outcome.both_sides for outcome in outcomes),
+        "pairs_left_out": sum(outcome.pairs_left_out for outcome in outcomes),
         "mismatched_contexts": sum(outcome.mismatched_contexts for outcome in outcomes),
         "causes": dict(sorted(causes.items())),
         "units_with_mismatches": {

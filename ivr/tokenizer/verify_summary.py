@@ -20,10 +20,11 @@ def summary(report: dict[str, Any]) -> str:
         f"encoding of their own string, {ids['different_decodings']:,} in decoding.",
     ]
     if runs["max_length"]:
+        left_out = f"; {runs['pairs_left_out']:,} such pairs were left out" if runs["pairs_left_out"] else ""
         sentences.append(
             f"Runs to length {runs['max_length']}: {runs['mismatched']:,} of {runs['strings']:,} strings differ"
             f"{_causes(runs['causes'])}, in {runs['mismatched_contexts']:,} of {runs['contexts']:,} contexts of unit "
-            f"and neighbours ({runs['both_sides']:,} with a neighbour on either side)."
+            f"and neighbours ({runs['both_sides']:,} with a neighbour on either side{left_out})."
         )
     if adversarial["strings"]:
         sentences.append(

@@ -18,7 +18,8 @@ from ivr.cli import main
 from ivr.corpus.documents import read_documents
 from ivr.encoding.byte_alphabet import BYTE_TO_CHARACTER
 from ivr.stage import Manifest
-from ivr.tokenizer.verify_runs import ranges, run_units
+from ivr.tokenizer.pair import Pair
+from ivr.tokenizer.verify_runs import RunTask, check_runs, ranges, run_units
 from ivr.tokenizer.verify_sources import PIECE_CHARACTERS, read_chunks, sources_of
 
 LOWERED = "Ġcarcinoma"
@@ -189,6 +190,31 @@ def test_a_difference_between_two_neighbours_at_one_length_is_found(tmp_path: Pa
     assert family["contexts"] == [["b", "c"]] and report["runs"]["mismatched"] == 1
     assert family["example"]["against"] == ["b", "aa", "aa", "ac"]
     assert family["example"]["tokenizer"] == ["b", "aa", "aa", "a", "c"]
+
+
+def test_of_very_many_pairs_of_neighbours_some_are_tried_with_every_one_among_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lefts, rights = "bcdefgh", "ijklmnop"
+    tokens = [*BYTE_TO_CHARACTER.values(), *(x + "a" for x in lefts), *("a" + r for r in rights)]
+    text = tiny(models.BPE({token: place for place, token in enumerate(tokens)}, [])).to_str()
+    pair = Pair(text, text)
+    seen: list[str] = []
+    monkeypatch.setattr(pair, "encode", lambda texts: (seen.extend(texts), ([[]] * len(texts),) * 2)[1])
+
+    def both(task: RunTask) -> tuple[int, int]:
+        seen.clear()
+        outcome = check_runs(pair, task)
+        tried = [text for text in seen if text[0] != "a" != text[-1]]
+        assert {text[0] for text in tried} >= {*lefts} and {text[-1] for text in tried} >= {*rights}
+        assert {text.count("a") for text in tried} == set(range(1, 51))
+        return outcome.both_sides, outcome.pairs_left_out
+
+    assert both(RunTask("a", 50, [], [])) == (56, 0)
+    monkeypatch.setattr("ivr.tokenizer.verify_runs.MOST_PAIRS", 20)
+    tried, left_out = both(RunTask("a", 50, [], []))
+    assert tried + left_out == 56 and 14 <= tried <= 24
+    assert both(RunTask("a", 50, [], [], turns=1)) == (56, 0)
 
 
 def test_ranges() -> None:
