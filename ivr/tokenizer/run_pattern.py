@@ -6,15 +6,15 @@ blanks) gets three in front of it: a word without three equal units in a row, wh
 starts where the piece starts; whatever stands before a run.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from ivr.encoding.utf8_pattern import character_class, quote
 from ivr.tokenizer.piece_classes import LEADS, PieceClass, PieceClasses
+from ivr.tokenizer.run_groups import Longer, by_length, by_value, length_ranges, next_longer
 from ivr.tokenizer.run_rules import NONE, OTHER, SHORTEST, RunTable, continues
 
 SPACE = "Ġ"  # the one blank that belongs to the word behind it
-Longer = Mapping[str, Sequence[str]]  # a neighbour -> longer ones that fit only where it fits too
 FAR = 4  # units from which a run's other end changes next to nothing of what is drawn out of its beginning
 CONTRACTIONS = "'(?:s|t|re|ve|m|ll|d)"
 
@@ -163,10 +163,10 @@ def _starts(kind: PieceClass, table: RunTable) -> str:
     """A run that starts where the piece starts: its first token."""
     y = _group(table.unit)
     options = []
-    longer = _next_longer(list(table.first), ends=False)
-    for rights, counts in _by_value(table.first).items():
+    longer = next_longer(list(table.first), ends=False)
+    for rights, counts in by_value(table.first).items():
         after = _right(kind, table, rights, longer)
-        options += [_cut(kind, table.unit, *piece, after) for piece in _ranges(counts) if piece[2] > 0]
+        options += [_cut(kind, table.unit, *piece, after) for piece in length_ranges(counts) if piece[2] > 0]
     return f"(?={y}{{{SHORTEST}}})(?:{'|'.join(options) or '(?!)'})"
 
 
@@ -180,28 +180,30 @@ def _later(kind: PieceClass, table: RunTable) -> str:
         for x in known:
             row = tuple((r, table.drawn[x, r]) for r in rights if (x, r) in table.drawn)
             by_left.setdefault(row, []).append(x)
-        longer = _next_longer(known, ends=True)
+        longer = next_longer(known, ends=True)
         longer_rights: dict[int, Longer] = {}  # a blank knows more right neighbours than others
         afters: dict[tuple[int, tuple[str, ...]], str] = {}  # many left neighbours part the right ones alike
         for row, lefts in by_left.items():
             inner = []
             if len(row) not in longer_rights:
-                longer_rights[len(row)] = _next_longer([r for r, _ in row], ends=False)
-            for alike, counts in _by_value(dict(row)).items():
+                longer_rights[len(row)] = next_longer([r for r, _ in row], ends=False)
+            for alike, counts in by_value(dict(row)).items():
                 key = (len(row), alike)
                 after = afters.get(key) or afters.setdefault(key, _right(kind, table, alike, longer_rights[len(row)]))
-                inner += [_cut(kind, table.unit, *piece, after) for piece in _ranges(counts) if piece[2] != NONE]
+                inner += [_cut(kind, table.unit, *piece, after) for piece in length_ranges(counts) if piece[2] != NONE]
             if inner:
                 options.append(f"(?:{_left(longer, lefts)})(?:{'|'.join(inner)})")
             far = [x for x in lefts if x not in paired]
             if far and kind.name != "blanks":
                 ends = f"(?!{y})" if len(table.unit) > 1 else ""
-                low = [(max(low, FAR), high, size) for low, high, size in _ranges(row[0][1]) if (high or FAR) >= FAR]
+                low = [
+                    (max(low, FAR), high, size) for low, high, size in length_ranges(row[0][1]) if (high or FAR) >= FAR
+                ]
                 inner = [_cut(kind, table.unit, *piece, ends) for piece in low if piece[2] != NONE]
                 options += [f"(?:{_left(longer, far)})(?:{'|'.join(inner)})"] if inner else []
     every = set(table.lefts)
     shortest = [x for x in sorted(every) if not any(x[len(x) - size :] in every for size in range(1, len(x)))]
-    inert = "".join(f"(?<!{_alternatives(same)})" for same in _by_length(shortest))
+    inert = "".join(f"(?<!{_alternatives(same)})" for same in by_length(shortest))
     options.append(f"(?<=.){inert}(?={_starts(kind, table)})")
     return f"{_run_begins(table.unit)}(?={y}{{{SHORTEST}}})(?:{'|'.join(options)})"
 
@@ -228,48 +230,8 @@ def _left(longer_than: Longer, lefts: Sequence[str]) -> str:
     return "|".join(options)
 
 
-def _next_longer(known: Sequence[str], *, ends: bool) -> Longer:
-    """For each string the longer ones that end (begin) with it, and with no other of the known ones in between."""
-    short = {text for text in known if text}
-    found: dict[str, list[str]] = {}
-    for text in sorted(short):
-        parts = (text[len(text) - size :] if ends else text[:size] for size in range(len(text) - 1, 0, -1))
-        if (nearest := next((part for part in parts if part in short), None)) is not None:
-            found.setdefault(nearest, []).append(text)
-    return found
-
-
-def _by_value(rows: dict[str, tuple[int, ...]]) -> dict[tuple[str, ...], tuple[int, ...]]:
-    """Right neighbours that behave alike, together."""
-    groups: dict[tuple[int, ...], list[str]] = {}
-    for r, counts in rows.items():
-        groups.setdefault(counts, []).append(r)
-    return {tuple(rights): counts for counts, rights in groups.items()}
-
-
-def _by_length(strings: Sequence[str]) -> list[list[str]]:
-    groups: dict[int, list[str]] = {}
-    for string in strings:
-        groups.setdefault(len(string), []).append(string)
-    return list(groups.values())
-
-
 def _alternatives(strings: Sequence[str]) -> str:
     return character_class(strings) if len(strings[0]) == 1 else "|".join(quote(string) for string in strings)
-
-
-def _ranges(counts: tuple[int, ...]) -> list[tuple[int, int | None, int]]:
-    """(low, high, count) of equal neighbours among lengths >= SHORTEST; the last one has no upper end."""
-    found: list[tuple[int, int | None, int]] = []
-    for length in range(SHORTEST, len(counts) + 1):
-        count = counts[length - 1]
-        if found and found[-1][2] == count:
-            found[-1] = (found[-1][0], length, count)
-        else:
-            found.append((length, length, count))
-    low, _, count = found[-1]
-    found[-1] = (low, None, count)
-    return found
 
 
 def _right(kind: PieceClass, table: RunTable, rights: tuple[str, ...], longer_than: Longer) -> str:
@@ -286,7 +248,7 @@ def _right(kind: PieceClass, table: RunTable, rights: tuple[str, ...], longer_th
         options.append(f"{character_class(plain)}{kind.inside}")
     if OTHER in rights:
         shortest = [r for r in table.first if r and not any(r[:size] in table.first for size in range(1, len(r)))]
-        others = "".join(f"(?!(?:{_alternatives(r)}){kind.inside})" for r in _by_length(shortest))
+        others = "".join(f"(?!(?:{_alternatives(r)}){kind.inside})" for r in by_length(shortest))
         other = f"(?!{quote(table.unit)}{kind.inside}){others}{kind.inside}"
         options.append(f"{kind.end}|{other}" if kind.name == "blanks" else other)
     # a right neighbour may begin like the unit: then it is none while the run goes on
