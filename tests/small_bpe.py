@@ -11,6 +11,8 @@ from safetensors.numpy import save_file
 from tokenizers import Tokenizer
 
 from ivr.corpus.base_tokenizer import build_tokenizer, byte_alphabet, write_tokenizer
+from ivr.encoding.bpe import ByteLevelBpe
+from ivr.tokenizer.bonuses import token_scores
 
 END = "<|endoftext|>"
 Merges = list[tuple[str, str]]
@@ -73,3 +75,31 @@ def write_model_directory(folder: Path, merges: Merges, width: int = 4) -> Path:
     save_file({"wte.weight": np.zeros((len(vocab), width), np.float32)}, str(folder / "model.safetensors"))
     write_tokenizer(folder, vocab, merges, 32)
     return folder
+
+
+@st.composite
+def any_scores(draw: st.DrawFn, bpe: ByteLevelBpe, *, falling: bool = False) -> np.ndarray:
+    """int64 (V), from a bonus of 1 to 20 of every merge; `falling` with its rank, as a fit wants them."""
+    num_merges = len(bpe.merges_R3)
+    bonuses = draw(st.lists(st.integers(1, 20), min_size=num_merges, max_size=num_merges))
+    return token_scores(np.array(sorted(bonuses, reverse=True) if falling else bonuses, np.int64), *bpe.derivations())
+
+
+def named(bpe: ByteLevelBpe, scores_V: np.ndarray) -> dict[str, int]:
+    return {token: int(scores_V[token_id]) for token_id, token in enumerate(bpe.tokens) if token_id < bpe.num_ids - 1}
+
+
+def meets_odd_run(string: str, merges: Merges) -> bool:
+    """Whether BPE, rank after rank, meets an odd run of three or more of the token that it joins with itself."""
+    symbols = list(string)
+    for left, right in merges:
+        if left == right and any(
+            unit == left and (length := len(list(run))) >= 3 and length % 2 for unit, run in itertools.groupby(symbols)
+        ):
+            return True
+        place = 0
+        while place < len(symbols) - 1:
+            if (symbols[place], symbols[place + 1]) == (left, right):
+                symbols[place : place + 2] = [left + right]
+            place += 1
+    return False

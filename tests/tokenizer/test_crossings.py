@@ -5,8 +5,7 @@ import itertools
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_bpe import Merges, bpe_of, merge_lists, naive_bpe
-from test_worst_pair import meets_odd_run, named
+from small_bpe import Merges, any_scores, bpe_of, meets_odd_run, merge_lists, naive_bpe, named
 
 from ivr.encoding.batch import Batch
 from ivr.encoding.bpe import ByteLevelBpe, read_bpe
@@ -55,8 +54,7 @@ def losing(merges: Merges, scores: dict[str, int]) -> set[str]:
 @given(merge_lists("abcd", most=20), st.data())
 def test_those_that_lose_are_found(merges: Merges, data: st.DataObject) -> None:
     bpe = read_bpe(bpe_of(merges))
-    bonuses = data.draw(st.lists(st.integers(1, 20), min_size=len(merges), max_size=len(merges)))
-    scores_V = token_scores(np.array(bonuses, np.int64), *bpe.derivations())
+    scores_V = data.draw(any_scores(bpe))
     expected = losing(merges, named(bpe, scores_V))
     found = crossings_of(bpe).lost(scores_V)
     regular = {text for string in found if not meets_odd_run(text := string.decode(), merges)}

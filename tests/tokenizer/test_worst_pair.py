@@ -1,12 +1,20 @@
 """The computed worst pairs against every string of small random BPEs; closing the fit; the checker of proofs."""
 
-import itertools
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_bpe import Merges, bpe_of, letters_of, merge_lists, naive_bpe, strings_over
+from small_bpe import (
+    Merges,
+    any_scores,
+    bpe_of,
+    letters_of,
+    meets_odd_run,
+    merge_lists,
+    naive_bpe,
+    named,
+    strings_over,
+)
 
 from ivr.encoding.bpe import ByteLevelBpe, read_bpe
 from ivr.tokenizer.bonuses import prior_bonuses, token_scores
@@ -18,22 +26,6 @@ from ivr.tokenizer.walk_graph import walk_graph
 from ivr.tokenizer.worst_pair import PairSearch
 
 LONGEST = 8
-
-
-def meets_odd_run(string: str, merges: Merges) -> bool:
-    """Whether BPE, rank after rank, meets an odd run of three or more of the token that it joins with itself."""
-    symbols = list(string)
-    for left, right in merges:
-        if left == right and any(
-            unit == left and (length := len(list(run))) >= 3 and length % 2 for unit, run in itertools.groupby(symbols)
-        ):
-            return True
-        place = 0
-        while place < len(symbols) - 1:
-            if (symbols[place], symbols[place + 1]) == (left, right):
-                symbols[place : place + 2] = [left + right]
-            place += 1
-    return False
 
 
 def rivals(string: str, scores: dict[str, int], own: list[str]) -> int:
@@ -58,10 +50,6 @@ def rivals(string: str, scores: dict[str, int], own: list[str]) -> int:
     return best[-1][1]
 
 
-def named(bpe: ByteLevelBpe, scores_V: np.ndarray) -> dict[str, int]:
-    return {token: int(scores_V[token_id]) for token_id, token in enumerate(bpe.tokens) if token_id < bpe.num_ids - 1}
-
-
 def brute_force(merges: Merges, scores: dict[str, int], longest: int = LONGEST) -> list[str]:
     """Strings without an odd run for which BPE's segmentation is not the only best one."""
     found = []
@@ -73,13 +61,12 @@ def brute_force(merges: Merges, scores: dict[str, int], longest: int = LONGEST) 
 
 
 @settings(max_examples=60, deadline=None)
-@given(merge_lists("abc", most=14), st.data())
-def test_a_counterexample_is_found_exactly_when_there_is_one(merges: Merges, data: st.DataObject) -> None:
+@given(merge_lists("abc", most=14), st.data(), st.booleans())
+def test_a_counterexample_is_found_exactly_when_there_is_one(
+    merges: Merges, data: st.DataObject, falling: bool
+) -> None:
     bpe = read_bpe(bpe_of(merges))
-    bonuses = data.draw(st.lists(st.integers(1, 20), min_size=len(merges), max_size=len(merges)))
-    if data.draw(st.booleans()):
-        bonuses.sort(reverse=True)  # few counterexamples
-    scores_V = token_scores(np.array(bonuses, np.int64), *bpe.derivations())
+    scores_V = data.draw(any_scores(bpe, falling=falling))
     scores = named(bpe, scores_V)
     result = PairSearch(walk_graph(bpe)).worst_pairs(scores_V)
     assert result.settled or any(pair.turns for pair in result.counterexamples)
