@@ -12,9 +12,8 @@ from typing import NamedTuple
 from ivr.encoding.utf8_pattern import character_class, quote
 from ivr.tokenizer.piece_classes import LEADS, PieceClass, PieceClasses
 from ivr.tokenizer.run_groups import Longer, by_length, by_value, length_ranges, next_longer
-from ivr.tokenizer.run_rules import NONE, OTHER, SHORTEST, RunTable, continues
+from ivr.tokenizer.run_rules import BLANK, NONE, OTHER, SHORTEST, RunTable, continues
 
-SPACE = "Ġ"  # the one blank that belongs to the word behind it
 FAR = 4  # units from which a run's other end changes next to nothing of what is drawn out of its beginning
 CONTRACTIONS = "'(?:s|t|re|ve|m|ll|d)"
 
@@ -147,7 +146,7 @@ def _one_token_runs(kind: PieceClass, tables: Sequence[RunTable]) -> str:
 
 def _one_blank(kind: PieceClass) -> str:
     """A single blank before something else, which does not take it: the end of a line."""
-    return f"{character_class(c for c in kind.ascii if c != SPACE)}(?!{kind.character})"
+    return f"{character_class(c for c in kind.ascii if c != BLANK)}(?!{kind.character})"
 
 
 def _ascii_blanks(kind: PieceClass, tables: Sequence[RunTable]) -> str:

@@ -27,7 +27,7 @@ from ivr.encoding.byte_alphabet import from_alphabet
 NONE = -1
 SHORTEST = 3  # units from which a run is ambiguous
 LONGEST_CONTEXT = 12  # bytes of a neighbour
-BLANK = "Ġ"
+BLANK = "Ġ"  # the one blank that belongs to the word behind it
 OTHER = ""  # the right neighbour: the end, or any character that shares no token with the unit
 
 
