@@ -24,10 +24,10 @@ from ivr.encoding.batch import Batch, Segmentations
 from ivr.encoding.bpe import ByteLevelBpe
 from ivr.encoding.byte_alphabet import from_alphabet, to_alphabet
 from ivr.tokenizer.bonuses import Fit
-from ivr.tokenizer.neighbour_strings import neighbour_strings
+from ivr.tokenizer.neighbour_strings import neighbour_strings, strings_between_parts
 from ivr.tokenizer.part_neighbours import Characters, with_characters, with_prefix_blank
 from ivr.tokenizer.piece_classes import piece_classes
-from ivr.tokenizer.run_neighbours import seen_marks, with_marks, with_words
+from ivr.tokenizer.run_neighbours import seen_marks, with_marks, with_own_parts, with_words
 from ivr.tokenizer.run_pattern import cutting_pattern
 from ivr.tokenizer.run_rules import SHORTEST, Contexts, RunTable, initial_contexts, tabulate
 from ivr.tokenizer.strings_to_fit import other_forms, pretokens_with_runs, short_numbers
@@ -78,7 +78,8 @@ def distill(base: Tokenizer, bpe: ByteLevelBpe, pretokens: Sequence[str], expone
     plain, plain_numbers = (_encoded(text for text in some if text not in runs) for some in (texts, numbers))
     cutter = _Cutter(splitter, fitter, characters, contexts, with_runs, numbers_with_runs, seen_marks(pretokens, OFTEN))
     cutter.learn_cuts()
-    fitter.take(plain, itertools.chain(plain_numbers, cutter.other_pieces))
+    between = strings_between_parts(contexts, characters, blanks=splitter.adds_prefix_space)
+    fitter.take(plain, itertools.chain(plain_numbers, cutter.other_pieces), between)
     fitted = fitter.fit(cutter.pieces)
     for _ in range(FITTING_ROUNDS):
         if not cutter.learn(fitted.scores_V):
@@ -120,7 +121,8 @@ class _Cutter:
         if splitter.adds_prefix_space:
             contexts = [with_prefix_blank(context, characters, *bpe_of) for context in contexts]
         contexts = [with_words(context, fitter.names, *bpe_of) for context in contexts]
-        self.contexts = [with_marks(context, marks, set(fitter.names), *bpe_of) for context in contexts]
+        contexts = [with_marks(context, marks, set(fitter.names), *bpe_of) for context in contexts]
+        self.contexts = [with_own_parts(context, *bpe_of) for context in contexts]
         self._classes = piece_classes(splitter.all_classes)
         self._truth = fitter.encoder.encode(Batch.of([*_encoded(self._pretokens)]))
         self._tables: dict[str, RunTable] = {}

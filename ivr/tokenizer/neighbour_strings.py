@@ -1,7 +1,8 @@
 """Short strings of every character between two that share a token with it: the likeliest quarrels of two tokens.
 
 In `JBW` both `JB` and `BW` are tokens, and BPE takes the one that was merged first. Few texts hold such a string, but
-there are not many of them: a hundred thousand for GPT-2. So all are fitted.
+there are not many of them: a hundred thousand for GPT-2. So all are fitted. Where a token holds a part of a character
+beside a unit (`쉴다섯`: `ìī`,`´ëĭ¤`,`ìĦ¯`) the pairs can be a million: these are tested, and fitted where they lose.
 """
 
 from collections import defaultdict
@@ -9,9 +10,11 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise, product
 
 from ivr.analysis.pretokens import PretokenSplitter
+from ivr.encoding.batch import Batch
 from ivr.encoding.byte_alphabet import from_alphabet
 from ivr.tokenizer.part_neighbours import Characters
-from ivr.tokenizer.run_rules import SHORTEST, Contexts
+from ivr.tokenizer.run_rules import SHORTEST, Contexts, text_of
+from ivr.tokenizer.strings_to_fit import LONGEST_CHARACTER, rows_with_periods
 
 PARTS = frozenset(map(chr, range(0xDC80, 0xDD00)))  # stand for bytes that are not whole characters
 
@@ -53,6 +56,29 @@ def neighbour_strings(
         strings |= {" " + text for text in strings}
     texts = sorted(strings)
     return [text for text, pieces in zip(texts, splitter.lists(texts), strict=True) if len(pieces) == 1]
+
+
+def strings_between_parts(contexts: Sequence[Contexts], characters: Characters, *, blanks: bool) -> list[bytes]:
+    """`x y r` and `x y y r` of every unit y between two characters of which one at least holds a part of a token.
+
+    Of the characters that BPE ends (begins) with the same token one stands for all; with `blanks` those too, after a
+    blank, that end otherwise there. Runs are left out: they are cut.
+    """
+    periods = {*range(1, LONGEST_CHARACTER + 1), *(len(from_alphabet(context.unit)) for context in contexts)}
+    found: list[bytes] = []
+    for context in contexts:
+        lefts, rights = (sorted(filter(text_of, of)) for of in (context.lefts, context.rights))
+        left_parts, right_parts = (list(dict.fromkeys(of.values())) for of in characters.around(context))
+        if blanks:
+            lefts += characters.changed_by_blank(lefts)
+            left_parts += characters.changed_by_blank(left_parts)
+        strings = []
+        for befores, afters in ((left_parts, rights + right_parts), (lefts, right_parts)):
+            between = [from_alphabet(context.unit * size + after) for size in range(1, SHORTEST) for after in afters]
+            strings += [before + rest for before in map(from_alphabet, befores) for rest in between]
+        runs = set(rows_with_periods(Batch.of(strings), periods).tolist())
+        found += [string for row, string in enumerate(strings) if row not in runs] if runs else strings
+    return list(dict.fromkeys(found))
 
 
 def _text(alphabet_text: str) -> str:

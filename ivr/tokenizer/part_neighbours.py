@@ -48,6 +48,17 @@ class Characters:
         rights = (self._holding(part, unit[-1], ends=False) for part in contexts.rights if not text_of(part))
         return _together(lefts), _together(rights)
 
+    def changed_by_blank(self, lefts: Sequence[str]) -> list[str]:
+        """Those that BPE ends with another token after a blank, with it; one for each such token."""
+        lasts, others = (
+            answers.ids[answers.starts[1:] - 1].tolist()
+            for answers in (
+                self._encoder.encode(Batch.of([from_alphabet(blank + left) for left in lefts])) for blank in ("", BLANK)
+            )
+        )
+        found = {other: BLANK + left for left, last, other in zip(lefts, lasts, others, strict=True) if other != last}
+        return list(found.values())
+
     def _holding(self, part: str, beside: str, *, ends: bool) -> dict[str, str]:
         """Those of the same class that end (begin) with these bytes. Alike are those of one last (first) token."""
         kind = int(self._classes[ord(beside)])

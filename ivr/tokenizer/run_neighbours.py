@@ -14,12 +14,33 @@ from dataclasses import replace
 import numpy as np
 
 from ivr.encoding.bpe_encoder import BpeEncoder
-from ivr.tokenizer.run_rules import LONGEST_CONTEXT, SHORTEST, Contexts, first_of_runs
+from ivr.tokenizer.run_rules import LONGEST_CONTEXT, OTHER, SHORTEST, Contexts, continues, first_of_runs
 
 PUNCTUATION = frozenset(string.punctuation)
 LONGEST_MARKS = 3
 LONGEST_RUN = 8  # beyond it the ends of a run no longer see one another
 Part = Callable[[str, int], str]  # (text, size) -> the part of it that touches the run
+
+
+def with_own_parts(contexts: Contexts, encoder: BpeEncoder, token_lengths: np.ndarray) -> Contexts:
+    """These contexts with the unit's own ends before a run that a cut within a unit leaves there, and with its
+    beginnings after one.
+
+    Where `p` draws the `x` of `xyz`, the rest of the run begins with `yz`, which need not behave as `z` does.
+    """
+    unit, bpe_of = contexts.unit, (encoder, token_lengths)
+    borders = [place for place in range(1, len(unit)) if not continues(unit[place])]
+    if len(borders) < 2:
+        return contexts  # such a part is one character, and known
+    pairs = [(x, r) for x in sorted(contexts.lefts | {""}) for r in sorted(contexts.rights | {OTHER})]
+    pairs += [(x, OTHER) for x in sorted(contexts.far_lefts)]
+    cuts = {size % len(unit) for size in np.unique(first_of_runs(contexts, pairs, *bpe_of)).tolist() if size > 0}
+    ends = [part for place in borders if place in cuts and _known(part := unit[place:], end, contexts.lefts)]
+    begins = [part for place in borders if _known(part := unit[:place], begin, contexts.rights)]
+    lefts = contexts.lefts | unlike(ends, contexts, contexts.rights | {OTHER}, *bpe_of, ends=True)
+    contexts = replace(contexts, lefts=lefts)
+    rights = contexts.rights | unlike(begins, contexts, contexts.lefts | {""}, *bpe_of, ends=False)
+    return replace(contexts, rights=rights)
 
 
 def with_words(contexts: Contexts, tokens: Sequence[str], encoder: BpeEncoder, token_lengths: np.ndarray) -> Contexts:
@@ -161,6 +182,10 @@ def telling(
 
 def _sizes(text: str) -> range:
     return range(1, min(len(text), LONGEST_CONTEXT) + 1)
+
+
+def _known(text: str, part: Part, fitting: Set[str]) -> bool:
+    return any(part(text, size) in fitting for size in _sizes(text))
 
 
 def _longest(text: str, part: Part, fitting: Set[str]) -> int:

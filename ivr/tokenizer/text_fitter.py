@@ -38,6 +38,9 @@ class _Encoded:
         batch = Batch.of(list(strings))
         return cls(batch, encoder.encode(batch))
 
+    def select(self, rows: np.ndarray) -> "_Encoded":
+        return _Encoded(self.batch.select(rows), self.truth.select(rows))
+
     def __add__(self, other: "_Encoded") -> "_Encoded":
         return _Encoded(
             Batch(*_one_after_another(self.batch.data, self.batch.starts, other.batch.data, other.batch.starts)),
@@ -52,7 +55,10 @@ def _one_after_another(
 
 
 class TextFitter:
-    """`strings` are always fitted, and every token; `optional` ones as long as scores allow."""
+    """`strings` are always fitted, and every token; `optional` ones as long as scores allow.
+
+    `tested` ones are many, and next to all of them are right: those are fitted that lose, as long as scores allow.
+    """
 
     def __init__(self, bpe: ByteLevelBpe, exponent: float) -> None:
         self._bpe, self.exponent = bpe, exponent
@@ -60,15 +66,17 @@ class TextFitter:
         self.names = [name for token_id, name in enumerate(bpe.tokens) if token_id not in bpe.special_ids]
         self.encoder = BpeEncoder(bpe)
         self.unigram = UnigramEncoder(self.tokens, np.zeros(bpe.num_ids, np.int64))
-        self._strings = self._optional = _Encoded.of([], self.encoder)
+        self._strings = self._optional = self._tested = _Encoded.of([], self.encoder)
+        self._tested_fitted = np.zeros(0, np.int64)  # rows of the tested that are among the strings
         self.optional_fitted = True
         self._known: Constraints | None = None  # what the parts that close, and then these strings, ask for
 
-    def take(self, strings: Iterable[bytes], optional: Iterable[bytes] = ()) -> None:
+    def take(self, strings: Iterable[bytes], optional: Iterable[bytes] = (), tested: Iterable[bytes] = ()) -> None:
         """The strings to fit, each once."""
         known = dict.fromkeys([*filter(None, self.tokens), *strings])
         self._strings = _Encoded.of(known, self.encoder)
         self._optional = _Encoded.of((string for string in optional if string not in known), self.encoder)
+        self._tested, self._tested_fitted = _Encoded.of(tested, self.encoder), np.zeros(0, np.int64)
 
     @property
     def prior_R(self) -> np.ndarray:
@@ -98,6 +106,26 @@ class TextFitter:
         every = self._strings + _Encoded.of(dict.fromkeys(pieces), self.encoder)
         if self.optional_fitted:
             every += self._optional
+        fitted = self._fit(every, constraints)
+        while len(lost := self._lost(fitted.scores_V)):
+            LOG.info("%s of %s strings between parts differ", f"{len(lost):,}", f"{len(self._tested.batch):,}")
+            more = self._tested.select(lost)
+            try:
+                fitted = self._fit(every := every + more, fitted.constraints)
+            except ScoresTooLarge as error:
+                LOG.info("characters of which tokens hold parts are not all right beside units: %s", error)
+                self._tested = self._tested.select(lost[:0])
+                break
+            self._strings += more
+            self._tested_fitted = np.concatenate([self._tested_fitted, lost])
+        return fitted
+
+    def _lost(self, scores_V: np.ndarray) -> np.ndarray:
+        """Rows of the strings only tested that differ."""
+        found = self.unigram.with_scores(scores_V).differing(self._tested.batch, self._tested.truth)
+        return np.setdiff1d(found, self._tested_fitted)
+
+    def _fit(self, every: _Encoded, constraints: Constraints) -> Fit:
         return fit(self._bpe, self.unigram, every.batch, every.truth, self.exponent, constraints.copy())
 
     def _close(self) -> Constraints:

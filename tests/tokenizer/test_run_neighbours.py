@@ -42,6 +42,16 @@ def test_words_drawn_out_that_no_text_held_are_as_bpe() -> None:
     assert [result.encode(text).ids for text in texts] == [base.encode(text).ids for text in texts]
 
 
+def test_a_run_that_a_cut_has_begun_within_a_unit_goes_on_as_bpe_does() -> None:
+    # `z` draws an x, but not where `yz` was merged first; and so begins what is left of a run that `p` draws an x of
+    base = bpe_of([("y", "z"), ("z", "x"), ("p", "x"), ("x", "yz"), ("xyz", "xyz")])
+    result = distill(base, read_bpe(base), ["a"], 3.0).tokenizer
+    lefts, rights = ["", "p", "z", "yz", " ", "pyz", " z", " yz"], ["", "x", "xy", "p", "xp", "xyx", "xypx"]
+    texts = [left + "xyz" * length + right for left, length, right in product(lefts, range(1, 20), rights)]
+    assert [result.encode(text).ids for text in texts] == [base.encode(text).ids for text in texts]
+    assert base.encode("p" + 4 * "xyz").tokens == ["px", "yz", "xyzxyz", "xyz"]
+
+
 def test_other_forms_are_words_without_runs() -> None:
     assert other_forms([" Abc", "x1", "aaa", "Éa"], [b" zy", b"\xff", b"!"]) == [
         " ABC", " Abc", " ZY", " Zy", " abc", " zy", "ABC", "Abc", "ZY", "Zy", "abc", "zy"
