@@ -121,7 +121,8 @@ def summary(certificate: dict[str, Any]) -> str:
         f"in string, {len(vocabulary['different_decodings']):,} in decoding.",
         f"Of {documents['documents']:,} whole documents {documents['different_documents']:,} differ in ids and "
         f"{documents['different_decodings']:,} in decoding.",
-        f"Of {runs['strings']:,} runs to length {runs['max_length']} {runs['mismatched']:,} differ, of "
+        f"Of {runs['strings']:,} runs {runs['mismatched']:,} differ (to length {runs['max_length']} alone and beside "
+        f"one character that shares a token, {runs['beside_two_neighbours']} between two{_left_out(runs)}), of "
         f"{hard['strings']:,} adversarial strings (seed {hard['seed']}) {hard['strings'] - hard['equal']:,}.",
         f"The best segmentation of a pretoken scores at least {margins['smallest']} more than the second best, but for "
         f"{margins['ties']:,} ties that the library's own rule decides.",
@@ -132,6 +133,11 @@ def summary(certificate: dict[str, Any]) -> str:
         kept = f"Of {earlier['types']:,} distinct pretokens of earlier text {earlier['mismatched_types']:,} differ."
         sentences.insert(1, kept)
     return " ".join(sentences)
+
+
+def _left_out(runs: dict[str, Any]) -> str:
+    left_out = runs["pairs_left_out"]
+    return f"; {left_out:,} pairs are left out, but each such character is in others" if left_out else ""
 
 
 def _other_strings(universal: dict[str, Any]) -> str:

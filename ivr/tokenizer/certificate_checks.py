@@ -31,7 +31,7 @@ def quick_checks(base_file: Path, result_file: Path, corpora: Sequence[Path]) ->
     with Workers(read_tokenizer_text(result_file), base, processes=1) as workers:
         return {
             "documents": _documents(workers.pair, [file for corpus in corpora for file in corpus_files(corpus)]),
-            "runs": compare_runs(workers, base, LONGEST_RUN, one_side_only=True),
+            "runs": compare_runs(workers, base, LONGEST_RUN, quick=True),
             "adversarial": compare_adversarial(workers, SEED, STRINGS, KEPT),
             "causes": MEANING,
         }

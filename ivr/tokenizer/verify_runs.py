@@ -28,7 +28,8 @@ STRINGS_AT_ONCE = 5_000
 SPOT_LENGTH = 12
 TURNS = 32
 MOST_PAIRS = 20_000  # of one unit
-NOT_TRIED, EVERY_LENGTH = "not tried", "every length"
+QUICK_BETWEEN, QUICK_PAIRS = 4, 2_000  # for the certificate: units between two neighbours, and MOST_PAIRS (GPT-2: all)
+EVERY_LENGTH = "every length"
 IN_TURNS = (
     "every length to 2 x the longest run of the unit in a token + 16, "
     f"and beyond every {TURNS}th at least, so that every length stands beside every left and every right one"
@@ -45,8 +46,9 @@ class RunTask:
     max_length: int
     lefts: list[str]  # to be put on one side, beside those that share a token with the unit
     rights: list[str]
-    both_sides: bool = True
     turns: int = TURNS  # at most so many pairs of neighbours share the lengths beyond `period_bound`
+    longest_between: int | None = None  # between two neighbours; None: as long as the others
+    most_pairs: int = MOST_PAIRS
 
 
 @dataclass
@@ -124,7 +126,6 @@ def _contexts(
     """((left, right), whether runs of 1, 2, and 3 or more between them are one pretoken, the lengths to try)."""
     tokens = _token_index(pair)
     every, spot = range(1, task.max_length + 1), range(1, min(task.max_length, SPOT_LENGTH) + 1)
-    bound = min(task.max_length, period_bound(unit, tokens))
 
     def fits(left: str, right: str) -> tuple[bool, ...]:
         # beside other than ASCII the length decides nothing: contractions and the blank in front are ASCII
@@ -147,10 +148,10 @@ def _contexts(
         yield (left, ""), found, every if left in near_lefts else spot
     for right, found in rights.items():
         yield ("", right), found, every if right in near_rights else spot
-    if not task.both_sides:
-        return
+    longest_between = min(task.max_length, task.longest_between or task.max_length)
+    bound = min(longest_between, period_bound(unit, tokens))
     fewer, left_out = min(len(close_lefts), len(close_rights)), len(close_lefts) * len(close_rights)
-    step = 1 if task.turns == 1 else max(1, min(-(-left_out // MOST_PAIRS), fewer))
+    step = 1 if task.turns == 1 else max(1, min(-(-left_out // task.most_pairs), fewer))
     turns = max(1, min(task.turns, fewer // step))
     for i, left in enumerate(close_lefts):
         for j in range(-i % step, len(close_rights), step):
@@ -159,7 +160,7 @@ def _contexts(
             found = fits(left, right)
             if any(found):
                 outcome.both_sides += 1
-                longer = range(bound + 1 + (i + j) // step % turns, task.max_length + 1, turns)
+                longer = range(bound + 1 + (i + j) // step % turns, longest_between + 1, turns)
                 yield (left, right), found, [*range(1, bound + 1), *longer]
     outcome.pairs_left_out = left_out
 
@@ -232,19 +233,21 @@ def compare_runs(
     reference_json: str,
     max_length: int,
     *,
-    one_side_only: bool = False,
+    quick: bool = False,
     every_pair: bool = False,
 ) -> dict[str, Any]:
     """Try the runs of all units; returns the part of the report that says so.
 
-    `one_side_only`: alone and with one neighbour, of those that share a token with the unit. `every_pair`: no pairs of
-    neighbours take turns.
+    `quick`: with neighbours that share a token with the unit only, and between two of them to length QUICK_BETWEEN.
+    `every_pair`: no pairs of neighbours take turns.
     """
     units = run_units(reference_json) if max_length else []
     outcomes: list[RunOutcome] = []
-    beside: tuple[list[str], list[str]] = ([], []) if one_side_only else neighbours()
-    turns = 1 if every_pair else TURNS
-    tasks = [RunTask(unit, max_length, *beside, not one_side_only, turns) for unit in units]
+    if quick:
+        tasks = [RunTask(unit, max_length, [], [], TURNS, QUICK_BETWEEN, QUICK_PAIRS) for unit in units]
+    else:
+        beside, turns = neighbours(), 1 if every_pair else TURNS
+        tasks = [RunTask(unit, max_length, *beside, turns) for unit in units]
     with Progress("runs", len(units), "units") as bar:
         for outcome in workers.map(check_runs, tasks):
             outcomes.append(outcome)
@@ -257,7 +260,7 @@ def compare_runs(
         "units_that_are_no_text": sum(not outcome.is_text for outcome in outcomes),
         "strings": sum(outcome.strings for outcome in outcomes),
         "mismatched": sum(outcome.mismatched for outcome in outcomes),
-        "beside_two_neighbours": NOT_TRIED if one_side_only else EVERY_LENGTH if every_pair else IN_TURNS,
+        "beside_two_neighbours": f"to length {QUICK_BETWEEN}" if quick else EVERY_LENGTH if every_pair else IN_TURNS,
         "contexts": sum(outcome.contexts for outcome in outcomes),
         "both_sides": sum(outcome.both_sides for outcome in outcomes),
         "pairs_left_out": sum(outcome.pairs_left_out for outcome in outcomes),

@@ -173,6 +173,8 @@ def test_the_certificate_says_what_was_compared_beyond_pretokens(distilled: Tiny
     assert written["documents"]["documents"] == len(documents), "few enough here to be compared whole"
     assert written["documents"]["different_decodings"] == written["documents"]["not_restored"] == 0
     assert written["runs"]["max_length"] == 12 and written["runs"]["strings"] > 1500
+    assert written["runs"]["both_sides"] > 0 and written["runs"]["beside_two_neighbours"] == "to length 4"
+    assert "12 alone and beside one character that shares a token, to length 4 between two)" in written["summary"]
     assert written["runs"]["mismatched"] == sum(row["mismatches"] for row in written["runs"]["families"])
     hard = written["adversarial"]
     assert hard["scores_cannot"] + hard["not_fixed"] == hard["strings"] - hard["equal"] and hard["strings"] == 5000

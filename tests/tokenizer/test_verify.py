@@ -18,8 +18,8 @@ from ivr.cli import main
 from ivr.corpus.documents import read_documents
 from ivr.encoding.byte_alphabet import BYTE_TO_CHARACTER
 from ivr.stage import Manifest
-from ivr.tokenizer.pair import Pair
-from ivr.tokenizer.verify_runs import RunTask, check_runs, ranges, run_units
+from ivr.tokenizer.pair import Pair, Workers
+from ivr.tokenizer.verify_runs import RunTask, check_runs, compare_runs, ranges, run_units
 from ivr.tokenizer.verify_sources import PIECE_CHARACTERS, read_chunks, sources_of
 
 LOWERED = "Ġcarcinoma"
@@ -192,6 +192,18 @@ def test_a_difference_between_two_neighbours_at_one_length_is_found(tmp_path: Pa
     assert family["example"]["tokenizer"] == ["b", "aa", "aa", "a", "c"]
 
 
+def test_the_certificate_names_what_differs_between_two_neighbours_only() -> None:
+    symbols = list(BYTE_TO_CHARACTER.values())
+    vocabulary = {token: place for place, token in enumerate([*symbols, "aa", "ba", "ac"])}
+    model = models.BPE(vocabulary, [("a", "a"), ("b", "a"), ("a", "c")])
+    ours = tiny(model, pre_tokenizers.Split(Regex("(?<=baaa)(?=ac)"), "isolated")).to_str()
+    with Workers(ours, tiny(model).to_str(), processes=1) as workers:
+        found = compare_runs(workers, tiny(model).to_str(), 12, quick=True)
+    (family,) = found["families"]
+    assert (family["unit"], family["lengths"], family["contexts"]) == ("a", "4", [["b", "c"]])
+    assert (found["max_length"], found["beside_two_neighbours"], found["both_sides"]) == (12, "to length 4", 1)
+
+
 def test_of_very_many_pairs_of_neighbours_some_are_tried_with_every_one_among_them(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -211,8 +223,7 @@ def test_of_very_many_pairs_of_neighbours_some_are_tried_with_every_one_among_th
         return outcome.both_sides, outcome.pairs_left_out
 
     assert both(RunTask("a", 50, [], [])) == (56, 0)
-    monkeypatch.setattr("ivr.tokenizer.verify_runs.MOST_PAIRS", 20)
-    tried, left_out = both(RunTask("a", 50, [], []))
+    tried, left_out = both(RunTask("a", 50, [], [], most_pairs=20))
     assert tried + left_out == 56 and 14 <= tried <= 24
     assert both(RunTask("a", 50, [], [], turns=1)) == (56, 0)
 
