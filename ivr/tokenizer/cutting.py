@@ -10,7 +10,7 @@
 import contextlib
 import itertools
 import json
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +27,7 @@ from ivr.tokenizer.bonuses import Fit
 from ivr.tokenizer.neighbour_strings import neighbour_strings, strings_between_parts
 from ivr.tokenizer.part_neighbours import Characters, with_characters, with_prefix_blank
 from ivr.tokenizer.piece_classes import piece_classes
+from ivr.tokenizer.run_alphabets import small_alphabets, with_alphabets
 from ivr.tokenizer.run_neighbours import seen_marks, with_marks, with_own_parts, with_words
 from ivr.tokenizer.run_pattern import cutting_pattern
 from ivr.tokenizer.run_rules import SHORTEST, Contexts, RunTable, initial_contexts, tabulate
@@ -76,7 +77,7 @@ def distill(base: Tokenizer, bpe: ByteLevelBpe, pretokens: Sequence[str], expone
     # whole runs would ask for scores that no cut run needs, and that can outgrow what a file holds exactly
     runs = {*with_runs, *numbers_with_runs}
     plain, plain_numbers = (_encoded(text for text in some if text not in runs) for some in (texts, numbers))
-    cutter = _Cutter(splitter, fitter, characters, contexts, with_runs, numbers_with_runs, seen_marks(pretokens, OFTEN))
+    cutter = _Cutter(splitter, fitter, characters, contexts, pretokens, with_runs, numbers_with_runs)
     cutter.learn_cuts()
     between = strings_between_parts(contexts, characters, blanks=splitter.adds_prefix_space)
     fitter.take(plain, itertools.chain(plain_numbers, cutter.other_pieces), between)
@@ -108,24 +109,30 @@ class _Cutter:
         fitter: TextFitter,
         characters: Characters,
         contexts: Sequence[Contexts],
-        pretokens: Sequence[str],
+        text: Sequence[str],
+        with_runs: Sequence[str],
         only_cut: Sequence[str],
-        marks: Set[str],
     ) -> None:
-        """`only_cut`: contexts are learnt from these too, but they need not be right in the end. `marks`: seen ones."""
+        """`text`: the distinct pretokens; `with_runs`: what is fitted of these and others.
+
+        `only_cut`: contexts are learnt from these too, but they need not be right in the end.
+        """
         self._encoder, self._unigram, self._tokens = fitter.encoder, fitter.unigram, fitter.tokens
-        self._pretokens, self._num_fitted = [*dict.fromkeys([*pretokens, *only_cut])], len(set(pretokens))
+        self._pretokens, self._num_fitted = [*dict.fromkeys([*with_runs, *only_cut])], len(set(with_runs))
         self._lengths = np.array([len(token) for token in fitter.tokens])
         bpe_of = (fitter.encoder, self._lengths)
         contexts = [with_characters(context, characters, *bpe_of) for context in contexts]
-        if splitter.adds_prefix_space:
-            contexts = [with_prefix_blank(context, characters, *bpe_of) for context in contexts]
+        contexts = [with_prefix_blank(context, characters, *bpe_of) for context in contexts]
         contexts = [with_words(context, fitter.names, *bpe_of) for context in contexts]
-        contexts = [with_marks(context, marks, set(fitter.names), *bpe_of) for context in contexts]
-        self.contexts = [with_own_parts(context, *bpe_of) for context in contexts]
+        marks, names, alphabets = seen_marks(text, OFTEN), set(fitter.names), small_alphabets(text)
+        contexts = [with_marks(context, marks, names, *bpe_of) for context in contexts]
+        contexts = [with_own_parts(context, *bpe_of) for context in contexts]
+        self.contexts = [with_alphabets(context, alphabets, *bpe_of) for context in contexts]
         self._classes = piece_classes(splitter.all_classes)
         self._truth = fitter.encoder.encode(Batch.of([*_encoded(self._pretokens)]))
-        self._tables: dict[str, RunTable] = {}
+        self._texts = [to_alphabet(pretoken.encode()) for pretoken in self._pretokens]
+        self._tables: dict[Contexts, RunTable] = {}
+        self._pieces: list[list[bytes]] = [[] for _ in self._texts]
         self._tokenized: list[list[str]] = []
         self._tabulate()
 
@@ -213,13 +220,16 @@ class _Cutter:
 
     def _tabulate(self) -> None:
         known, self._tables = self._tables, {}
+        of_unit = {context.unit: table for context, table in known.items()}
         for context in self.contexts:
-            table = tabulate(context, self._encoder, self._lengths, known.get(context.unit))
-            self._tables[context.unit] = table
+            same = known.get(context)
+            self._tables[context] = same or tabulate(context, self._encoder, self._lengths, of_unit.get(context.unit))
         self.pattern = cutting_pattern([*self._tables.values()], self._classes, self._tokenized)
         cut = Split(Regex(self.pattern), "isolated")
-        texts = (to_alphabet(pretoken.encode()) for pretoken in self._pretokens)
-        self._pieces = [[from_alphabet(piece) for piece, _ in cut.pre_tokenize_str(text)] for text in texts]
+        runs = [SHORTEST * context.unit for context in self.contexts if context not in known]
+        for row, text in enumerate(self._texts):
+            if not known or self._tokenized or any(run in text for run in runs):  # others are cut as before
+                self._pieces[row] = [from_alphabet(piece) for piece, _ in cut.pre_tokenize_str(text)]
 
 
 def _encoded(texts: Iterable[str]) -> Iterator[bytes]:

@@ -7,6 +7,7 @@ starts where the piece starts; whatever stands before a run.
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from ivr.encoding.utf8_pattern import character_class, quote
@@ -15,6 +16,7 @@ from ivr.tokenizer.run_groups import Longer, by_length, by_value, length_ranges,
 from ivr.tokenizer.run_rules import BLANK, NONE, OTHER, SHORTEST, RunTable, continues
 
 FAR = 4  # units from which a run's other end changes next to nothing of what is drawn out of its beginning
+KEPT = 256  # rules written of tables: learning changes few of them at a time
 CONTRACTIONS = "'(?:s|t|re|ve|m|ll|d)"
 
 
@@ -158,6 +160,7 @@ def _ascii_blanks(kind: PieceClass, tables: Sequence[RunTable]) -> str:
     return f"(?:{'|'.join(options)})+{kind.end}"
 
 
+@lru_cache(KEPT)
 def _starts(kind: PieceClass, table: RunTable) -> str:
     """A run that starts where the piece starts: its first token."""
     y = _group(table.unit)
@@ -169,6 +172,7 @@ def _starts(kind: PieceClass, table: RunTable) -> str:
     return f"(?={y}{{{SHORTEST}}})(?:{'|'.join(options) or '(?!)'})"
 
 
+@lru_cache(KEPT)
 def _later(kind: PieceClass, table: RunTable) -> str:
     """A run after something else: the piece ends before it, or after what its left neighbour draws in."""
     y = _group(table.unit)

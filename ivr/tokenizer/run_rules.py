@@ -13,6 +13,7 @@ Neighbours begin as single characters of text. Where a text shows that more of i
 byte further; what no text showed is left to the certificate and to `ivr verify`.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -31,7 +32,7 @@ BLANK = "Ġ"  # the one blank that belongs to the word behind it
 OTHER = ""  # the right neighbour: the end, or any character that shares no token with the unit
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RunTable:
     """What BPE does to runs of one unit. Of the neighbours that fit the longest holds.
 
@@ -119,13 +120,16 @@ def _shortest_unit(string: str) -> str:
 def initial_contexts(bpe: ByteLevelBpe, splitter: PretokenSplitter) -> list[Contexts]:
     """Every self-merging unit whose runs stay one pretoken, with the characters that share a token with it."""
     found = []
-    model_tokens = [token for token_id, token in enumerate(bpe.tokens) if token_id not in bpe.special_ids]
+    holding: dict[str, list[str]] = defaultdict(list)
+    for token_id, token in enumerate(bpe.tokens):
+        if token_id not in bpe.special_ids:
+            for character in set(token):
+                holding[character].append(token)
     for unit, longest in self_merging_units(bpe):
         run = text_of(unit) * SHORTEST
         if len(splitter(run)) != 1:
             continue
-        near = model_tokens if len(unit) > 1 else [token for token in model_tokens if unit in token]
-        lefts, rights = _neighbours(unit, near)
+        lefts, rights = _neighbours(unit, [token for end in {unit[0], unit[-1]} for token in holding[end]])
         # a part of a character may belong to one that stays with the run, if it is its end (its beginning)
         lefts = {x for x in lefts if (len(splitter(text_of(x) + run)) == 1 if text_of(x) else continues(x[0]))}
         rights = {

@@ -1,0 +1,102 @@
+"""Runs in text over four letters, where more than one neighbour decides: against BPE itself."""
+
+import itertools
+import random
+
+import numpy as np
+import pytest
+from small_bpe import bpe_of
+from tokenizers import Regex, Tokenizer
+from tokenizers.pre_tokenizers import Split
+
+from ivr.analysis.pretokens import PretokenSplitter
+from ivr.encoding.batch import Batch
+from ivr.encoding.bpe import read_bpe
+from ivr.encoding.bpe_encoder import BpeEncoder
+from ivr.encoding.byte_alphabet import to_alphabet
+from ivr.tokenizer import cutting
+from ivr.tokenizer.cutting import distill
+from ivr.tokenizer.piece_classes import piece_classes
+from ivr.tokenizer.run_alphabets import small_alphabets, with_alphabets
+from ivr.tokenizer.run_pattern import cutting_pattern
+from ivr.tokenizer.run_rules import initial_contexts, tabulate
+from ivr.tokenizer.strings_to_fit import pretokens_with_runs
+from ivr.tokenizer.text_fitter import TextFitter
+
+# `GGGGA` is `GG`,`G`,`GA`, but in `GGGGAA` the As go together, and in `GGGGAT` one goes with the T
+MERGES = [("A", "T"), ("A", "A"), ("G", "A"), ("G", "G"), ("GG", "GG"), ("C", "G"), ("T", "C")]
+WORDS = ["stress", "tester", "resets", "esters", "setter", "street", "CCNOCC", "NCCCCN", "CCOCCN", "banana", "abcdef"]
+
+
+def without_runs(letters: str, count: int) -> list[str]:
+    rng = random.Random(1)
+    words = ("".join(rng.choices(letters, k=12)) for _ in range(20 * count))
+    return [word for word in words if not any(3 * letter in word for letter in letters)][:count]
+
+
+def test_letters_that_are_written_in_any_order_make_an_alphabet() -> None:
+    dna = without_runs("ACGT", 40)
+    assert small_alphabets([*WORDS, *dna]) == ["ACGT", "acgt"]
+    assert small_alphabets([" " + word.lower() for word in dna]) == ["ACGT", "acgt"]
+    assert small_alphabets(WORDS) == []
+    assert small_alphabets([*(word[:5] for word in dna), *(word + "x" for word in dna), *map(str.title, dna)]) == []
+
+
+def test_runs_over_an_alphabet_that_no_text_held_are_as_bpe(monkeypatch: pytest.MonkeyPatch) -> None:
+    base = bpe_of(MERGES)
+    words = without_runs("ACGT", 60)
+    sides = ["".join(side) for size in range(4) for side in itertools.product("ACGT", repeat=size)]
+    texts = [
+        blank + left + letter * size + right
+        for blank, letter, size, (left, right) in itertools.product(
+            ["", " "], "AG", (3, 4, 5), ((left, right) for left in sides[:21] for right in sides)
+        )
+    ]
+
+    def differing() -> list[str]:
+        result = distill(base, read_bpe(base), words, 3.0).tokenizer
+        return [text for text in texts if result.encode(text).ids != base.encode(text).ids]
+
+    assert differing() == []
+    monkeypatch.setattr(cutting, "small_alphabets", lambda text: [])
+    assert {"GGGGAA", "GGGGAT"} <= {*differing()}
+
+
+def test_dna_is_cut_where_gpt2_has_a_border(gpt2: Tokenizer) -> None:
+    bpe = read_bpe(gpt2)
+    encoder, splitter = BpeEncoder(bpe), PretokenSplitter(gpt2)
+    lengths = np.array([len(token) for token in bpe.token_bytes()])
+    contexts = [context for context in initial_contexts(bpe, splitter) if context.unit in "ACGT"]
+    rng = random.Random(2)
+    texts = [rng.choice(["", " "]) + "".join(rng.choices("ACGT", k=20)) for _ in range(2_000)]
+    truth = encoder.encode(Batch.of([text.encode() for text in texts]))
+
+    def miscut(alphabets: list[str]) -> int:
+        tables = [tabulate(with_alphabets(some, alphabets, encoder, lengths), encoder, lengths) for some in contexts]
+        cut = Split(Regex(cutting_pattern(tables, piece_classes(splitter.all_classes))), "isolated")
+        count = 0
+        for row, text in enumerate(texts):
+            borders = {*itertools.accumulate(lengths[truth.row(row)].tolist())}
+            cuts = itertools.accumulate(len(piece) for piece, _ in cut.pre_tokenize_str(to_alphabet(text.encode())))
+            count += not borders.issuperset(cuts)
+        return count
+
+    assert miscut(["ACGT"]) <= 2 < 100 <= miscut([])
+
+
+def test_what_learning_leaves_alone_is_cut_as_the_last_pattern_cuts_it() -> None:
+    base = bpe_of(MERGES)
+    bpe, splitter = read_bpe(base), PretokenSplitter(base)
+    rng = random.Random(3)
+    texts = ["".join(rng.choices("AGT", k=9)) for _ in range(400)]
+    fitter, contexts = TextFitter(bpe, 3.0), initial_contexts(bpe, splitter)
+    characters = cutting.Characters(splitter, fitter.encoder)
+    with_runs = pretokens_with_runs(texts, contexts)
+    cutter = cutting._Cutter(splitter, fitter, characters, contexts, texts[:1], with_runs, [])
+    first = cutter.pattern
+    cutter.learn_cuts()
+    assert cutter.pattern != first
+    cut = Split(Regex(cutter.pattern), "isolated")
+    assert [*cutter.pieces] == [
+        piece.encode() for text in dict.fromkeys(with_runs) for piece, _ in cut.pre_tokenize_str(text)
+    ]
