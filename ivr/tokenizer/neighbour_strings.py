@@ -69,9 +69,7 @@ def strings_between_parts(contexts: Sequence[Contexts], characters: Characters, 
     for context in contexts:
         lefts, rights = (sorted(filter(text_of, of)) for of in (context.lefts, context.rights))
         left_parts, right_parts = (list(dict.fromkeys(of.values())) for of in characters.around(context))
-        if blanks:
-            lefts += characters.changed_by_blank(lefts)
-            left_parts += characters.changed_by_blank(left_parts)
+        lefts, left_parts = (characters.one_of_each_end(of, blanks=blanks) for of in (lefts, left_parts))
         strings = []
         for befores, afters in ((left_parts, rights + right_parts), (lefts, right_parts)):
             between = [from_alphabet(context.unit * size + after) for size in range(1, SHORTEST) for after in afters]

@@ -25,6 +25,7 @@ from ivr.tokenizer.run_rules import BLANK, OTHER, SHORTEST, Contexts, first_of_r
 
 SURROGATES = slice(0xD800, 0xE000)
 POINTS = np.arange(NUM_CODE_POINTS)
+NUM_IDS = 1 << 31  # more than any vocabulary holds
 LAST_BYTE_OF = np.where(POINTS < ASCII, POINTS, 0x80 | POINTS & 0x3F)
 
 
@@ -48,19 +49,26 @@ class Characters:
         rights = (self._holding(part, unit[-1], ends=False) for part in contexts.rights if not text_of(part))
         return _together(lefts), _together(rights)
 
-    def changed_by_blank(self, lefts: Sequence[str]) -> list[str]:
-        """Those that BPE ends with another token after a blank, with it; one for each such token."""
-        lasts, others = (
-            answers.ids[answers.starts[1:] - 1].tolist()
-            for answers in (
-                self._encoder.encode(Batch.of([from_alphabet(blank + left) for left in lefts])) for blank in ("", BLANK)
-            )
-        )
-        found = {other: BLANK + left for left, last, other in zip(lefts, lasts, others, strict=True) if other != last}
-        return list(found.values())
+    def one_of_each_end(self, lefts: Sequence[str], *, blanks: bool) -> list[str]:
+        """The first that BPE ends with each token; with `blanks` also those that end otherwise after one, with it."""
+        texts = [from_alphabet(left) for left in lefts]
+        alone = self._touching(texts, ends=True).tolist()
+        found = list(dict(zip(reversed(alone), reversed(lefts), strict=True)).values())
+        if blanks:
+            after = self._touching([b" " + text for text in texts], ends=True).tolist()
+            changed = {one: BLANK + x for x, one, other in zip(lefts, after, alone, strict=True) if one != other}
+            found += changed.values()
+        return found
+
+    def _touching(self, texts: Sequence[bytes], *, ends: bool) -> np.ndarray:
+        """int64 (N,): the last (first) token of each."""
+        answers = self._encoder.encode(Batch.of(texts))
+        return answers.ids[answers.starts[1:] - 1 if ends else answers.starts[:-1]].astype(np.int64)
 
     def _holding(self, part: str, beside: str, *, ends: bool) -> dict[str, str]:
-        """Those of the same class that end (begin) with these bytes. Alike are those of one last (first) token."""
+        """Those of the same class that end (begin) with these bytes. Alike are those of one last (first) token, where
+        every text begins with a blank also after one.
+        """
         kind = int(self._classes[ord(beside)])
         key = (part, kind, ends)
         if key not in self._known:
@@ -69,8 +77,9 @@ class Characters:
             points = np.flatnonzero((self._classes == kind) & touching).tolist()
             texts = [chr(point).encode() for point in points]
             texts = [text for text in texts if (text.endswith(data) if ends else text.startswith(data))]
-            answers = self._encoder.encode(Batch.of(texts))
-            tokens = answers.ids[answers.starts[1:] - 1 if ends else answers.starts[:-1]]
+            tokens = self._touching(texts, ends=ends)
+            if ends and self._splitter.adds_prefix_space:  # after a blank two that were alike need not be
+                tokens = tokens * NUM_IDS + self._touching([b" " + text for text in texts], ends=True)
             _, first, sort = np.unique(tokens, return_index=True, return_inverse=True)
             names = [to_alphabet(text) for text in texts]
             self._known[key] = dict(zip(names, (names[row] for row in first[sort].tolist()), strict=True))
@@ -90,8 +99,9 @@ def with_characters(
         def behaviour(parts: Sequence[str]) -> np.ndarray:
             tried = [first_of.get(part, part) for part in parts]
             each = {part: row for row, part in enumerate(dict.fromkeys(tried))}
-            pairs = [(part, OTHER) if ends else ("", part) for part in each]
-            rows = first_of_runs(contexts, pairs, encoder, token_lengths)[:, SHORTEST - 1 :]
+            # what a blank draws in can leave the other end a unit more or less
+            pairs = [pair for part in each for pair in ([(part, OTHER)] if ends else [("", part), (BLANK, part)])]
+            rows = first_of_runs(contexts, pairs, encoder, token_lengths)[:, SHORTEST - 1 :].reshape(len(each), -1)
             return rows[[each[part] for part in tried]]
 
         return telling(first_of, known, end if ends else begin, behaviour)

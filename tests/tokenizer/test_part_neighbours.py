@@ -43,6 +43,29 @@ def test_parts_of_characters_on_both_sides_are_as_bpe(monkeypatch: pytest.Monkey
     assert base.encode("xŴéŐ").tokens[-3:] == ["Å", "´Ã©", "ÅĲ"]
 
 
+@pytest.mark.parametrize(
+    ("merges", "parted"),
+    [
+        # `éÅ` comes before `Ġé`, but in `Ŵ` `Å´` before both: what that leaves of a run shows behind a blank only
+        ([("Ã", "©"), ("Å", "´"), ("Ã©", "Å"), ("Ġ", "Ã©"), ("Ã©", "Ã©"), ("ĠÃ©", "Ã©")], ["ĠÃ©", "Ã©Ã©", "Å´"]),
+        # `´` draws an `é`, in `Ŵ` too, but not in ` Ŵ`
+        ([("Ã", "©"), ("Ġ", "Å"), ("ĠÅ", "´"), ("´", "Ã©"), ("Ã©", "Ã©")], ["ĠÅ´", "Ã©Ã©", "Ã©"]),
+    ],
+)
+@pytest.mark.parametrize("prefix_space", [False, True])
+def test_a_blank_tells_apart_what_is_alike_without(
+    merges: list[tuple[str, str]], parted: list[str], prefix_space: bool
+) -> None:
+    base = bpe_of(merges)
+    base.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=prefix_space)
+    result = distill(base, read_bpe(base), ["a"], 3.0).tokenizer
+    sides = ["", "ô", "Ŵ", "Ő", "x"]
+    texts = [left + "é" * length + right for left, length, right in product(sides, range(1, 20), sides)]
+    texts += [" " + text for text in texts if prefix_space or text[0] == "é"]
+    assert [result.encode(text).ids for text in texts] == [base.encode(text).ids for text in texts]
+    assert parted in (base.encode(" éééŴ").tokens, base.encode(" Ŵééé").tokens)
+
+
 def test_a_part_that_no_character_has_there_is_no_neighbour() -> None:
     base = bpe_of(PARTS)
     bpe = read_bpe(base)
