@@ -65,7 +65,8 @@ class PieceClass:
         """Zero-width: the pretoken ends here. Of blanks before a word the last one belongs to the word."""
         if self.name == "blanks":
             return rf"(?={self.character}(?!{self.character}).|\z)"
-        return f"(?!{character_class(self.ascii)}|(?={LEADS}){self.character})"
+        beyond = map(BYTE_TO_CHARACTER.__getitem__, NON_ASCII_LEADS)
+        return f"(?:(?!{character_class([*self.ascii, *beyond])})|(?={LEADS})(?!{self.character}))"
 
     @property
     def begins(self) -> str:

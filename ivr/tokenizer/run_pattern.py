@@ -2,51 +2,36 @@
 
 It splits what ByteLevel has written in the byte alphabet: mapping a text once and splitting it afterwards costs about
 half of splitting it first and mapping every piece. Each alternative of GPT-2's pattern (letters, numbers, others,
-blanks) gets three in front of it: a word without three equal units in a row, whole; the first token of a run that
-starts where the piece starts; whatever stands before a run.
+blanks) gets three in front of it: a word without three equal units in a row, whole (`whole_pieces`); the first token of
+a run that starts where the piece starts; whatever stands before a run.
 """
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import NamedTuple
 
 from ivr.encoding.utf8_pattern import character_class, quote
-from ivr.tokenizer.piece_classes import LEADS, PieceClass, PieceClasses
+from ivr.tokenizer.piece_classes import PieceClass, PieceClasses
 from ivr.tokenizer.run_groups import Longer, by_length, by_value, length_ranges, next_longer
-from ivr.tokenizer.run_rules import BLANK, NONE, OTHER, SHORTEST, RunTable, continues
+from ivr.tokenizer.run_rules import NONE, OTHER, SHORTEST, RunTable, continues
+from ivr.tokenizer.whole_pieces import AGAIN, whole_pieces
 
 FAR = 4  # units from which a run's other end changes next to nothing of what is drawn out of its beginning
 KEPT = 256  # rules written of tables: learning changes few of them at a time
-CONTRACTIONS = "'(?:s|t|re|ve|m|ll|d)"
 
 
 def cutting_pattern(tables: Sequence[RunTable], classes: PieceClasses, tokenized: Sequence[Sequence[str]] = ()) -> str:
     """GPT-2's pattern, cutting the runs of these tables where BPE does.
 
     `tokenized`: tokens of pretokens with such runs that are cut at every one of them, even within characters.
-
-    An engine that backtracks tries alternatives in order, so the common ones come first: words, punctuation and
-    blanks without runs.
     """
-    letters, numbers, others, blanks = (
-        [table for table in tables if classes.of(table.unit) == kind] for kind in classes.kinds
-    )
-    letter, number, other, blank = classes.kinds
-    # after a cut inside punctuation an apostrophe starts a piece; a contraction never follows punctuation
-    contraction = f"(?='){classes.no_contraction}{CONTRACTIONS}"
-    words, figures, signs = (
-        _without_runs(kind, mine) for kind, mine in ((letter, letters), (number, numbers), (other, others))
-    )
-    blanks_of_ascii = _ascii_blanks(blank, blanks)
-    alternatives = [words.ascii, words.wide, _one_blank(blank), contraction, signs.ascii, blanks_of_ascii]
-    alternatives += [figures.ascii, _one_token_runs(other, others)]
-    alternatives += [signs.wide, figures.wide, words.mixed, signs.mixed, figures.mixed]
+    mine = {kind.name: [table for table in tables if classes.of(table.unit) == kind] for kind in classes.kinds}
+    alternatives = whole_pieces(classes, mine)
     parts = []
-    for kind, mine in zip(classes.kinds, (letters, numbers, others, blanks), strict=True):
+    for kind in classes.kinds:
         whole, of_parts = _tokens(
             kind, [tokens for tokens in tokenized if classes.of_pretoken("".join(tokens)) == kind]
         )
-        slow = "|".join([*whole, *_around_runs(kind, mine), *_plain(kind)])
+        slow = "|".join([*whole, *_around_runs(kind, mine[kind.name]), *_plain(kind)])
         alternatives.append(f"{kind.begins}(?:{marker(kind)}{slow})")
         parts += of_parts
     alternatives += parts  # where a match begins within a character nothing else is possible
@@ -93,71 +78,8 @@ def _guarded(tables: Sequence[RunTable], rules: Sequence[str]) -> str:
     options = [rule for table, rule in zip(tables, rules, strict=True) if len(table.unit) > 1]
     if narrow:
         units = character_class([table.unit for table in tables if len(table.unit) == 1])
-        options.insert(0, f"(?=({units})\\k<-1>{{{SHORTEST - 1}}})(?:{'|'.join(narrow)})")
+        options.insert(0, f"(?=({units}){AGAIN}{{{SHORTEST - 1}}})(?:{'|'.join(narrow)})")
     return f"(?:{'|'.join(options)})"
-
-
-class _Whole(NamedTuple):
-    """Alternatives that take a whole pretoken without three equal units in a row; "" for none."""
-
-    ascii: str = ""
-    wide: str = ""  # of other characters, and none that begins a unit of its own
-    mixed: str = ""
-
-
-def _without_runs(kind: PieceClass, tables: Sequence[RunTable]) -> _Whole:
-    """For letters, numbers and others. Where these see a run that is none, slower alternatives take the pretoken."""
-    if not tables:
-        return _Whole()
-    units = [table.unit for table in tables if len(table.unit) > 1]
-    # a unit of several characters is looked for at its last one: few characters end all of them
-    ends = {unit[-1] if unit[-1] in kind.ascii else unit[0] for unit in units} & set(kind.ascii)
-    seen = [2 * unit if unit[-1] in ends else unit[1:] + 2 * unit for unit in units if {unit[0], unit[-1]} & ends]
-    repeats = f"\\k<-1>{{{SHORTEST - 1}}}"
-    # whether a character repeats costs less to see than which characters may
-    options = {"".join(c for c in kind.ascii if c not in ends): [repeats]}
-    options["".join(sorted(ends))] = [repeats, *map(quote, seen)]
-    narrow = "|".join(f"({character_class(chars)})(?!{'|'.join(no)})" for chars, no in options.items() if chars)
-    leads = sorted({unit[0] for unit in units} - set(kind.ascii))
-    no_runs = "".join(f"(?!(?:{quote(unit)}){{{SHORTEST}}})" for unit in units if unit[0] in leads)
-    rest = [f"(?={character_class(leads)}){no_runs}(?:{kind.beyond(leads)})"] if leads else []
-    easy = kind.beyond(but=leads)
-    return _Whole(
-        ascii=f"{kind.lead}(?:{narrow})++{kind.end}",
-        wide=f"(?={kind.lead}{LEADS}){kind.lead}(?:{easy})++{kind.end}" if easy else "",
-        mixed=f"{kind.lead}(?:{'|'.join([narrow, f'(?={LEADS})(?:{easy})', *rest])})++{kind.end}",
-    )
-
-
-def _one_token_runs(kind: PieceClass, tables: Sequence[RunTable]) -> str:
-    """A pretoken that is a short run and one token (`...`, `====`): the run rules say the same, but later."""
-    by_longest: dict[int, list[str]] = {}
-    for table in tables:
-        counts = table.first[OTHER]
-        whole = SHORTEST - 1
-        while whole < len(counts) and counts[whole] == whole + 1:
-            whole += 1
-        if table.unit in kind.ascii and whole >= SHORTEST:
-            by_longest.setdefault(whole, []).append(table.unit)
-    runs = [
-        f"(?>({character_class(units)})\\k<-1>{{{SHORTEST - 1},{longest - 1}}}){kind.end}"
-        for longest, units in sorted(by_longest.items())
-    ]
-    return "|".join(runs)
-
-
-def _one_blank(kind: PieceClass) -> str:
-    """A single blank before something else, which does not take it: the end of a line."""
-    return f"{character_class(c for c in kind.ascii if c != BLANK)}(?!{kind.character})"
-
-
-def _ascii_blanks(kind: PieceClass, tables: Sequence[RunTable]) -> str:
-    """Line ends and indentation without runs that are cut."""
-    runs = [table.unit for table in tables if table.unit in kind.ascii]
-    others = [c for c in kind.ascii if c not in runs]
-    options = [character_class(others)] if others else []
-    options += [f"{quote(c)}(?!{quote(c)}{{{SHORTEST - 1}}})" for c in runs]
-    return f"(?:{'|'.join(options)})+{kind.end}"
 
 
 @lru_cache(KEPT)
