@@ -14,6 +14,7 @@ from ivr.analysis.pretokens import PretokenSplitter
 from ivr.encoding.bpe import read_bpe
 from ivr.encoding.bpe_encoder import BpeEncoder
 from ivr.encoding.byte_alphabet import from_alphabet, to_alphabet
+from ivr.tokenizer import run_pattern
 from ivr.tokenizer.cutting import distill
 from ivr.tokenizer.piece_classes import piece_classes
 from ivr.tokenizer.run_pattern import cutting_pattern
@@ -46,6 +47,20 @@ def test_text_without_runs_is_split_as_before() -> None:
     pattern, splitter = pattern_for(tokenizer), PretokenSplitter(tokenizer)
     for text in ["it's aa bc  aabb!? 12 33\n\n x", "''s 's!'s 1's", "\n \n  a", "  ", "a b  c   d", "naïve ''ll"]:
         assert pieces(pattern, text) == splitter(text)
+
+
+@pytest.mark.parametrize("letters", ["ab ", "abc", "bc.'", "a1\n.", "aé b"])
+def test_what_is_taken_at_a_glance_is_what_the_slow_rules_take(letters: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every string to a length at which three units of two characters have room at any place of a word."""
+    merges = [*RUNNING, ("b", "c"), ("1", "1"), (".", "."), (".", "'"), (".'", ".'")]
+    tokenizer = bpe_of(list(dict.fromkeys(merges)))
+    quick = Split(Regex(pattern_for(tokenizer)), "isolated")
+    monkeypatch.setattr(run_pattern, "whole_pieces", lambda *_: [])
+    slow = Split(Regex(pattern_for(tokenizer)), "isolated")
+    for size in range(1, 9 if len(letters) == 3 else 8):
+        for text in map("".join, product(letters, repeat=size)):
+            mapped = to_alphabet(text.encode())
+            assert quick.pre_tokenize_str(mapped) == slow.pre_tokenize_str(mapped), text
 
 
 def test_every_run_beside_every_neighbour_is_as_bpe() -> None:
