@@ -25,10 +25,12 @@ MOST_MERGES = 4_000  # of one part, its first ones: time grows faster than they 
 TURNS = 4  # of closing and fitting what the parts' own strings need
 PUNCTUATION = frozenset(string.punctuation.encode())
 DIGITS = frozenset(string.digits.encode())
+HEXADECIMAL = frozenset(b"abcdef"), frozenset(b"ABCDEF")
 PARTS: dict[str, Callable[[bytes], bool]] = {
     "bytes beyond ASCII": lambda token: min(token, default=0) >= 0x80,
     "punctuation": lambda token: PUNCTUATION.issuperset(token),
     "digits": lambda token: DIGITS.issuperset(token),
+    "hexadecimal letters": lambda token: any(letters.issuperset(token) for letters in HEXADECIMAL),
 }
 
 

@@ -10,12 +10,14 @@ from ivr.encoding.byte_alphabet import from_alphabet
 from ivr.tokenizer.run_rules import SHORTEST, Contexts, text_of
 
 DIGITS = 5  # every number of up to so many digits is fitted: few corpora hold them all
+ROUND_DIGITS = 3  # and every round one of so many digits and three zeros; of four, the run rules learn too much
 LONGEST_CHARACTER = 4  # bytes of UTF-8
 
 
 def short_numbers() -> list[str]:
-    """Every string of 1 to DIGITS digits, alone and after a blank."""
+    """Every string of 1 to DIGITS digits, and longer round numbers, alone and after a blank."""
     numbers = [f"{number:0{size}}" for size in range(1, DIGITS + 1) for number in range(10**size)]
+    numbers += [f"{number}000" for number in range(10 ** (DIGITS - 3), 10**ROUND_DIGITS)]
     return numbers + [" " + number for number in numbers]
 
 

@@ -17,9 +17,9 @@ from ivr.encoding.byte_alphabet import to_alphabet
 from ivr.tokenizer import cutting
 from ivr.tokenizer.cutting import distill
 from ivr.tokenizer.piece_classes import piece_classes
-from ivr.tokenizer.run_alphabets import small_alphabets, with_alphabets
+from ivr.tokenizer.run_alphabets import small_alphabets, with_alphabets, with_numerals
 from ivr.tokenizer.run_pattern import cutting_pattern
-from ivr.tokenizer.run_rules import initial_contexts, tabulate
+from ivr.tokenizer.run_rules import Contexts, initial_contexts, tabulate
 from ivr.tokenizer.strings_to_fit import pretokens_with_runs
 from ivr.tokenizer.text_fitter import TextFitter
 
@@ -69,19 +69,41 @@ def test_dna_is_cut_where_gpt2_has_a_border(gpt2: Tokenizer) -> None:
     contexts = [context for context in initial_contexts(bpe, splitter) if context.unit in "ACGT"]
     rng = random.Random(2)
     texts = [rng.choice(["", " "]) + "".join(rng.choices("ACGT", k=20)) for _ in range(2_000)]
-    truth = encoder.encode(Batch.of([text.encode() for text in texts]))
 
     def miscut(alphabets: list[str]) -> int:
-        tables = [tabulate(with_alphabets(some, alphabets, encoder, lengths), encoder, lengths) for some in contexts]
-        cut = Split(Regex(cutting_pattern(tables, piece_classes(splitter.all_classes))), "isolated")
-        count = 0
-        for row, text in enumerate(texts):
-            borders = {*itertools.accumulate(lengths[truth.row(row)].tolist())}
-            cuts = itertools.accumulate(len(piece) for piece, _ in cut.pre_tokenize_str(to_alphabet(text.encode())))
-            count += not borders.issuperset(cuts)
-        return count
+        return cut_wrongly(gpt2, texts, [with_alphabets(some, alphabets, encoder, lengths) for some in contexts])
 
     assert miscut(["ACGT"]) <= 2 < 100 <= miscut([])
+
+
+def cut_wrongly(gpt2: Tokenizer, texts: list[str], contexts: list[Contexts]) -> int:
+    """In how many texts the rules of these contexts cut where GPT-2 has no border."""
+    bpe, splitter = read_bpe(gpt2), PretokenSplitter(gpt2)
+    encoder, lengths = BpeEncoder(bpe), np.array([len(token) for token in bpe.token_bytes()])
+    tables = [tabulate(some, encoder, lengths) for some in contexts]
+    cut = Split(Regex(cutting_pattern(tables, piece_classes(splitter.all_classes))), "isolated")
+    truth = encoder.encode(Batch.of([text.encode() for text in texts]))
+    count = 0
+    for row, text in enumerate(texts):
+        borders = {*itertools.accumulate(lengths[truth.row(row)].tolist())}
+        cuts = itertools.accumulate(len(piece) for piece, _ in cut.pre_tokenize_str(to_alphabet(text.encode())))
+        count += not borders.issuperset(cuts)
+    return count
+
+
+@pytest.mark.parametrize(("digits", "size"), [("0123456789", 6), ("abcdef", 5), ("ABCDEF", 5)])
+def test_numbers_with_runs_are_cut_where_gpt2_has_a_border(gpt2: Tokenizer, digits: str, size: int) -> None:
+    bpe, splitter = read_bpe(gpt2), PretokenSplitter(gpt2)
+    encoder, lengths = BpeEncoder(bpe), np.array([len(token) for token in bpe.token_bytes()])
+    contexts = [context for context in initial_contexts(bpe, splitter) if context.unit in digits]
+    rng = random.Random(4)
+    texts = set()
+    while len(texts) < 600:
+        around, unit, at = rng.choices(digits, k=size - 3), rng.choice(digits), rng.randint(0, size - 3)
+        texts.add(rng.choice(["", " "]) + "".join([*around[:at], *(3 * unit), *around[at:]]))
+    known = [with_numerals(some, encoder, lengths) for some in contexts]
+    few, many = (cut_wrongly(gpt2, sorted(texts), some) for some in (known, contexts))
+    assert few <= 20 < 60 <= many
 
 
 def test_what_learning_leaves_alone_is_cut_as_the_last_pattern_cuts_it() -> None:
