@@ -7,7 +7,7 @@ all. Numbers any text may hold, decimal and hexadecimal; of ten digits only shor
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Iterator, Set
 from dataclasses import replace
 from itertools import combinations, product
 
@@ -21,7 +21,6 @@ LETTERS = 4
 SHORTEST_TEXT = 6  # characters; shorter words hold few triples
 WRITTEN = 0.75  # of all triples; words reach 0.56
 NUMERALS = "0123456789", "abcdef", "ABCDEF"
-PAIRED_NUMERALS, LONGEST_NUMERALS = 2, 3  # digits of a neighbour
 LONGEST = 5  # characters of a neighbour; of four letters there are 1,024
 
 
@@ -54,17 +53,12 @@ def with_alphabets(
     for alphabet in alphabets:
         if contexts.unit not in alphabet:
             continue
-        others = {character for character in alphabet if character != contexts.unit}  # no more of the run itself
         for size in range(2, LONGEST + 1):
-            strings = ["".join(characters) for characters in product(alphabet, repeat=size)]
-            near = {text for text in strings if begin(text, 1) in contexts.rights & others}
-            lefts = {text for text in contexts.lefts if set(text.removeprefix(BLANK)) <= set(alphabet)} | {"", BLANK}
-            kept = unlike(sorted(near - contexts.rights), contexts, lefts, encoder, token_lengths, ends=False)
+            lefts = {text for text in contexts.lefts if set(text.removeprefix(BLANK)) <= set(alphabet)}
+            kept = _unlike_rights(contexts, alphabet, size, lefts, encoder, token_lengths)
             contexts = replace(contexts, rights=contexts.rights | kept)
-            near = {text for text in strings if end(text, 1) in contexts.lefts & others}
-            near |= {BLANK + text[1:] for text in near}
-            rights = {text for text in contexts.rights if set(text) <= set(alphabet)} | {OTHER}
-            kept = unlike(sorted(near - contexts.lefts), contexts, rights, encoder, token_lengths, ends=True)
+            rights = {text for text in contexts.rights if set(text) <= set(alphabet)}
+            kept = _unlike_lefts(contexts, alphabet, size, rights, encoder, token_lengths)
             contexts = replace(contexts, lefts=contexts.lefts | kept)
     return contexts
 
@@ -72,34 +66,46 @@ def with_alphabets(
 def with_numerals(contexts: Contexts, encoder: BpeEncoder, token_lengths: np.ndarray) -> Contexts:
     """For a digit: the contexts with the digits beside a run that behave unlike their known parts.
 
-    PAIRED_NUMERALS are tried beside every digit on the other side, LONGEST_NUMERALS where a run ends its number or
-    begins it: round numbers, above all. All pairs of three would make a pattern of megabytes.
+    Two digits are tried beside every digit on the other side, three where a run ends its number or begins it: round
+    numbers, above all. All pairs of three would make a pattern of megabytes.
     """
     bpe_of = (encoder, token_lengths)
     for digits in NUMERALS:
         if contexts.unit not in digits:
             continue
-        lefts, rights = ({text for text in known if text in digits} for known in (contexts.lefts, contexts.rights))
-        for size in range(2, LONGEST_NUMERALS + 1):
-            paired = size <= PAIRED_NUMERALS
-            strings = ["".join(some) for some in product(digits, repeat=size)]
-            # a far one may have to be paired, too
-            known = contexts if paired else replace(contexts, rights=contexts.rights | contexts.far_rights)
-            near = {text for text in strings if text[0] in rights} - known.rights
-            beside = {"", BLANK} | (lefts if paired else set())
-            kept = unlike(sorted(near), known, beside, *bpe_of, ends=False)
-            contexts = _with(contexts, paired, rights=kept)
-            known = contexts if paired else replace(contexts, lefts=contexts.lefts | contexts.far_lefts)
-            near = {text for text in strings if text[-1] in lefts}
-            near |= {BLANK + text[1:] for text in near}
-            kept = unlike(
-                sorted(near - known.lefts), known, {OTHER} | (rights if paired else set()), *bpe_of, ends=True
-            )
-            contexts = _with(contexts, paired, lefts=kept)
+        lefts, rights = contexts.lefts & set(digits), contexts.rights & set(digits)
+        kept = _unlike_rights(contexts, digits, 2, lefts, *bpe_of)
+        contexts = replace(contexts, rights=contexts.rights | kept)
+        kept = _unlike_lefts(contexts, digits, 2, rights, *bpe_of)
+        contexts = replace(contexts, lefts=contexts.lefts | kept)
+        # the far ones stand alone
+        known = replace(
+            contexts, lefts=contexts.lefts | contexts.far_lefts, rights=contexts.rights | contexts.far_rights
+        )
+        far_rights = contexts.far_rights | _unlike_rights(known, digits, 3, set(), *bpe_of)
+        far_lefts = contexts.far_lefts | _unlike_lefts(known, digits, 3, set(), *bpe_of)
+        contexts = replace(contexts, far_lefts=far_lefts, far_rights=far_rights)
     return contexts
 
 
-def _with(contexts: Contexts, paired: bool, lefts: Set[str] = frozenset(), rights: Set[str] = frozenset()) -> Contexts:
-    if paired:
-        return replace(contexts, lefts=contexts.lefts | lefts, rights=contexts.rights | rights)
-    return replace(contexts, far_lefts=contexts.far_lefts | lefts, far_rights=contexts.far_rights | rights)
+def _unlike_rights(
+    known: Contexts, alphabet: str, size: int, lefts: Set[str], encoder: BpeEncoder, token_lengths: np.ndarray
+) -> set[str]:
+    """The right neighbours of so many characters that behave unlike their known parts, alone or beside one of these."""
+    begins = known.rights & (set(alphabet) - {known.unit})  # no more of the run itself
+    near = {text for text in _strings(alphabet, size) if begin(text, 1) in begins} - known.rights
+    return unlike(sorted(near), known, {*lefts, "", BLANK}, encoder, token_lengths, ends=False)
+
+
+def _unlike_lefts(
+    known: Contexts, alphabet: str, size: int, rights: Set[str], encoder: BpeEncoder, token_lengths: np.ndarray
+) -> set[str]:
+    """The same of left ones, which may begin with a blank."""
+    ends = known.lefts & (set(alphabet) - {known.unit})
+    near = {text for text in _strings(alphabet, size) if end(text, 1) in ends}
+    near |= {BLANK + text[1:] for text in near}
+    return unlike(sorted(near - known.lefts), known, {*rights, OTHER}, encoder, token_lengths, ends=True)
+
+
+def _strings(alphabet: str, size: int) -> Iterator[str]:
+    return map("".join, product(alphabet, repeat=size))

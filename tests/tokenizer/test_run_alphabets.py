@@ -63,10 +63,7 @@ def test_runs_over_an_alphabet_that_no_text_held_are_as_bpe(monkeypatch: pytest.
 
 
 def test_dna_is_cut_where_gpt2_has_a_border(gpt2: Tokenizer) -> None:
-    bpe = read_bpe(gpt2)
-    encoder, splitter = BpeEncoder(bpe), PretokenSplitter(gpt2)
-    lengths = np.array([len(token) for token in bpe.token_bytes()])
-    contexts = [context for context in initial_contexts(bpe, splitter) if context.unit in "ACGT"]
+    contexts, encoder, lengths = contexts_of(gpt2, "ACGT")
     rng = random.Random(2)
     texts = [rng.choice(["", " "]) + "".join(rng.choices("ACGT", k=20)) for _ in range(2_000)]
 
@@ -76,12 +73,17 @@ def test_dna_is_cut_where_gpt2_has_a_border(gpt2: Tokenizer) -> None:
     assert miscut(["ACGT"]) <= 2 < 100 <= miscut([])
 
 
+def contexts_of(gpt2: Tokenizer, units: str) -> tuple[list[Contexts], BpeEncoder, np.ndarray]:
+    bpe = read_bpe(gpt2)
+    found = [context for context in initial_contexts(bpe, PretokenSplitter(gpt2)) if context.unit in units]
+    return found, BpeEncoder(bpe), np.array([len(token) for token in bpe.token_bytes()])
+
+
 def cut_wrongly(gpt2: Tokenizer, texts: list[str], contexts: list[Contexts]) -> int:
     """In how many texts the rules of these contexts cut where GPT-2 has no border."""
-    bpe, splitter = read_bpe(gpt2), PretokenSplitter(gpt2)
-    encoder, lengths = BpeEncoder(bpe), np.array([len(token) for token in bpe.token_bytes()])
+    _, encoder, lengths = contexts_of(gpt2, "")
     tables = [tabulate(some, encoder, lengths) for some in contexts]
-    cut = Split(Regex(cutting_pattern(tables, piece_classes(splitter.all_classes))), "isolated")
+    cut = Split(Regex(cutting_pattern(tables, piece_classes(PretokenSplitter(gpt2).all_classes))), "isolated")
     truth = encoder.encode(Batch.of([text.encode() for text in texts]))
     count = 0
     for row, text in enumerate(texts):
@@ -93,9 +95,7 @@ def cut_wrongly(gpt2: Tokenizer, texts: list[str], contexts: list[Contexts]) -> 
 
 @pytest.mark.parametrize(("digits", "size"), [("0123456789", 6), ("abcdef", 5), ("ABCDEF", 5)])
 def test_numbers_with_runs_are_cut_where_gpt2_has_a_border(gpt2: Tokenizer, digits: str, size: int) -> None:
-    bpe, splitter = read_bpe(gpt2), PretokenSplitter(gpt2)
-    encoder, lengths = BpeEncoder(bpe), np.array([len(token) for token in bpe.token_bytes()])
-    contexts = [context for context in initial_contexts(bpe, splitter) if context.unit in digits]
+    contexts, encoder, lengths = contexts_of(gpt2, digits)
     rng = random.Random(4)
     texts = set()
     while len(texts) < 600:
