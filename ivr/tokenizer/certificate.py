@@ -99,12 +99,14 @@ def build_certificate(
 def _universal(compared: Compared, distillation: Distillation) -> dict[str, Any]:
     """What is proved of strings that were not compared; a proof counts when its file passes the checker."""
     entry = distillation.universal.entry()
-    if not entry["proved"]:
+    if not distillation.proofs:
         return entry
-    verdict = check_files(compared.base_file, compared.result_file, compared.result_file.parent / PROOF)
-    if not verdict.accepted:
-        raise CorruptInputError(f"{PROOF} was refused: {verdict.reason}; please report this tokenizer")
-    return {**entry, "file": PROOF, "inequalities_checked": verdict.inequalities}
+    verdicts = check_files(compared.base_file, compared.result_file, compared.result_file.parent / PROOF)
+    for name, verdict in verdicts.items():
+        if not verdict.accepted:
+            raise CorruptInputError(f"{PROOF}, {name}, was refused: {verdict.reason}; please report this tokenizer")
+    checked = {name: verdict.inequalities for name, verdict in verdicts.items()}
+    return {**entry, "file": PROOF, "inequalities_checked": checked}
 
 
 def summary(certificate: dict[str, Any]) -> str:
@@ -143,7 +145,13 @@ def _left_out(runs: dict[str, Any]) -> str:
 def _other_strings(universal: dict[str, Any]) -> str:
     if universal["proved"]:
         return f"Equality is proved for {universal['strings']} ({universal['file']})."
-    return f"Equality on strings that were not compared is {universal['others']}."
+    others = f"Equality on strings that were not compared is {universal['others']}."
+    if "file" not in universal:
+        return others
+    proved = ", ".join(f"of {name}" for name in universal["inequalities_checked"])
+    return (
+        f"{others} But where a piece is made {proved}, it is proved for {universal['strings']} ({universal['file']})."
+    )
 
 
 def _row(base: Tokenizer, mismatch: Mismatch, cause: str) -> dict[str, Any]:

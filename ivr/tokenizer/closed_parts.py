@@ -1,14 +1,15 @@
-"""Parts of a BPE that are made right on every string, as constraints for the fit of the text.
+"""Parts of a BPE that are made right on every string, as constraints for the fit of the text, and proved in the end.
 
 A universal fit of a large vocabulary does not end within the bits of a float64, and one that is not finished harms
 unseen text. But parts of the vocabulary close, at little cost: the first merges, of which all text is made, and what is
-made of a few characters only (digits, ASCII punctuation, bytes beyond ASCII), where any string is as likely
-as any.
-Text of these needs not to have been seen.
+made of a few bytes only. BPE's answer for a string over an alphabet of bytes is that of the merges over this
+alphabet, so these alone are to be closed, and their proof is one for all such strings (THEOREM.md, 3).
+
+What text asks for can undo a part, so the parts are closed again beside it, until nothing is left to ask for.
 """
 
 import string
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -17,79 +18,99 @@ import numpy as np
 from ivr.console import LOG
 from ivr.encoding.bpe import ByteLevelBpe
 from ivr.tokenizer.constraints import Constraints, solve
-from ivr.tokenizer.universal import close
+from ivr.tokenizer.universal import Proof, close, proof_by_id
 from ivr.tokenizer.walk_graph import WalkGraph, walk_graph
+from ivr.tokenizer.worst_pair import PairSearch
 
 FIRST = 0.04  # of the merges
 MOST_MERGES = 4_000  # of one part, its first ones: time grows faster than they do, and half a vocabulary can be Korean
 TURNS = 4  # of closing and fitting what the parts' own strings need
-PUNCTUATION = frozenset(string.punctuation.encode())
-DIGITS = frozenset(string.digits.encode())
-HEXADECIMAL = frozenset(b"abcdef"), frozenset(b"ABCDEF")
-PARTS: dict[str, Callable[[bytes], bool]] = {
-    "bytes beyond ASCII": lambda token: min(token, default=0) >= 0x80,
-    "punctuation": lambda token: PUNCTUATION.issuperset(token),
-    "digits": lambda token: DIGITS.issuperset(token),
-    "hexadecimal letters": lambda token: any(letters.issuperset(token) for letters in HEXADECIMAL),
+BLANK = frozenset(b" ")
+# one that is held in another is closed where the other is too large, or does not close
+ALPHABETS: dict[str, frozenset[int]] = {
+    "all bytes but ASCII letters": frozenset(range(256)) - frozenset(string.ascii_letters.encode()),
+    "bytes beyond ASCII and blanks": BLANK | frozenset(range(0x80, 0x100)),
+    "ASCII punctuation and blanks": BLANK | frozenset(string.punctuation.encode()),
+    "ASCII digits and blanks": BLANK | frozenset(string.digits.encode()),
+    "letters a to f and blanks": BLANK | frozenset(b"abcdef"),
+    "letters A to F and blanks": BLANK | frozenset(b"ABCDEF"),
 }
 
 
 @dataclass
 class _Part:
-    """A part of the vocabulary; `closes` until an attempt fails."""
+    """Merges of the vocabulary; `closes` until an attempt fails."""
 
     name: str
     ranks: np.ndarray
     bpe: ByteLevelBpe
+    alphabet: frozenset[int]  # empty: these are not all the merges over an alphabet
     closes: bool = True
 
     @cached_property
     def graph(self) -> WalkGraph:
         return walk_graph(self.bpe)
 
-
-def closed_parts(
-    bpe: ByteLevelBpe, prior_R: np.ndarray, refit: Callable[[Constraints], Constraints] | None = None
-) -> Constraints:
-    """Constraints under which every string without odd runs is right, of the first merges and of each of `PARTS`.
-
-    A part that does not close asks for nothing. `refit`: adds what strings with odd runs ask for (a token like ` 000`
-    for itself); the parts are closed again beside these.
-    """
-    num_merges, tokens = len(bpe.merges_R3), bpe.token_bytes()
-    inside = {"the first merges": np.arange(num_merges) < round(FIRST * num_merges)}
-    for name, belongs in PARTS.items():
-        products = bpe.merges_R3[:, 2].tolist()
-        inside[name] = np.array([belongs(tokens[product].removeprefix(b" ")) for product in products], bool)
-    ranks = {name: np.flatnonzero(of)[:MOST_MERGES] for name, of in inside.items()}
-    parts = [_Part(name, of, part_of(bpe, of)) for name, of in ranks.items()]
-    parts = [part for part in parts if len(part.ranks)]
-    constraints = Constraints()
-    for _ in range(TURNS):
-        for part in parts:
-            _close(part, prior_R, constraints)
-        known = len(constraints)
-        if refit is None or len(constraints := refit(constraints)) == known:
-            break
-    return constraints
+    def close(self, prior_R: np.ndarray, constraints: Constraints) -> int:
+        """Add what makes every string without odd runs right; how many rows are new. Nothing, if it does not close."""
+        result = close(self.bpe, solve(prior_R, constraints)[self.ranks], graph=self.graph)
+        told = self.name, f"{len(self.ranks):,}", result.ended, result.rounds
+        LOG.info("every string of %s (%s merges): %s, %d rounds", *told)
+        self.closes = result.proved
+        rows = ({int(self.ranks[rank]): count for rank, count in row} for row in result.constraints.rows)
+        return sum(constraints.add(row) for row in rows) if result.proved else 0
 
 
-def close_part(bpe: ByteLevelBpe, prior_R: np.ndarray, ranks: np.ndarray, name: str, constraints: Constraints) -> None:
-    """Close the BPE of these merges, beside what the constraints ask for, and add to them."""
-    if len(ranks):
-        _close(_Part(name, ranks, part_of(bpe, ranks)), prior_R, constraints)
+class ClosedParts:
+    """The first merges of a BPE, and the merges over each of `ALPHABETS`."""
 
+    def __init__(self, bpe: ByteLevelBpe) -> None:
+        tokens, products = bpe.token_bytes(), bpe.merges_R3[:, 2].tolist()
+        inside = {name: [of.issuperset(tokens[product]) for product in products] for name, of in ALPHABETS.items()}
+        ranks = {name: np.flatnonzero(np.array(are, bool)) for name, are in inside.items()}
+        first = np.arange(round(FIRST * len(products)))
+        whole = {name: ALPHABETS[name] if len(of) <= MOST_MERGES else frozenset[int]() for name, of in ranks.items()}
+        parts = [("the first merges", first, frozenset[int]()), *((name, ranks[name], whole[name]) for name in ranks)]
+        cut = [(name, of[:MOST_MERGES], alphabet) for name, of, alphabet in parts if len(of[:MOST_MERGES])]
+        self._parts = [_Part(name, of, part_of(bpe, of), alphabet) for name, of, alphabet in cut]
 
-def _close(part: _Part, prior_R: np.ndarray, constraints: Constraints) -> None:
-    if not part.closes:
-        return
-    ranks = part.ranks
-    result = close(part.bpe, solve(prior_R, constraints)[ranks], graph=part.graph)
-    LOG.info("every string of %s (%s merges): %s, %d rounds", part.name, f"{len(ranks):,}", result.ended, result.rounds)
-    part.closes = result.proved
-    if result.proved:
-        for row in result.constraints.rows:
-            constraints.add({int(ranks[rank]): count for rank, count in row})
+    def close(
+        self, prior_R: np.ndarray, constraints: Constraints, refit: Callable[[Constraints], Constraints]
+    ) -> Constraints:
+        """These constraints and more, under which every string without odd runs is right, of each part.
+
+        A part that does not close asks for nothing, now or later. `refit`: adds what strings with odd runs ask for (a
+        token like ` 000` for itself); the parts are closed again beside these.
+        """
+        for part in self._parts:
+            part.closes = True
+        constraints = constraints.copy()
+        for _ in range(TURNS):
+            self.close_again(prior_R, constraints)
+            known = len(constraints)
+            if len(constraints := refit(constraints)) == known:
+                break
+        return constraints
+
+    def close_again(self, prior_R: np.ndarray, constraints: Constraints) -> int:
+        """Add to the constraints what the parts ask for beside them; how many rows are new."""
+        return sum(part.close(prior_R, constraints) for part in self._closing())
+
+    def _closing(self) -> Iterator[_Part]:
+        """The parts that close, but those that lie in another one; lazily, as an attempt may fail in between."""
+        for part in self._parts:
+            others = (other for other in self._parts if other.closes and other.alphabet)
+            if part.closes and not (part.alphabet and any(part.alphabet < other.alphabet for other in others)):
+                yield part
+
+    def proofs(self, scores_V: np.ndarray) -> list[Proof]:
+        """Of the parts over an alphabet, those that these scores get right on every string without odd runs."""
+        found = []
+        for part in self._closing():
+            pairs = PairSearch(part.graph).worst_pairs(scores_V) if part.alphabet else None
+            if pairs and pairs.settled and not pairs.counterexamples:
+                found.append(Proof(part.name, part.alphabet, proof_by_id(part.graph, pairs.F)))
+        return found
 
 
 def part_of(bpe: ByteLevelBpe, ranks: np.ndarray) -> ByteLevelBpe:

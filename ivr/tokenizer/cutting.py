@@ -34,7 +34,7 @@ from ivr.tokenizer.run_rules import SHORTEST, Contexts, RunTable, initial_contex
 from ivr.tokenizer.strings_to_fit import other_forms, pretokens_with_runs, short_numbers
 from ivr.tokenizer.text_fitter import TextFitter
 from ivr.tokenizer.unigram_file import unigram_tokenizer
-from ivr.tokenizer.universal import Attempt, attempt
+from ivr.tokenizer.universal import Attempt, Proof, attempt
 
 LEARNING_ROUNDS = 6
 FITTING_ROUNDS = 3
@@ -54,6 +54,7 @@ class Distillation:
     numbers_fitted: bool
     exponent: float  # of the prior
     universal: Attempt  # to be right on every string
+    proofs: Sequence[Proof]  # what strings it is right on in any case
 
 
 def distill(base: Tokenizer, bpe: ByteLevelBpe, pretokens: Sequence[str], exponent: float) -> Distillation:
@@ -71,7 +72,8 @@ def distill(base: Tokenizer, bpe: ByteLevelBpe, pretokens: Sequence[str], expone
         first = fitter.fit()
         first, universal = attempt(bpe, fitter.prior_R, first, lambda known: fitter.fit_beside([], known))
         tokenizer = unigram_tokenizer(base, bpe.tokens, first.scores_V, sorted(bpe.special_ids))
-        return Distillation(tokenizer, first, 0, 0, fitter.optional_fitted, fitter.exponent, universal)
+        proofs = _proofs(universal, fitter, first)
+        return Distillation(tokenizer, first, 0, 0, fitter.optional_fitted, fitter.exponent, universal, proofs)
     numbers_with_runs = pretokens_with_runs(numbers, contexts)
     with_runs = pretokens_with_runs([*texts, *_token_pretokens(fitter.tokens, splitter)], contexts)
     # whole runs would ask for scores that no cut run needs, and that can outgrow what a file holds exactly
@@ -97,7 +99,12 @@ def distill(base: Tokenizer, bpe: ByteLevelBpe, pretokens: Sequence[str], expone
         numbers_fitted=fitter.optional_fitted,
         exponent=fitter.exponent,
         universal=universal,
+        proofs=_proofs(universal, fitter, fitted),
     )
+
+
+def _proofs(universal: Attempt, fitter: TextFitter, fitted: Fit) -> Sequence[Proof]:
+    return [universal.proof] if universal.proof else fitter.proofs(fitted)
 
 
 class _Cutter:

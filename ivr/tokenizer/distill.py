@@ -103,8 +103,8 @@ def run(config: Config) -> Manifest:
         result = distill(base, bpe, [*table.pretokens, *earlier], config.prior_exponent)
         with atomic_directory(paths.distilled_tokenizer) as directory:
             write_tokenizer(directory, result.tokenizer, tokenizer_dir)
-            if result.universal.proof is not None:
-                write_json(directory / PROOF, {"F": result.universal.proof})
+            if result.proofs:
+                write_json(directory / PROOF, {"proofs": [proof.entry() for proof in result.proofs]})
             write_fitted(directory, [*table.pretokens, *earlier], sha256_file(base_file))
             compared = Compared(base_file, directory / "tokenizer.json", table, earlier, **_corpora(paths))
             with Progress("compare", len(table) + len(earlier), "pretokens") as bar:

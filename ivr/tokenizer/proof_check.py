@@ -6,6 +6,8 @@ satisfies the three inequalities of THEOREM.md and stays small enough at the end
 scores strictly more than any other, on every string in which BPE meets no odd run of a token that it merges with
 itself. So nothing needs to be searched: every inequality is looked at once.
 
+A proof may be of the strings over some bytes only. For these the tokens and merges over these bytes are all there is.
+
 BPE itself is asked in the plainest way, merge after merge over a list; integers, no floats.
 
     python -m ivr.tokenizer.proof_check BASE/tokenizer.json DISTILLED/tokenizer.json DISTILLED/universal_proof.json
@@ -17,13 +19,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numba
 import numpy as np
 
-from ivr.encoding.compiler import compiled
+from ivr.tokenizer.plain_bpe import Pair, PlainBpe
 
-NAME = "universal_proof.json"  # beside the distilled tokenizer.json: {"F": {id: [F(p, 1), ...]}}
-Pair = tuple[bytes, bytes]
+# beside the distilled tokenizer.json: {"proofs": [{"strings": name, "bytes": [...], "F": {id: [F(p, 1), ...]}}]}
+NAME = "universal_proof.json"
 WIDEST = 2**60
 NOTHING = -(2**62)
 
@@ -37,108 +38,8 @@ class Verdict:
     inequalities: int
 
 
-@compiled
-def _bpe(symbols, n, ranks, products, num_ids):  # type: ignore[no-untyped-def]
-    """BPE as it is written down, in place: of all pairs the one of lowest rank, each occurrence from left to right.
-
-    Returns (number of tokens, whether a merge of a token with itself met an odd run of three or more).
-    """
-    odd = False
-    while True:
-        lowest = -1
-        for i in range(n - 1):
-            pair = symbols[i] * num_ids + symbols[i + 1]
-            if pair in ranks and (lowest < 0 or ranks[pair] < lowest):
-                lowest = ranks[pair]
-                left = symbols[i]
-                right = symbols[i + 1]
-        if lowest < 0:
-            return n, odd
-        if left == right:
-            run = 0
-            for i in range(n + 1):
-                if i < n and symbols[i] == left:
-                    run += 1
-                else:
-                    odd = odd or (run >= 3 and run % 2 == 1)
-                    run = 0
-        kept = i = 0
-        while i < n:
-            if i + 1 < n and symbols[i] == left and symbols[i + 1] == right:
-                symbols[kept] = products[lowest]
-                i += 2
-            else:
-                symbols[kept] = symbols[i]
-                i += 1
-            kept += 1
-        n = kept
-
-
-@compiled
-def _side_by_side(tokens, data, starts, ranks, products, num_ids):  # type: ignore[no-untyped-def]
-    """Whether BPE returns these tokens for their joint string, without an odd run."""
-    size = 0
-    for token in tokens:
-        size += starts[token + 1] - starts[token]
-    symbols = np.empty(size, np.int64)
-    size = 0
-    for token in tokens:
-        for place in range(starts[token], starts[token + 1]):
-            symbols[size] = data[place]
-            size += 1
-    size, odd = _bpe(symbols, size, ranks, products, num_ids)
-    return not odd and size == len(tokens) and (symbols[:size] == tokens).all()
-
-
-@compiled
-def _first_violation(values, before, middle, after, bounds, data, starts, ranks, products, num_ids):  # type: ignore[no-untyped-def]
-    """(place in `after`, in `before`) of the first crossing that passes its bound, or (-1, -1). `values` fall."""
-    chain = np.empty(len(middle) + 2, np.int64)
-    chain[1:-1] = middle
-    for p in range(len(after)):
-        for p0 in range(len(values)):
-            if values[p0] <= bounds[p]:
-                break
-            chain[0] = before[p0]
-            chain[-1] = after[p]
-            if _side_by_side(chain, data, starts, ranks, products, num_ids):
-                return p, p0
-    return -1, -1
-
-
-class PlainBpe:
-    """BPE over the tokens of a Unigram model, by number."""
-
-    def __init__(self, merges: Sequence[Pair], tokens: Sequence[bytes]) -> None:
-        self.tokens = list(tokens)
-        self.numbers = {token: number for number, token in enumerate(tokens)}
-        # a string is kept as the numbers of its bytes
-        self._bytes = [self.numbers[bytes([byte])] for byte in range(256)]
-        self._data = np.array([self._bytes[byte] for token in tokens for byte in token], np.int64)
-        self._starts = np.cumsum([0, *(len(token) for token in tokens)])
-        self._products = np.array([self.numbers[left + right] for left, right in merges], np.int64)
-        self._ranks = numba.typed.Dict.empty(numba.int64, numba.int64)
-        for rank, (left, right) in enumerate(merges):
-            self._ranks.setdefault(self.numbers[left] * len(tokens) + self.numbers[right], rank)
-
-    def __call__(self, string: bytes) -> tuple[list[int], bool]:
-        """(the tokens, whether an odd run was met)."""
-        symbols = np.array([self._bytes[byte] for byte in string], np.int64)
-        size, odd = _bpe(symbols, len(symbols), self._ranks, self._products, len(self.tokens))
-        return symbols[:size].tolist(), odd
-
-    def violation(
-        self, values: np.ndarray, before: np.ndarray, middle: Sequence[int], after: np.ndarray, bounds: np.ndarray
-    ) -> tuple[int, int]:
-        """See `_first_violation`."""
-        chain = np.array(middle, np.int64)
-        table = self._data, self._starts, self._ranks, self._products, len(self.tokens)
-        found: tuple[int, int] = _first_violation(values, before, chain, after, bounds, *table)
-        return found
-
-
-def check_files(base: Path, distilled: Path, proof: Path) -> Verdict:
-    """The same for a BPE tokenizer.json, a Unigram tokenizer.json and a proof as files."""
+def check_files(base: Path, distilled: Path, proof: Path) -> dict[str, Verdict]:
+    """Check every proof of a file for a BPE tokenizer.json and a Unigram tokenizer.json; the verdicts by name."""
     symbols = _byte_symbols()
     bpe, unigram = (json.loads(file.read_text(encoding="utf-8")) for file in (base, distilled))
     added = {entry["content"] for entry in [*bpe["added_tokens"], *unigram["added_tokens"]]}
@@ -149,16 +50,29 @@ def check_files(base: Path, distilled: Path, proof: Path) -> Verdict:
 
     merges = [(string(left), string(right)) for left, right in pairs]
     names = [name for name, _ in unigram["model"]["vocab"]]
-    scores: dict[bytes, int] = {}
-    for name, score in unigram["model"]["vocab"]:
-        if name in added:
-            continue
-        if score != int(score):
-            return Verdict(False, f"the score {score} of {name!r} is no integer", 0)
-        scores[string(name)] = int(score)
-    rows = json.loads(proof.read_text(encoding="utf-8"))["F"].items()
-    known = {string(names[int(token_id)]): row for token_id, row in rows}
-    return check_proof(merges, scores, {**{token: [] for token in scores if len(token) == 1}, **known})
+    scores = {string(name): score for name, score in unigram["model"]["vocab"] if name not in added}
+    proofs = json.loads(proof.read_text(encoding="utf-8"))["proofs"]
+    verdicts: dict[str, Verdict] = {}
+    for one in proofs:
+        rows = {string(names[int(token_id)]): row for token_id, row in one["F"].items()}
+        verdicts[one["strings"]] = _check_over(frozenset(one["bytes"]), merges, scores, rows)
+    return verdicts
+
+
+def _check_over(
+    alphabet: frozenset[int],
+    merges: Sequence[Pair],
+    scores: Mapping[bytes, float],
+    rows: Mapping[bytes, Sequence[int | None]],
+) -> Verdict:
+    known: dict[bytes, int] = {}
+    for token, score in scores.items():
+        if alphabet.issuperset(token) or len(token) == 1:
+            if score != int(score):
+                return Verdict(False, f"the score {score} of {token!r} is no integer", 0)
+            known[token] = int(score)
+    over = [(left, right) for left, right in merges if alphabet.issuperset(left + right)]
+    return check_proof(over, known, {**{token: [] for token in known if len(token) == 1}, **rows})
 
 
 def _byte_symbols() -> dict[str, int]:
@@ -286,9 +200,11 @@ def main(arguments: Sequence[str]) -> int:
     if len(arguments) != 3:
         print(__doc__, file=sys.stderr)
         return 2
-    verdict = check_files(*(Path(argument) for argument in arguments))
-    print(f"accepted, {verdict.inequalities:,} inequalities" if verdict.accepted else f"refused: {verdict.reason}")
-    return 0 if verdict.accepted else 1
+    verdicts = check_files(*(Path(argument) for argument in arguments))
+    for name, verdict in verdicts.items():
+        told = f"{verdict.inequalities:,} inequalities" if verdict.accepted else verdict.reason
+        print(f"every string of {name}: {'accepted' if verdict.accepted else 'refused'}, {told}")
+    return 0 if verdicts and all(verdict.accepted for verdict in verdicts.values()) else 1
 
 
 if __name__ == "__main__":

@@ -13,16 +13,17 @@ from ivr.encoding.bpe import ByteLevelBpe
 from ivr.encoding.bpe_encoder import BpeEncoder
 from ivr.encoding.unigram_encoder import UnigramEncoder
 from ivr.tokenizer.bonuses import Fit, ScoresTooLarge, fit, prior_bonuses
-from ivr.tokenizer.closed_parts import closed_parts
+from ivr.tokenizer.closed_parts import ClosedParts
 from ivr.tokenizer.constraints import Constraints
 from ivr.tokenizer.crossings import Crossings
 from ivr.tokenizer.strings_to_fit import LONGEST_CHARACTER, rows_with_periods
-from ivr.tokenizer.universal import is_attempted
+from ivr.tokenizer.universal import Proof, is_attempted
 
 EXPONENT_STEP = 0.4  # by which the prior is flattened where scores outgrow the file
 SMALLEST_EXPONENT = 3.0
 TURNS = 2  # of fitting the text and then the neighbours that a token lies across
 ROUNDS = 30  # of the latter in each
+CLOSINGS = 8  # turns of fitting the text and closing what is to be right on every string beside it
 FEW = 1_000  # new constraints: the rest is not worth another round
 
 
@@ -69,6 +70,7 @@ class TextFitter:
         self._strings = self._optional = self._tested = _Encoded.of([], self.encoder)
         self._tested_fitted = np.zeros(0, np.int64)  # rows of the tested that are among the strings
         self.optional_fitted = True
+        self._parts: ClosedParts | None = None  # those that are to remain right on every string
         self._known: Constraints | None = None  # what the parts that close, and then these strings, ask for
 
     def take(self, strings: Iterable[bytes], optional: Iterable[bytes] = (), tested: Iterable[bytes] = ()) -> None:
@@ -106,12 +108,12 @@ class TextFitter:
         every = self._strings + _Encoded.of(dict.fromkeys(pieces), self.encoder)
         if self.optional_fitted:
             every += self._optional
-        fitted = self._fit(every, constraints)
+        fitted = self._fit_closed(every, constraints)
         while len(lost := self._lost(fitted.scores_V)):
             LOG.info("%s of %s strings between parts differ", f"{len(lost):,}", f"{len(self._tested.batch):,}")
             more = self._tested.select(lost)
             try:
-                fitted = self._fit(every := every + more, fitted.constraints)
+                fitted = self._fit_closed(every := every + more, fitted.constraints)
             except ScoresTooLarge as error:
                 LOG.info("characters of which tokens hold parts are not all right beside units: %s", error)
                 self._tested = self._tested.select(lost[:0])
@@ -125,12 +127,34 @@ class TextFitter:
         found = self.unigram.with_scores(scores_V).differing(self._tested.batch, self._tested.truth)
         return np.setdiff1d(found, self._tested_fitted)
 
+    def proofs(self, fitted: Fit) -> list[Proof]:
+        """Of the parts that are right on every string."""
+        return [] if self._parts is None else self._parts.proofs(fitted.scores_V)
+
+    def _fit_closed(self, every: _Encoded, constraints: Constraints) -> Fit:
+        """The parts that are right on every string remain so, or are given up for good."""
+        fitted = self._fit(every, constraints)
+        if self._parts is None:
+            return fitted
+        for _ in range(CLOSINGS):
+            constraints = fitted.constraints.copy()
+            if not self._parts.close_again(self.prior_R, constraints):
+                return fitted
+            try:
+                fitted = self._fit(every, constraints)
+            except ScoresTooLarge as error:
+                LOG.info("what is right on every string by itself is not beside the text: %s", error)
+                break
+        self._parts = None
+        return fitted
+
     def _fit(self, every: _Encoded, constraints: Constraints) -> Fit:
         return fit(self._bpe, self.unigram, every.batch, every.truth, self.exponent, constraints.copy())
 
     def _close(self) -> Constraints:
         if is_attempted(self._bpe):
             return Constraints()  # all merges are closed later
+        self._parts = self._parts or ClosedParts(self._bpe)
         own = _Encoded.of(dict.fromkeys(filter(None, self.tokens)), self.encoder)
         if self.optional_fitted:
             own += self._optional
@@ -138,7 +162,7 @@ class TextFitter:
         def refit(constraints: Constraints) -> Constraints:
             return fit(self._bpe, self.unigram, own.batch, own.truth, self.exponent, constraints.copy()).constraints
 
-        return closed_parts(self._bpe, self.prior_R, refit)
+        return self._parts.close(self.prior_R, Constraints(), refit)
 
     @cached_property
     def _crossings(self) -> Crossings:

@@ -117,13 +117,26 @@ def close(
 
 
 @dataclass(frozen=True)
+class Proof:
+    """F by id: scores are right on every string without odd runs over an alphabet of bytes."""
+
+    name: str
+    alphabet: frozenset[int]
+    F: dict[int, list[int | None]]  # tokens of one byte are left out
+
+    def entry(self) -> dict[str, object]:
+        """As the proof file has it."""
+        return {"strings": self.name, "bytes": sorted(self.alphabet), "F": self.F}
+
+
+@dataclass(frozen=True)
 class Attempt:
-    """What came of `attempt`; `proof` is F by id when it is proved."""
+    """What came of `attempt`."""
 
     ended: str
     rounds: int = 0
     constraints: int = 0
-    proof: dict[int, list[int | None]] | None = None
+    proof: Proof | None = None
 
     def entry(self) -> dict[str, object]:
         """What the certificate says of it."""
@@ -163,10 +176,9 @@ def attempt(
             found = Attempt(RANGE, result.rounds, len(result.constraints))
             break
         if (again.scores_V == result.scores_V).all():
-            _, _, proof = proof_of(bpe, result)
-            ids = {token: token_id for token_id, token in enumerate(bpe.token_bytes()) if token}
             LOG.info("every string: %s", MEANING[PROVED])
-            return again, replace(found, proof={ids[token]: row for token, row in proof.items() if row})
+            proof = Proof("all bytes", frozenset(range(256)), proof_by_id(graph, result.pairs.F))
+            return again, replace(found, proof=proof)
         constraints = again.constraints
         found = replace(found, ended=UNHELPFUL)
     LOG.info("every string: %s", MEANING[found.ended])
@@ -184,16 +196,11 @@ def differences(counterexamples: Sequence[Counterexample], trees: Sequence[Seque
         yield {rank: count for rank, count in counts.items() if count}
 
 
-def proof_of(
-    bpe: ByteLevelBpe, result: Universal
-) -> tuple[list[tuple[bytes, bytes]], dict[bytes, int], dict[bytes, list[int | None]]]:
-    """(merges, scores by token, F by token) as `proof_check.check_proof` takes them."""
-    tokens, graph, F = bpe.token_bytes(), result.graph, result.pairs.F.tolist()
-    merges = [(tokens[left], tokens[right]) for left, right, _ in bpe.merges_R3.tolist()]
-    scores = {token: score for token, score in zip(tokens, result.scores_V.tolist(), strict=True) if token}
-    states = graph.states_P.tolist()
-    proof = {
-        tokens[token_id]: [None if value == NOWHERE else value for value in F[states[row] : states[row + 1]]]
+def proof_by_id(graph: WalkGraph, F: np.ndarray) -> dict[int, list[int | None]]:
+    """F(p, 1), ..., F(p, |p| - 1) of every token of two bytes or more that BPE returns; None where no walk leads."""
+    states, values = graph.states_P.tolist(), F.tolist()
+    return {
+        token_id: [None if value == NOWHERE else value for value in values[states[row] : states[row + 1]]]
         for row, token_id in enumerate(graph.ids_P.tolist())
+        if states[row] < states[row + 1]
     }
-    return merges, scores, proof

@@ -10,10 +10,12 @@ import pytest
 from small_bpe import bpe_of
 from tiny_run import TinyRun
 
+from ivr.artifacts import write_json
 from ivr.encoding.bpe import read_bpe
 from ivr.tokenizer import universal
 from ivr.tokenizer.bonuses import Fit, prior_bonuses, token_scores
 from ivr.tokenizer.constraints import Constraints
+from ivr.tokenizer.cutting import distill
 from ivr.tokenizer.proof_check import NAME, check_files
 from ivr.tokenizer.universal import RANGE, UNTRIED, attempt
 
@@ -26,11 +28,11 @@ def files(run: TinyRun) -> tuple[Path, Path, Path]:
 def test_the_certificate_says_that_it_is_proved_and_the_checker_accepts_the_files(distilled: TinyRun) -> None:
     certificate = json.loads((distilled.paths.distilled_tokenizer / "certificate.json").read_text())
     told = certificate["universal_proof"]
-    assert told["proved"] and told["file"] == NAME and told["inequalities_checked"] > 10_000
+    assert told["proved"] and told["file"] == NAME and told["inequalities_checked"]["all bytes"] > 10_000
     assert "is proved for every piece" in certificate["summary"]
     command = [sys.executable, "-m", "ivr.tokenizer.proof_check", *map(str, files(distilled))]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout.split(",")[0]) == (0, "accepted")
+    assert (done.returncode, done.stdout.split(",")[0]) == (0, "every string of all bytes: accepted")
 
 
 def test_no_adversarial_mismatch_is_one_that_scores_could_have_mended(distilled: TinyRun) -> None:
@@ -44,11 +46,12 @@ def test_another_score_in_the_file_is_refused(distilled: TinyRun, tmp_path: Path
     token = next(row for row in spec["model"]["vocab"] if len(row[0]) == 4)
     token[1] += 2**40
     (tmp_path / "changed.json").write_text(json.dumps(spec))
-    verdict = check_files(base, tmp_path / "changed.json", proof)
+    (verdict,) = check_files(base, tmp_path / "changed.json", proof).values()
     assert not verdict.accepted and verdict.reason
     token[1] = 0.5
     (tmp_path / "changed.json").write_text(json.dumps(spec))
-    assert "no integer" in check_files(base, tmp_path / "changed.json", proof).reason
+    (verdict,) = check_files(base, tmp_path / "changed.json", proof).values()
+    assert "no integer" in verdict.reason
 
 
 def test_another_merge_list_is_refused(distilled: TinyRun, tmp_path: Path) -> None:
@@ -56,7 +59,8 @@ def test_another_merge_list_is_refused(distilled: TinyRun, tmp_path: Path) -> No
     spec = json.loads(base.read_text())
     del spec["model"]["merges"][5]
     (tmp_path / "base.json").write_text(json.dumps(spec))
-    assert not check_files(tmp_path / "base.json", result, proof).accepted
+    (verdict,) = check_files(tmp_path / "base.json", result, proof).values()
+    assert not verdict.accepted
 
 
 def small_fit() -> tuple[universal.ByteLevelBpe, np.ndarray, Fit]:
@@ -80,3 +84,38 @@ def test_scores_beyond_the_range_leave_the_fit_as_it_was(monkeypatch: pytest.Mon
     monkeypatch.setattr(universal, "close", lambda *arguments: close(*arguments, limit=2))
     kept, found = attempt(bpe, prior_R, fitted, lambda known: fitted)
     assert kept is fitted and found.ended == RANGE and found.proof is None
+
+
+def test_what_is_made_of_some_bytes_is_proved_where_the_whole_vocabulary_is_not_tried(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(universal, "MOST_IDS", 0)
+    merges = [
+        ("1", "2"),
+        ("a", "b"),
+        ("2", "3"),
+        ("1", "1"),
+        ("3", "1"),
+        ("12", "31"),
+        ("b", "c"),
+        ("Ġ", "23"),
+        ("b", "1"),
+    ]
+    base = bpe_of(merges)
+    result = distill(base, read_bpe(base), ["abc", "1231", "11", " 23"], 3.0)
+    base.save(str(tmp_path / "base.json"))
+    result.tokenizer.save(str(tmp_path / "result.json"))
+    names = ["all bytes but ASCII letters", "letters a to f and blanks"]
+    assert [proof.name for proof in result.proofs] == names
+    write_json(tmp_path / NAME, {"proofs": [proof.entry() for proof in result.proofs]})
+
+    def verdicts() -> list[tuple[str, bool]]:
+        found = check_files(tmp_path / "base.json", tmp_path / "result.json", tmp_path / NAME)
+        return [(name, verdict.accepted) for name, verdict in found.items()]
+
+    assert verdicts() == [(name, True) for name in names]
+    spec = json.loads((tmp_path / "result.json").read_text())
+    scores = {row[0]: row for row in spec["model"]["vocab"]}
+    scores["b1"][1] = scores["31"][1] = scores["31"][1] + 2**40  # the first mixes both alphabets: nothing is said of it
+    (tmp_path / "result.json").write_text(json.dumps(spec))
+    assert verdicts() == [(names[0], False), (names[1], True)]

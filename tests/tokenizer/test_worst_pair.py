@@ -17,11 +17,13 @@ from small_bpe import (
 )
 
 from ivr.encoding.bpe import ByteLevelBpe, read_bpe
+from ivr.tokenizer import closed_parts
 from ivr.tokenizer.bonuses import prior_bonuses, token_scores
-from ivr.tokenizer.closed_parts import close_part, closed_parts
+from ivr.tokenizer.closed_parts import ALPHABETS, ClosedParts
 from ivr.tokenizer.constraints import Constraints, solve
+from ivr.tokenizer.plain_bpe import Pair
 from ivr.tokenizer.proof_check import check_proof
-from ivr.tokenizer.universal import CIRCLE, PROVED, RANGE, TIME, close, proof_of
+from ivr.tokenizer.universal import CIRCLE, PROVED, RANGE, TIME, Universal, close, proof_by_id
 from ivr.tokenizer.walk_graph import walk_graph
 from ivr.tokenizer.worst_pair import PairSearch
 
@@ -85,6 +87,18 @@ def test_a_counterexample_is_found_exactly_when_there_is_one(
         assert result.settled and not wrong
 
 
+def as_checked(
+    bpe: ByteLevelBpe, result: Universal
+) -> tuple[list[Pair], dict[bytes, int], dict[bytes, list[int | None]]]:
+    """What `check_proof` takes: merges, scores and F by token."""
+    tokens = bpe.token_bytes()
+    merges = [(tokens[left], tokens[right]) for left, right, _ in bpe.merges_R3.tolist()]
+    scores = {token: score for token, score in zip(tokens, result.scores_V.tolist(), strict=True) if token}
+    bytes_of_bpe: dict[bytes, list[int | None]] = {token: [] for token in scores if len(token) == 1}
+    proof = {tokens[token_id]: row for token_id, row in proof_by_id(result.graph, result.pairs.F).items()}
+    return merges, scores, bytes_of_bpe | proof
+
+
 @settings(max_examples=30, deadline=None)
 @given(merge_lists("abc", most=14), st.sampled_from([0.0, 2.0]))
 def test_a_closed_fit_is_right_on_every_string_and_its_proof_is_accepted(merges: Merges, exponent: float) -> None:
@@ -94,7 +108,7 @@ def test_a_closed_fit_is_right_on_every_string_and_its_proof_is_accepted(merges:
     if not result.proved:
         return
     assert brute_force(merges, named(bpe, result.scores_V)) == []
-    assert check_proof(*proof_of(bpe, result)).accepted
+    assert check_proof(*as_checked(bpe, result)).accepted
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +121,7 @@ def test_a_proof_that_was_tampered_with_is_refused(closed: tuple[ByteLevelBpe, M
     bpe, _ = closed
     result = close(bpe, prior_bonuses(len(bpe.merges_R3), 0.0))
     assert result.proved
-    merges, scores, proof = proof_of(bpe, result)
+    merges, scores, proof = as_checked(bpe, result)
     accepted = check_proof(merges, scores, proof)
     assert accepted.accepted and accepted.inequalities > 0
     for token, row in proof.items():
@@ -156,19 +170,33 @@ def test_the_same_fit_twice_is_the_same(closed: tuple[ByteLevelBpe, Merges]) -> 
     assert first.pairs.F.tolist() == second.pairs.F.tolist()
 
 
-def test_the_first_merges_closed_alone_are_right_on_every_string_of_theirs(closed: tuple[ByteLevelBpe, Merges]) -> None:
+def same(constraints: Constraints) -> Constraints:
+    return constraints
+
+
+def test_the_first_merges_closed_alone_are_right_on_every_string_of_theirs(
+    closed: tuple[ByteLevelBpe, Merges], monkeypatch: pytest.MonkeyPatch
+) -> None:
     bpe, merges = closed
+    monkeypatch.setattr(closed_parts, "FIRST", 5 / len(merges))
+    monkeypatch.setattr(closed_parts, "ALPHABETS", {})
     prior_R = prior_bonuses(len(merges), 0.0)
-    constraints = Constraints()
-    close_part(bpe, prior_R, np.arange(5), "the first merges", constraints)
+    parts = ClosedParts(bpe)
+    constraints = parts.close(prior_R, Constraints(), same)
     assert len(constraints) and all(rank < 5 for row in constraints.rows for rank, _ in row)
-    scores = named(bpe, token_scores(solve(prior_R, constraints), *bpe.derivations()))
+    scores_V = token_scores(solve(prior_R, constraints), *bpe.derivations())
+    scores = named(bpe, scores_V)
     first = merges[:5]
     known = {token: scores[token] for token in [*"abcd", *(left + right for left, right in first)]}
     assert brute_force(first, known, longest=7) == []
+    assert parts.proofs(scores_V) == []  # later merges make other tokens of the same bytes
 
 
-def test_a_part_of_certain_characters_is_right_on_every_string_of_them() -> None:
+DIGITS = "ASCII digits and blanks"
+
+
+@pytest.fixture
+def of_digits(monkeypatch: pytest.MonkeyPatch) -> tuple[ByteLevelBpe, Merges]:
     merges: Merges = [
         ("1", "2"),
         ("a", "1"),
@@ -179,28 +207,45 @@ def test_a_part_of_certain_characters_is_right_on_every_string_of_them() -> None
         ("23", "a"),
         ("1", "1"),
     ]
-    bpe = read_bpe(bpe_of(merges))
-    prior_R = prior_bonuses(len(merges), 0.0)
-    constraints = closed_parts(bpe, prior_R)
+    monkeypatch.setattr(closed_parts, "ALPHABETS", {DIGITS: ALPHABETS[DIGITS]})
+    return read_bpe(bpe_of(merges)), [(left, right) for left, right in merges if (left + right).isdigit()]
+
+
+def test_a_part_of_certain_characters_is_right_on_every_string_of_them(of_digits: tuple[ByteLevelBpe, Merges]) -> None:
+    bpe, digits = of_digits
+    prior_R = prior_bonuses(len(bpe.merges_R3), 0.0)
+    parts = ClosedParts(bpe)
+    constraints = parts.close(prior_R, Constraints(), same)
     assert len(constraints)
-    digits = [(left, right) for left, right in merges if (left + right).isdigit()]
-    scores = named(bpe, token_scores(solve(prior_R, constraints), *bpe.derivations()))
-    known = {token: scores[token] for token in [*"123", *(left + right for left, right in digits)]}
+    scores_V = token_scores(solve(prior_R, constraints), *bpe.derivations())
+    known = {token: named(bpe, scores_V)[token] for token in [*"123", *(left + right for left, right in digits)]}
     assert brute_force(digits, known, longest=7) == []
+    (proof,) = parts.proofs(scores_V)
+    assert proof.name == DIGITS and {len(bpe.tokens[token_id]) for token_id in proof.F} == {2, 4}
+    assert parts.proofs(token_scores(prior_R, *bpe.derivations())) == []  # for these scores there is none
 
 
-def test_parts_are_closed_again_beside_what_their_strings_ask_for() -> None:
-    merges: Merges = [("1", "2"), ("2", "3"), ("3", "1"), ("12", "31"), ("23", "12"), ("1", "1")]
-    bpe = read_bpe(bpe_of(merges))
-    prior_R = prior_bonuses(len(merges), 0.0)
+def test_parts_are_closed_again_beside_what_others_ask_for(of_digits: tuple[ByteLevelBpe, Merges]) -> None:
+    bpe, digits = of_digits
+    prior_R = prior_bonuses(len(bpe.merges_R3), 2.0)
+    more: dict[int, int] = {3: 1, 7: -3}  # `31` is worth more than three `11`
 
     def refit(constraints: Constraints) -> Constraints:
-        more = constraints.copy()
-        more.add({2: 1, 5: -3})
-        return more
+        again = constraints.copy()
+        again.add(more)
+        return again
 
-    constraints = closed_parts(bpe, prior_R, refit)
-    assert ((2, 1), (5, -3)) in constraints.rows
-    scores = named(bpe, token_scores(solve(prior_R, constraints), *bpe.derivations()))
-    known = {token: scores[token] for token in [*"123", *(left + right for left, right in merges)]}
-    assert brute_force(merges[:-1], {token: known[token] for token in known if token != "11"}, longest=7) == []
+    def wrong(constraints: Constraints) -> list[str]:
+        scores = named(bpe, token_scores(solve(prior_R, constraints), *bpe.derivations()))
+        known = {token: scores[token] for token in [*"123", *(left + right for left, right in digits)]}
+        without_runs = [merge for merge in digits if merge != ("1", "1")]
+        return brute_force(without_runs, {token: known[token] for token in known if token != "11"}, longest=7)
+
+    parts = ClosedParts(bpe)
+    constraints = parts.close(prior_R, Constraints(), refit)
+    assert tuple(sorted(more.items())) in constraints.rows and wrong(constraints) == []
+    text = constraints.copy()
+    text.add({3: 1, 6: -1000})  # a text that asks more of `31` than `23` is worth
+    assert wrong(text)
+    assert parts.close_again(prior_R, text) and wrong(text) == []
+    assert parts.close_again(prior_R, text) == 0

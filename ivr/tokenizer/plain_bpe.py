@@ -1,0 +1,110 @@
+"""BPE as it is written down, merge after merge over a list, for the checker of proofs. No code of the fit is in it."""
+
+from collections.abc import Sequence
+
+import numba
+import numpy as np
+
+from ivr.encoding.compiler import compiled
+
+Pair = tuple[bytes, bytes]
+
+
+@compiled
+def _bpe(symbols, n, ranks, products, num_ids):  # type: ignore[no-untyped-def]
+    """BPE as it is written down, in place: of all pairs the one of lowest rank, each occurrence from left to right.
+
+    Returns (number of tokens, whether a merge of a token with itself met an odd run of three or more).
+    """
+    odd = False
+    while True:
+        lowest = -1
+        for i in range(n - 1):
+            pair = symbols[i] * num_ids + symbols[i + 1]
+            if pair in ranks and (lowest < 0 or ranks[pair] < lowest):
+                lowest = ranks[pair]
+                left = symbols[i]
+                right = symbols[i + 1]
+        if lowest < 0:
+            return n, odd
+        if left == right:
+            run = 0
+            for i in range(n + 1):
+                if i < n and symbols[i] == left:
+                    run += 1
+                else:
+                    odd = odd or (run >= 3 and run % 2 == 1)
+                    run = 0
+        kept = i = 0
+        while i < n:
+            if i + 1 < n and symbols[i] == left and symbols[i + 1] == right:
+                symbols[kept] = products[lowest]
+                i += 2
+            else:
+                symbols[kept] = symbols[i]
+                i += 1
+            kept += 1
+        n = kept
+
+
+@compiled
+def _side_by_side(tokens, data, starts, ranks, products, num_ids):  # type: ignore[no-untyped-def]
+    """Whether BPE returns these tokens for their joint string, without an odd run."""
+    size = 0
+    for token in tokens:
+        size += starts[token + 1] - starts[token]
+    symbols = np.empty(size, np.int64)
+    size = 0
+    for token in tokens:
+        for place in range(starts[token], starts[token + 1]):
+            symbols[size] = data[place]
+            size += 1
+    size, odd = _bpe(symbols, size, ranks, products, num_ids)
+    return not odd and size == len(tokens) and (symbols[:size] == tokens).all()
+
+
+@compiled
+def _first_violation(values, before, middle, after, bounds, data, starts, ranks, products, num_ids):  # type: ignore[no-untyped-def]
+    """(place in `after`, in `before`) of the first crossing that passes its bound, or (-1, -1). `values` fall."""
+    chain = np.empty(len(middle) + 2, np.int64)
+    chain[1:-1] = middle
+    for p in range(len(after)):
+        for p0 in range(len(values)):
+            if values[p0] <= bounds[p]:
+                break
+            chain[0] = before[p0]
+            chain[-1] = after[p]
+            if _side_by_side(chain, data, starts, ranks, products, num_ids):
+                return p, p0
+    return -1, -1
+
+
+class PlainBpe:
+    """BPE over the tokens of a Unigram model, by number."""
+
+    def __init__(self, merges: Sequence[Pair], tokens: Sequence[bytes]) -> None:
+        self.tokens = list(tokens)
+        self.numbers = {token: number for number, token in enumerate(tokens)}
+        # a string is kept as the numbers of its bytes
+        self._bytes = [self.numbers[bytes([byte])] for byte in range(256)]
+        self._data = np.array([self._bytes[byte] for token in tokens for byte in token], np.int64)
+        self._starts = np.cumsum([0, *(len(token) for token in tokens)])
+        self._products = np.array([self.numbers[left + right] for left, right in merges], np.int64)
+        self._ranks = numba.typed.Dict.empty(numba.int64, numba.int64)
+        for rank, (left, right) in enumerate(merges):
+            self._ranks.setdefault(self.numbers[left] * len(tokens) + self.numbers[right], rank)
+
+    def __call__(self, string: bytes) -> tuple[list[int], bool]:
+        """(the tokens, whether an odd run was met)."""
+        symbols = np.array([self._bytes[byte] for byte in string], np.int64)
+        size, odd = _bpe(symbols, len(symbols), self._ranks, self._products, len(self.tokens))
+        return symbols[:size].tolist(), odd
+
+    def violation(
+        self, values: np.ndarray, before: np.ndarray, middle: Sequence[int], after: np.ndarray, bounds: np.ndarray
+    ) -> tuple[int, int]:
+        """See `_first_violation`."""
+        chain = np.array(middle, np.int64)
+        table = self._data, self._starts, self._ranks, self._products, len(self.tokens)
+        found: tuple[int, int] = _first_violation(values, before, chain, after, bounds, *table)
+        return found
