@@ -13,6 +13,7 @@ from tokenizers import Tokenizer
 from ivr.corpus.base_tokenizer import build_tokenizer, byte_alphabet, write_tokenizer
 from ivr.encoding.bpe import ByteLevelBpe
 from ivr.tokenizer.bonuses import token_scores
+from ivr.tokenizer.merge_differences import Differences
 
 END = "<|endoftext|>"
 Merges = list[tuple[str, str]]
@@ -103,3 +104,9 @@ def meets_odd_run(string: str, merges: Merges) -> bool:
                 symbols[place : place + 2] = [left + right]
             place += 1
     return False
+
+
+def one_difference(row: dict[int, int]) -> Differences:
+    """As `Constraints.add_all` takes it."""
+    ranks = sorted(row)
+    return Differences(np.array([0, len(row)]), np.array(ranks), np.array([row[rank] for rank in ranks]))

@@ -24,12 +24,20 @@ class Batch:
         np.cumsum([len(string) for string in strings], out=starts[1:])
         return cls(np.frombuffer(b"".join(strings), np.uint8), starts)
 
+    @classmethod
+    def joined(cls, pool: np.ndarray, begins_NP: np.ndarray, lengths_NP: np.ndarray) -> "Batch":
+        """Strings of P parts each, wherever these lie in `pool` (uint8); both int64 (N, P)."""
+        lengths = lengths_NP.ravel()
+        ends = np.cumsum(lengths)
+        data = pool[np.arange(ends[-1] if len(ends) else 0) + np.repeat(begins_NP.ravel() - ends + lengths, lengths)]
+        return cls(data, np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths_NP.sum(axis=1))]))
+
     def __len__(self) -> int:
         return len(self.starts) - 1
 
     def select(self, rows: np.ndarray) -> "Batch":
         """The strings at `rows`."""
-        return Batch(*_select(self.data, self.starts, rows))
+        return Batch(*select_rows(self.data, self.starts, rows))
 
     def string(self, row: int) -> bytes:
         return self.data[self.starts[row] : self.starts[row + 1]].tobytes()
@@ -50,10 +58,11 @@ class Segmentations:
 
     def select(self, rows: np.ndarray) -> "Segmentations":
         """Those of the strings at `rows`."""
-        return Segmentations(*_select(self.ids, self.starts, rows))
+        return Segmentations(*select_rows(self.ids, self.starts, rows))
 
 
-def _select(data: np.ndarray, starts: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def select_rows(data: np.ndarray, starts: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(data[starts[r]:starts[r + 1]] of every row r one after another, where each begins and the last one ends)."""
     lengths = starts[rows + 1] - starts[rows]
     ends = np.zeros(len(rows) + 1, np.int64)
     np.cumsum(lengths, out=ends[1:])

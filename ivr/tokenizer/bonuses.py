@@ -20,6 +20,7 @@ from ivr.encoding.bpe import ByteLevelBpe
 from ivr.encoding.unigram_encoder import UnigramEncoder
 from ivr.errors import ConfigError
 from ivr.tokenizer.constraints import Constraints, solve
+from ivr.tokenizer.merge_differences import merge_differences
 
 EXACT = 2**53  # float64 holds every integer up to here
 # `tokenizers` reads 123.0 as 1230 / 10, so a score in a file is exact up to here
@@ -27,8 +28,7 @@ EXACT_IN_FILE = EXACT // 10
 MAX_ROUNDS = 60
 SHIFT = 0.014  # of the merges: what the prior's power law is flat below
 
-TIE = "tie"  # the same merges at another place of a run: no scores can tell them apart
-INVERSION = "run inversion"  # inside a run, another place of the odd unit has the larger vector
+AT_A_TIME = 100_000  # strings that differ, for memory
 
 
 def prior_bonuses(num_merges: int, exponent: float) -> np.ndarray:
@@ -73,15 +73,17 @@ def fit(
     exponent: float,
     constraints: Constraints | None = None,
     level: int = logging.INFO,
+    margins_R: np.ndarray | None = None,
 ) -> Fit:
     """Find bonuses under which every string of `batch` is segmented as in `truth` (BPE's answer).
 
     A round encodes all strings; then those that differed, now or earlier, are fitted by themselves. Ends when a round
     brings no new constraint. Time grows with strings x rounds (3 to 5), memory with their bytes.
-    Rounds are logged at `level`. Raises ScoresTooLarge when the scores leave the range that float64 holds exactly.
+    Rounds are logged at `level`; `margins_R` as in `solve`. Raises ScoresTooLarge when the scores leave the range that
+    float64 holds exactly.
     """
     constraints = Constraints() if constraints is None else constraints
-    fitter = _Fitter(bpe, unigram, prior_bonuses(len(bpe.merges_R3), exponent), constraints)
+    fitter = _Fitter(bpe, unigram, prior_bonuses(len(bpe.merges_R3), exponent), constraints, margins_R)
     active = np.zeros(0, np.int64)
     for rounds in range(1, MAX_ROUNDS + 1):
         wrong = fitter.wrong(batch, truth)
@@ -109,10 +111,15 @@ class _Fitter:
     """Bonuses and scores that meet all constraints so far."""
 
     def __init__(
-        self, bpe: ByteLevelBpe, unigram: UnigramEncoder, prior_R: np.ndarray, constraints: Constraints
+        self,
+        bpe: ByteLevelBpe,
+        unigram: UnigramEncoder,
+        prior_R: np.ndarray,
+        constraints: Constraints,
+        margins_R: np.ndarray | None,
     ) -> None:
         self._starts, self._ranks = bpe.derivations()
-        self._prior_R, self._constraints, self._unigram = prior_R, constraints, unigram
+        self._prior_R, self._constraints, self._margins_R, self._unigram = prior_R, constraints, margins_R, unigram
         self._solve()
 
     def wrong(self, batch: Batch, truth: Segmentations) -> np.ndarray:
@@ -121,46 +128,28 @@ class _Fitter:
 
     def learn(self, batch: Batch, truth: Segmentations, wrong: np.ndarray) -> tuple[int, dict[int, str]]:
         """Constraints against the present answers for these rows: (how many are new, the rows without and why)."""
-        answers = self._unigram.encode(batch.select(wrong))
         added, unmended = 0, {}
-        for number, row in enumerate(wrong.tolist()):
-            expected = truth.row(row)
-            difference = merge_difference(expected, answers.row(number), self._starts, self._ranks)
-            cause = cause_of(difference)
-            if cause and len(expected) == 1 and difference:
-                last_merge = int(self._ranks[self._starts[expected[0] + 1] - 1])
-                added += self._constraints.add_own(difference, last_merge)
-            elif cause:
-                unmended[row] = cause
-            else:
-                added += self._constraints.add(difference)
+        for begin in range(0, len(wrong), AT_A_TIME):
+            rows = wrong[begin : begin + AT_A_TIME]
+            expected, answers = truth.select(rows), self._unigram.encode(batch.select(rows))
+            differences = merge_differences(expected, answers, self._starts, self._ranks)
+            causes = differences.causes()
+            added += self._constraints.add_all(differences.select(np.flatnonzero([not cause for cause in causes])))
+            for number in [number for number, cause in enumerate(causes) if cause]:
+                tokens, difference = expected.row(number), differences.row(number)
+                if len(tokens) == 1 and difference:
+                    last_merge = int(self._ranks[self._starts[tokens[0] + 1] - 1])
+                    added += self._constraints.add_own(difference, last_merge)
+                else:
+                    unmended[int(rows[number])] = causes[number]
         if added:
             self._solve()
         return added, unmended
 
     def _solve(self) -> None:
-        self.bonuses_R = solve(self._prior_R, self._constraints)
+        self.bonuses_R = solve(self._prior_R, self._constraints, self._margins_R)
         self.scores_V = token_scores(self.bonuses_R, self._starts, self._ranks)
         self._unigram = self._unigram.with_scores(self.scores_V)
         largest = self.scores_V.max(initial=0)
         if largest >= EXACT_IN_FILE:
             raise ScoresTooLarge(f"token scores pass 2^53 / 10 ({largest:.3g}); try a smaller --prior-exponent")
-
-
-def cause_of(difference: dict[int, int]) -> str:
-    """Why scores cannot mend a mismatch with this difference of merge counts; empty when they can."""
-    if not difference:
-        return TIE
-    return "" if difference[min(difference)] > 0 else INVERSION
-
-
-def merge_difference(
-    bpe_ids: np.ndarray, other_ids: np.ndarray, starts: np.ndarray, ranks: np.ndarray
-) -> dict[int, int]:
-    """n(bpe) - n(other) as {rank: difference}, zeros left out."""
-    counts: dict[int, int] = {}
-    for ids, sign in ((bpe_ids, 1), (other_ids, -1)):
-        for token_id in ids.tolist():
-            for rank in ranks[starts[token_id] : starts[token_id + 1]].tolist():
-                counts[rank] = counts.get(rank, 0) + sign
-    return {rank: count for rank, count in counts.items() if count}

@@ -14,11 +14,12 @@ from ivr.analysis.tables import PretokenTable
 from ivr.artifacts import sha256_file
 from ivr.encoding.bpe import read_bpe
 from ivr.errors import CorruptInputError
-from ivr.tokenizer.bonuses import EXACT_IN_FILE, cause_of, merge_difference
+from ivr.tokenizer.bonuses import EXACT_IN_FILE
 from ivr.tokenizer.certificate_checks import quick_checks
 from ivr.tokenizer.comparison import Mismatch, compare_pretokens, compare_vocabularies
 from ivr.tokenizer.cutting import Distillation
 from ivr.tokenizer.margins import margins_report
+from ivr.tokenizer.merge_differences import merge_differences, segmentations
 from ivr.tokenizer.proof_check import NAME as PROOF
 from ivr.tokenizer.proof_check import check_files
 
@@ -177,7 +178,7 @@ def _cause_namer(base: Tokenizer) -> Callable[[Mismatch], str]:
     starts, ranks = bpe.derivations()
 
     def name(mismatch: Mismatch) -> str:
-        first, second = np.array(mismatch.first), np.array(mismatch.second)
-        return cause_of(merge_difference(first, second, starts, ranks)) or SCORE
+        sides = segmentations([mismatch.first]), segmentations([mismatch.second])
+        return merge_differences(*sides, starts, ranks).causes()[0] or SCORE
 
     return name

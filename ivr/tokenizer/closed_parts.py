@@ -2,14 +2,15 @@
 
 A universal fit of a large vocabulary does not end within the bits of a float64, and one that is not finished harms
 unseen text. But parts of the vocabulary close, at little cost: the first merges, of which all text is made, and what is
-made of a few bytes only. BPE's answer for a string over an alphabet of bytes is that of the merges over this
+made of a few bytes only. Words of any language are made of short tokens, and those of two letters close too.
+BPE's answer for a string over an alphabet of bytes is that of the merges over this
 alphabet, so these alone are to be closed, and their proof is one for all such strings (THEOREM.md, 3).
 
 What text asks for can undo a part, so the parts are closed again beside it, until nothing is left to ask for.
 """
 
 import string
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -23,9 +24,12 @@ from ivr.tokenizer.walk_graph import WalkGraph, walk_graph
 from ivr.tokenizer.worst_pair import PairSearch
 
 FIRST = 0.04  # of the merges
+MARGIN = 0.02  # of what is asked of a bonus, by which it is larger
+SHORT = 2  # letters of which tokens any words are made
 MOST_MERGES = 4_000  # of one part, its first ones: time grows faster than they do, and half a vocabulary can be Korean
 TURNS = 4  # of closing and fitting what the parts' own strings need
 BLANK = frozenset(b" ")
+SMALL_LETTERS = frozenset(string.ascii_lowercase.encode())
 # one that is held in another is closed where the other is too large, or does not close
 ALPHABETS: dict[str, frozenset[int]] = {
     "all bytes but ASCII letters": frozenset(range(256)) - frozenset(string.ascii_letters.encode()),
@@ -51,28 +55,38 @@ class _Part:
     def graph(self) -> WalkGraph:
         return walk_graph(self.bpe)
 
-    def close(self, prior_R: np.ndarray, constraints: Constraints) -> int:
+    def close(self, prior_R: np.ndarray, constraints: Constraints, margins_R: np.ndarray) -> int:
         """Add what makes every string without odd runs right; how many rows are new. Nothing, if it does not close."""
-        result = close(self.bpe, solve(prior_R, constraints)[self.ranks], graph=self.graph)
+        bonuses_R = solve(prior_R, constraints, margins_R)
+        result = close(self.bpe, bonuses_R[self.ranks], graph=self.graph, margins_R=margins_R[self.ranks])
         told = self.name, f"{len(self.ranks):,}", result.ended, result.rounds
         LOG.info("every string of %s (%s merges): %s, %d rounds", *told)
         self.closes = result.proved
-        rows = ({int(self.ranks[rank]): count for rank, count in row} for row in result.constraints.rows)
-        return sum(constraints.add(row) for row in rows) if result.proved else 0
+        return constraints.add_all(result.constraints.rows.with_ranks(self.ranks)) if result.proved else 0
+
+
+def margins(num_merges: int) -> np.ndarray:
+    """`margins_R` as `solve` takes them, float64 (R,): none for the first merges, which are closed."""
+    return np.where(np.arange(num_merges) < round(FIRST * num_merges), 0.0, MARGIN)
 
 
 class ClosedParts:
-    """The first merges of a BPE, and the merges over each of `ALPHABETS`."""
+    """The first merges of a BPE, those of two letters, and the merges over each of `ALPHABETS`."""
 
-    def __init__(self, bpe: ByteLevelBpe) -> None:
-        tokens, products = bpe.token_bytes(), bpe.merges_R3[:, 2].tolist()
-        inside = {name: [of.issuperset(tokens[product]) for product in products] for name, of in ALPHABETS.items()}
-        ranks = {name: np.flatnonzero(np.array(are, bool)) for name, are in inside.items()}
-        first = np.arange(round(FIRST * len(products)))
-        whole = {name: ALPHABETS[name] if len(of) <= MOST_MERGES else frozenset[int]() for name, of in ranks.items()}
-        parts = [("the first merges", first, frozenset[int]()), *((name, ranks[name], whole[name]) for name in ranks)]
-        cut = [(name, of[:MOST_MERGES], alphabet) for name, of, alphabet in parts if len(of[:MOST_MERGES])]
-        self._parts = [_Part(name, of, part_of(bpe, of), alphabet) for name, of, alphabet in cut]
+    def __init__(self, bpe: ByteLevelBpe, margins_R: np.ndarray) -> None:
+        self._margins_R = margins_R
+        tokens = bpe.token_bytes()
+        products = [tokens[product] for product in bpe.merges_R3[:, 2].tolist()]
+        none = frozenset[int]()
+        parts = [
+            ("the first merges", np.arange(round(FIRST * len(products))), none),
+            (f"tokens of {SHORT} small letters", _ranks(_is_short(product) for product in products), none),
+        ]
+        for name, alphabet in ALPHABETS.items():
+            ranks = _ranks(alphabet.issuperset(product) for product in products)
+            parts.append((name, ranks, alphabet if len(ranks) <= MOST_MERGES else none))
+        cut = [(name, ranks[:MOST_MERGES], alphabet) for name, ranks, alphabet in parts if len(ranks[:MOST_MERGES])]
+        self._parts = [_Part(name, ranks, part_of(bpe, ranks), alphabet) for name, ranks, alphabet in cut]
 
     def close(
         self, prior_R: np.ndarray, constraints: Constraints, refit: Callable[[Constraints], Constraints]
@@ -94,7 +108,7 @@ class ClosedParts:
 
     def close_again(self, prior_R: np.ndarray, constraints: Constraints) -> int:
         """Add to the constraints what the parts ask for beside them; how many rows are new."""
-        return sum(part.close(prior_R, constraints) for part in self._closing())
+        return sum(part.close(prior_R, constraints, self._margins_R) for part in self._closing())
 
     def _closing(self) -> Iterator[_Part]:
         """The parts that close, but those that lie in another one; lazily, as an attempt may fail in between."""
@@ -111,6 +125,15 @@ class ClosedParts:
             if pairs and pairs.settled and not pairs.counterexamples:
                 found.append(Proof(part.name, part.alphabet, proof_by_id(part.graph, pairs.F)))
         return found
+
+
+def _ranks(inside: Iterable[bool]) -> np.ndarray:
+    return np.flatnonzero(np.fromiter(inside, bool))
+
+
+def _is_short(product: bytes) -> bool:
+    letters = product.removeprefix(b" ")
+    return len(letters) <= SHORT and SMALL_LETTERS.issuperset(letters)
 
 
 def part_of(bpe: ByteLevelBpe, ranks: np.ndarray) -> ByteLevelBpe:

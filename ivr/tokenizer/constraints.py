@@ -1,18 +1,19 @@
 """What bonuses must meet, sparse rows d with sum_r d_r b_r >= 1, and the smallest bonuses that meet them."""
 
+import itertools
 from array import array
-from dataclasses import dataclass, field
 
 import numpy as np
 
 from ivr.encoding.compiler import compiled
+from ivr.tokenizer.merge_differences import Differences
 
 MAX_TURNS = 60  # of raising bonuses for the tokens' own rows
 
+WIDTH = 16  # bytes of a rank and its value
 Row = tuple[tuple[int, int], ...]  # (rank, d), ranks ascending
 
 
-@dataclass
 class Constraints:
     """Rows d with sum_r d_r b_r >= 1, sparse: ranks ascending, the first one's d positive.
 
@@ -20,36 +21,44 @@ class Constraints:
     split (` ...` against ` .`,`..`), by the rank of the token's last merge, the bonus that is raised for it.
     """
 
-    rows: dict[Row, None] = field(default_factory=dict)
-    own: dict[Row, int] = field(default_factory=dict)
-    given_up: set[Row] = field(default_factory=set)  # those of `own` that contradict others
-    # `rows` one after another: the ranks, the values, and the end of each
-    _ranks: "array[int]" = field(init=False, repr=False)
-    _values: "array[int]" = field(init=False, repr=False)
-    _ends: "array[int]" = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
+    def __init__(self) -> None:
+        self.own: dict[Row, int] = {}
+        self.given_up: set[Row] = set()  # those of `own` that contradict others
+        self._known: set[bytes] = set()
+        # the other rows one after another: the ranks, the values, and the end of each
         self._ranks, self._values, self._ends = (array("q") for _ in range(3))
-        for row in self.rows:
-            self._write(row)
 
     def __len__(self) -> int:
-        return len(self.rows) + len(self.own)
+        return len(self._known) + len(self.own)
 
     def copy(self) -> "Constraints":
-        other = Constraints(own=dict(self.own), given_up=set(self.given_up))
-        other.rows = dict(self.rows)
+        other = Constraints()
+        other.own, other.given_up, other._known = self.own.copy(), self.given_up.copy(), self._known.copy()
         other._ranks, other._values, other._ends = self._ranks[:], self._values[:], self._ends[:]
         return other
 
-    def add(self, difference: dict[int, int]) -> bool:
-        """Add {rank: d}; False when it was known."""
-        row = tuple(sorted(difference.items()))
-        if row in self.rows:
-            return False
-        self.rows[row] = None
-        self._write(row)
-        return True
+    @property
+    def rows(self) -> Differences:
+        """All but those of `own`, as they were added."""
+        starts = np.concatenate([np.zeros(1, np.int64), np.array(self._ends, np.int64)])
+        return Differences(starts, np.array(self._ranks, np.int64), np.array(self._values, np.int64))
+
+    def add_all(self, rows: Differences) -> int:
+        """Add these; how many were not known."""
+        bounds = rows.starts.tolist()
+        pairs = np.stack([rows.ranks, rows.values], axis=1).astype(np.int64).tobytes()
+        new = []
+        for number, (begin, end) in enumerate(itertools.pairwise(bounds)):
+            row = pairs[WIDTH * begin : WIDTH * end]
+            if row not in self._known:
+                self._known.add(row)
+                new.append(number)
+        added = rows.select(np.array(new, np.int64))
+        begin = len(self._ranks)
+        self._ranks.frombytes(added.ranks.astype(np.int64).tobytes())
+        self._values.frombytes(added.values.astype(np.int64).tobytes())
+        self._ends.frombytes((added.starts[1:] + begin).astype(np.int64).tobytes())
+        return len(new)
 
     def add_own(self, difference: dict[int, int], last_merge: int) -> bool:
         """Add {rank: d} for a token whose last merge has this rank; False when it was known."""
@@ -66,31 +75,31 @@ class Constraints:
 
     def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """(order, starts, ranks, values): `order` has the rows with the last first rank first."""
-        ranks, values = np.array(self._ranks, np.int64), np.array(self._values, np.int64)
-        starts = np.concatenate([np.zeros(1, np.int64), np.array(self._ends, np.int64)])
-        return np.argsort(-ranks[starts[:-1]], kind="stable"), starts, ranks, values
-
-    def _write(self, row: Row) -> None:
-        for rank, value in row:
-            self._ranks.append(rank)
-            self._values.append(value)
-        self._ends.append(len(self._ranks))
+        rows = self.rows
+        return np.argsort(-rows.ranks[rows.starts[:-1]], kind="stable"), rows.starts, rows.ranks, rows.values
 
 
 @compiled
-def _solve(bonuses, order, starts, ranks, values):  # type: ignore[no-untyped-def]
+def _solve(bonuses, order, starts, ranks, values, margins):  # type: ignore[no-untyped-def]
     for row in order:
-        rest = np.int64(0)
-        for i in range(starts[row] + 1, starts[row + 1]):
-            rest += values[i] * bonuses[ranks[i]]
         first = starts[row]
-        need = (1 - rest + values[first] - 1) // values[first]
+        short = np.int64(1)
+        for i in range(first + 1, starts[row + 1]):
+            short -= values[i] * bonuses[ranks[i]]
+        if short > 0:
+            short += np.int64(short * margins[ranks[first]])
+        need = (short + values[first] - 1) // values[first]
         bonuses[ranks[first]] = max(bonuses[ranks[first]], need)
 
 
-def solve(prior_R: np.ndarray, constraints: Constraints) -> np.ndarray:
-    """The smallest bonuses >= prior that meet every constraint, int64 (R,)."""
-    arrays = constraints.arrays()
+def solve(prior_R: np.ndarray, constraints: Constraints, margins_R: np.ndarray | None = None) -> np.ndarray:
+    """The smallest bonuses >= prior that meet every constraint, int64 (R,).
+
+    `margins_R`: by which share of what a constraint asks of its first bonus this one is larger. A string that was not
+    seen can ask for a little more than one that was: `vo` is to outweigh `oj` and ` sv` where it was asked to
+    outweigh `oj`. Rows of `own` are met as they are.
+    """
+    arrays = *constraints.arrays(), np.zeros(len(prior_R)) if margins_R is None else margins_R
     floor_R = prior_R.copy()
     for _ in range(MAX_TURNS):
         bonuses_R = floor_R.copy()
@@ -105,4 +114,4 @@ def solve(prior_R: np.ndarray, constraints: Constraints) -> np.ndarray:
             return bonuses_R
     # those that are met have no part in the circle: of the others the last one was added to what could be met
     constraints.give_up(unmet[-1])
-    return solve(prior_R, constraints)
+    return solve(prior_R, constraints, margins_R)

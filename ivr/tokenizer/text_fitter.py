@@ -13,7 +13,7 @@ from ivr.encoding.bpe import ByteLevelBpe
 from ivr.encoding.bpe_encoder import BpeEncoder
 from ivr.encoding.unigram_encoder import UnigramEncoder
 from ivr.tokenizer.bonuses import Fit, ScoresTooLarge, fit, prior_bonuses
-from ivr.tokenizer.closed_parts import ClosedParts
+from ivr.tokenizer.closed_parts import ClosedParts, margins
 from ivr.tokenizer.constraints import Constraints
 from ivr.tokenizer.crossings import Crossings
 from ivr.tokenizer.strings_to_fit import LONGEST_CHARACTER, rows_with_periods
@@ -70,6 +70,8 @@ class TextFitter:
         self._strings = self._optional = self._tested = _Encoded.of([], self.encoder)
         self._tested_fitted = np.zeros(0, np.int64)  # rows of the tested that are among the strings
         self.optional_fitted = True
+        # a fit that is closed as a whole leaves nothing to be right beyond it
+        self._margins_R = None if is_attempted(bpe) else margins(len(bpe.merges_R3))
         self._parts: ClosedParts | None = None  # those that are to remain right on every string
         self._known: Constraints | None = None  # what the parts that close, and then these strings, ask for
 
@@ -100,6 +102,9 @@ class TextFitter:
                 elif self.optional_fitted and len(self._optional.batch):
                     LOG.warning("short numbers beyond the corpus are not fitted: %s", error)
                     self.optional_fitted = False
+                elif self._margins_R is not None:
+                    LOG.warning("no part is made right on every string: %s", error)
+                    self._parts = self._margins_R = None
                 else:
                     raise
 
@@ -149,18 +154,19 @@ class TextFitter:
         return fitted
 
     def _fit(self, every: _Encoded, constraints: Constraints) -> Fit:
-        return fit(self._bpe, self.unigram, every.batch, every.truth, self.exponent, constraints.copy())
+        of = every.batch, every.truth, self.exponent, constraints.copy()
+        return fit(self._bpe, self.unigram, *of, margins_R=self._margins_R)
 
     def _close(self) -> Constraints:
-        if is_attempted(self._bpe):
+        if self._margins_R is None:
             return Constraints()  # all merges are closed later
-        self._parts = self._parts or ClosedParts(self._bpe)
+        self._parts = self._parts or ClosedParts(self._bpe, self._margins_R)
         own = _Encoded.of(dict.fromkeys(filter(None, self.tokens)), self.encoder)
         if self.optional_fitted:
             own += self._optional
 
         def refit(constraints: Constraints) -> Constraints:
-            return fit(self._bpe, self.unigram, own.batch, own.truth, self.exponent, constraints.copy()).constraints
+            return self._fit(own, constraints).constraints
 
         return self._parts.close(self.prior_R, Constraints(), refit)
 
@@ -191,7 +197,8 @@ class TextFitter:
             batch = batch.select(np.setdiff1d(np.arange(len(batch)), runs))
             known, constraints = len(fitted.constraints), fitted.constraints.copy()
             truth = self.encoder.encode(batch)
-            fitted = fit(self._bpe, self.unigram, batch, truth, self.exponent, constraints, logging.DEBUG)
+            of = batch, truth, self.exponent, constraints
+            fitted = fit(self._bpe, self.unigram, *of, level=logging.DEBUG, margins_R=self._margins_R)
             added = len(fitted.constraints) - known
             LOG.info("neighbours, round %d: %s lose, %s new constraints", rounds, f"{len(batch):,}", f"{added:,}")
             if added < FEW:

@@ -5,10 +5,9 @@ positive (THEOREM.md), so the triangular solve of `bonuses` meets it; and again,
 is a proof. It need not end: the bonuses may outgrow float64 first, and a circle that gains can be beyond any bonuses.
 """
 
-import itertools
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,11 +15,12 @@ import numpy as np
 from ivr.console import LOG, SECONDS_BETWEEN_LOG_LINES
 from ivr.encoding.bpe import ByteLevelBpe
 from ivr.errors import ConfigError
-from ivr.tokenizer.bonuses import EXACT_IN_FILE, Fit, cause_of, token_scores
+from ivr.tokenizer.bonuses import EXACT_IN_FILE, Fit, token_scores
 from ivr.tokenizer.constraints import Constraints, solve
+from ivr.tokenizer.merge_differences import merge_differences, segmentations
 from ivr.tokenizer.walk_graph import WalkGraph, walk_graph
 from ivr.tokenizer.walk_sweeps import NOWHERE
-from ivr.tokenizer.worst_pair import Counterexample, PairSearch, WorstPairs
+from ivr.tokenizer.worst_pair import PairSearch, WorstPairs
 
 MAX_ROUNDS = 2_000
 TURNS = 4  # of closing and fitting the text again
@@ -68,28 +68,28 @@ def close(
     graph: WalkGraph | None = None,
     seconds: float = float("inf"),
     limit: int = EXACT_IN_FILE,
+    margins_R: np.ndarray | None = None,
 ) -> Universal:
     """Raise bonuses from `prior_R` until no string without odd runs is a counterexample.
 
-    `constraints`: rows to keep to besides; they are not changed. Stops when a score reaches `limit` or after `seconds`.
+    `constraints`: rows to keep to besides; they are not changed. `margins_R`: as in `solve`.
+    Stops when a score reaches `limit` or after `seconds`.
     """
     begun = time.monotonic()
     graph = graph or walk_graph(bpe)
     search = PairSearch(graph)
     starts, ranks = bpe.derivations()
-    trees = [ranks[begin:end].tolist() for begin, end in itertools.pairwise(starts.tolist())]
     constraints = constraints.copy() if constraints else Constraints()
     said = 0.0
     for rounds in range(1, MAX_ROUNDS + 1):
-        bonuses_R = solve(prior_R, constraints)
+        bonuses_R = solve(prior_R, constraints, margins_R)
         scores_V = token_scores(bonuses_R, starts, ranks)
         pairs = search.worst_pairs(scores_V)
-        added, hopeless = 0, 0
-        for row in differences(pairs.counterexamples, trees):
-            if cause_of(row):
-                hopeless += 1
-            else:
-                added += constraints.add(row)
+        first = segmentations([found.bpe for found in pairs.counterexamples])
+        second = segmentations([found.other for found in pairs.counterexamples])
+        differences = merge_differences(first, second, starts, ranks)
+        mendable = [not cause for cause in differences.causes()]  # the others are circles
+        added = constraints.add_all(differences.select(np.flatnonzero(mendable)))
         spent = time.monotonic() - begun
         tell = spent - said >= SECONDS_BETWEEN_LOG_LINES
         said = spent if tell else said
@@ -183,17 +183,6 @@ def attempt(
         found = replace(found, ended=UNHELPFUL)
     LOG.info("every string: %s", MEANING[found.ended])
     return fitted, found
-
-
-def differences(counterexamples: Sequence[Counterexample], trees: Sequence[Sequence[int]]) -> Iterator[dict[int, int]]:
-    """n(BPE) - n(other) of each, as {rank: difference}; `trees`: the ranks in the tree of every id."""
-    for found in counterexamples:
-        counts: dict[int, int] = {}
-        for ids, sign in ((found.bpe, 1), (found.other, -1)):
-            for token_id in ids:
-                for rank in trees[token_id]:
-                    counts[rank] = counts.get(rank, 0) + sign
-        yield {rank: count for rank, count in counts.items() if count}
 
 
 def proof_by_id(graph: WalkGraph, F: np.ndarray) -> dict[int, list[int | None]]:

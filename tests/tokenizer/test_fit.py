@@ -7,11 +7,13 @@ lexicographically largest, but for runs of a token that merges with itself. So s
 import json
 from collections import Counter
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
-from small_bpe import Merges, bpe_of, letters_of, merge_lists, strings_over
+from hypothesis import strategies as st
+from small_bpe import Merges, bpe_of, letters_of, merge_lists, one_difference, strings_over
 from tokenizers import Tokenizer
 
 from ivr.encoding.batch import Batch
@@ -19,8 +21,9 @@ from ivr.encoding.bpe import read_bpe
 from ivr.encoding.bpe_encoder import BpeEncoder
 from ivr.encoding.unigram_encoder import UnigramEncoder
 from ivr.errors import ConfigError
-from ivr.tokenizer.bonuses import EXACT_IN_FILE, INVERSION, TIE, Fit, fit, prior_bonuses
+from ivr.tokenizer.bonuses import EXACT_IN_FILE, Fit, fit, prior_bonuses
 from ivr.tokenizer.constraints import Constraints, solve
+from ivr.tokenizer.merge_differences import INVERSION, TIE, merge_differences, segmentations
 from ivr.tokenizer.unigram_file import read_unigram, unigram_tokenizer
 
 EXPONENT = 2.0
@@ -119,13 +122,46 @@ def test_a_constraint_moves_only_its_own_merge() -> None:
 @pytest.mark.parametrize("first", [True, False])
 def test_of_the_tokens_own_rows_only_one_of_those_that_contradict_others_is_given_up(first: bool) -> None:
     constraints = Constraints()
-    constraints.add({0: 1, 3: -1})
+    constraints.add_all(one_difference({0: 1, 3: -1}))
     contradicting, possible = ({0: -1, 3: 1}, 3), ({1: -1, 4: 1}, 4)
     for row, last_merge in (contradicting, possible) if first else (possible, contradicting):
         constraints.add_own(row, last_merge)
     bonuses_R = solve(np.array([9, 8, 7, 6, 5]), constraints)
     assert constraints.given_up == {((0, -1), (3, 1))} and list(constraints.own.values()) == [4]
     assert bonuses_R[4] > bonuses_R[1] and bonuses_R[0] > bonuses_R[3]
+
+
+def test_a_margin_is_a_share_of_what_is_asked() -> None:
+    constraints = Constraints()
+    constraints.add_all(one_difference({0: 1, 2: -1, 3: -1}))
+    constraints.add_all(one_difference({1: 2, 2: -3}))
+    prior_R = np.array([1, 1, 1_000, 1_000])
+    assert solve(prior_R, constraints).tolist() == [2_001, 1_501, 1_000, 1_000]
+    assert solve(prior_R, constraints, np.array([0.1, 0.0, 0.5, 0.5])).tolist() == [2_201, 1_501, 1_000, 1_000]
+    prior_R[0] = 5_000  # it asks for nothing
+    assert solve(prior_R, constraints, np.full(4, 0.1)).tolist() == [5_000, 1_651, 1_000, 1_000]
+
+
+@settings(max_examples=30, deadline=None)
+@given(merge_lists("abc", most=15), st.randoms(use_true_random=False))
+def test_differences_are_those_of_the_trees(merges: Merges, draw: Random) -> None:
+    bpe = read_bpe(bpe_of(merges))
+    starts, ranks = bpe.derivations()
+    sides = [[draw.choices(range(bpe.num_ids), k=draw.randrange(4)) for _ in range(5)] for _ in range(2)]
+    found = merge_differences(*(segmentations(side) for side in sides), starts, ranks)
+    for number, (first, second) in enumerate(zip(*sides, strict=True)):
+        counts = Counter(rank for token in first for rank in ranks[starts[token] : starts[token + 1]].tolist())
+        counts.subtract(rank for token in second for rank in ranks[starts[token] : starts[token + 1]].tolist())
+        expected = {rank: count for rank, count in sorted(counts.items()) if count}
+        assert found.row(number) == expected
+        cause = "" if expected and next(iter(expected.values())) > 0 else INVERSION if expected else TIE
+        assert found.causes()[number] == cause
+    constraints = Constraints()
+    distinct = {tuple(found.row(number).items()) for number in range(len(found))}
+    assert constraints.add_all(found) == len(constraints) == len(distinct)
+    assert constraints.add_all(found) == 0 and constraints.copy().add_all(found) == 0
+    again = [tuple(constraints.rows.row(number).items()) for number in range(len(constraints))]
+    assert again == list(dict.fromkeys(tuple(found.row(number).items()) for number in range(len(found))))
 
 
 @settings(max_examples=20, deadline=None)

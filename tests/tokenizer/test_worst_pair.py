@@ -13,6 +13,7 @@ from small_bpe import (
     merge_lists,
     naive_bpe,
     named,
+    one_difference,
     strings_over,
 )
 
@@ -180,10 +181,11 @@ def test_the_first_merges_closed_alone_are_right_on_every_string_of_theirs(
     bpe, merges = closed
     monkeypatch.setattr(closed_parts, "FIRST", 5 / len(merges))
     monkeypatch.setattr(closed_parts, "ALPHABETS", {})
+    monkeypatch.setattr(closed_parts, "SHORT", 0)
     prior_R = prior_bonuses(len(merges), 0.0)
-    parts = ClosedParts(bpe)
+    parts = ClosedParts(bpe, np.zeros(len(bpe.merges_R3)))
     constraints = parts.close(prior_R, Constraints(), same)
-    assert len(constraints) and all(rank < 5 for row in constraints.rows for rank, _ in row)
+    assert len(constraints) and constraints.rows.ranks.max() < 5
     scores_V = token_scores(solve(prior_R, constraints), *bpe.derivations())
     scores = named(bpe, scores_V)
     first = merges[:5]
@@ -214,7 +216,7 @@ def of_digits(monkeypatch: pytest.MonkeyPatch) -> tuple[ByteLevelBpe, Merges]:
 def test_a_part_of_certain_characters_is_right_on_every_string_of_them(of_digits: tuple[ByteLevelBpe, Merges]) -> None:
     bpe, digits = of_digits
     prior_R = prior_bonuses(len(bpe.merges_R3), 0.0)
-    parts = ClosedParts(bpe)
+    parts = ClosedParts(bpe, np.zeros(len(bpe.merges_R3)))
     constraints = parts.close(prior_R, Constraints(), same)
     assert len(constraints)
     scores_V = token_scores(solve(prior_R, constraints), *bpe.derivations())
@@ -228,11 +230,11 @@ def test_a_part_of_certain_characters_is_right_on_every_string_of_them(of_digits
 def test_parts_are_closed_again_beside_what_others_ask_for(of_digits: tuple[ByteLevelBpe, Merges]) -> None:
     bpe, digits = of_digits
     prior_R = prior_bonuses(len(bpe.merges_R3), 2.0)
-    more: dict[int, int] = {3: 1, 7: -3}  # `31` is worth more than three `11`
+    more = one_difference({3: 1, 7: -3})  # `31` is worth more than three `11`
 
     def refit(constraints: Constraints) -> Constraints:
         again = constraints.copy()
-        again.add(more)
+        again.add_all(more)
         return again
 
     def wrong(constraints: Constraints) -> list[str]:
@@ -241,11 +243,11 @@ def test_parts_are_closed_again_beside_what_others_ask_for(of_digits: tuple[Byte
         without_runs = [merge for merge in digits if merge != ("1", "1")]
         return brute_force(without_runs, {token: known[token] for token in known if token != "11"}, longest=7)
 
-    parts = ClosedParts(bpe)
+    parts = ClosedParts(bpe, np.zeros(len(bpe.merges_R3)))
     constraints = parts.close(prior_R, Constraints(), refit)
-    assert tuple(sorted(more.items())) in constraints.rows and wrong(constraints) == []
+    assert constraints.copy().add_all(more) == 0 and wrong(constraints) == []
     text = constraints.copy()
-    text.add({3: 1, 6: -1000})  # a text that asks more of `31` than `23` is worth
+    text.add_all(one_difference({3: 1, 6: -1000}))  # a text that asks more of `31` than `23` is worth
     assert wrong(text)
     assert parts.close_again(prior_R, text) and wrong(text) == []
     assert parts.close_again(prior_R, text) == 0
