@@ -4,8 +4,6 @@ Token strings in vocab.json are written in it; a Unigram model sees text in it. 
 printable Latin-1 bytes stand for themselves, the others for U+0100 onwards in byte order.)
 """
 
-from functools import lru_cache
-
 from tokenizers import pre_tokenizers
 
 _PRINTABLE = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
@@ -24,7 +22,6 @@ def to_alphabet(data: bytes) -> str:
     return data.decode("latin-1").translate(_TABLE)
 
 
-@lru_cache(maxsize=1 << 16)  # neighbours of runs are asked for again and again
 def from_alphabet(token: str) -> bytes:
     """`"Ġa"` -> `b" a"`. Raises KeyError for a character outside the alphabet."""
     return bytes(CHARACTER_TO_BYTE[character] for character in token)

@@ -23,7 +23,7 @@ from ivr.tokenizer.merge_differences import merge_differences, segmentations
 from ivr.tokenizer.proof_check import NAME as PROOF
 from ivr.tokenizer.proof_check import check_files
 
-FORMAT = 2
+FORMAT = 3
 SCORE = "score"  # a mismatch that scores could mend but the fit did not see
 
 

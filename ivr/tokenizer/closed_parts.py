@@ -2,9 +2,9 @@
 
 A universal fit of a large vocabulary does not end within the bits of a float64, and one that is not finished harms
 unseen text. But parts of the vocabulary close, at little cost: the first merges, of which all text is made, and what is
-made of a few bytes only. Words of any language are made of short tokens, and those of two letters close too.
-BPE's answer for a string over an alphabet of bytes is that of the merges over this
-alphabet, so these alone are to be closed, and their proof is one for all such strings (THEOREM.md, 3).
+made of a few bytes only. Words of any language are made of short tokens, and those of two letters close too. BPE's
+answer for a string over an alphabet of bytes is that of the merges over this alphabet, so these alone are to be closed,
+and their proof is one for all such strings (THEOREM.md, 3).
 
 What text asks for can undo a part, so the parts are closed again beside it, until nothing is left to ask for.
 """
@@ -56,7 +56,10 @@ class _Part:
         return walk_graph(self.bpe)
 
     def close(self, prior_R: np.ndarray, constraints: Constraints, margins_R: np.ndarray) -> int:
-        """Add what makes every string without odd runs right; how many rows are new. Nothing, if it does not close."""
+        """Add what makes every string without odd runs right; how many rows are new.
+
+        Nothing, if it does not close beside the constraints; it is not tried again then.
+        """
         bonuses_R = solve(prior_R, constraints, margins_R)
         result = close(self.bpe, bonuses_R[self.ranks], graph=self.graph, margins_R=margins_R[self.ranks])
         told = self.name, f"{len(self.ranks):,}", result.ended, result.rounds
@@ -76,7 +79,8 @@ class ClosedParts:
     def __init__(self, bpe: ByteLevelBpe, margins_R: np.ndarray) -> None:
         self._margins_R = margins_R
         tokens = bpe.token_bytes()
-        products = [tokens[product] for product in bpe.merges_R3[:, 2].tolist()]
+        products = [tokens[left] + tokens[right] for left, right, _ in bpe.merges_R3.tolist()]
+        added = np.array([product in bpe.special_ids for product in bpe.merges_R3[:, 2].tolist()], bool)
         none = frozenset[int]()
         parts = [
             ("the first merges", np.arange(round(FIRST * len(products))), none),
@@ -84,7 +88,9 @@ class ClosedParts:
         ]
         for name, alphabet in ALPHABETS.items():
             ranks = _ranks(alphabet.issuperset(product) for product in products)
-            parts.append((name, ranks, alphabet if len(ranks) <= MOST_MERGES else none))
+            # an added token that merges make too is one that BPE can give and scores may not
+            whole = len(ranks) <= MOST_MERGES and not added[ranks].any()
+            parts.append((name, ranks, alphabet if whole else none))
         cut = [(name, ranks[:MOST_MERGES], alphabet) for name, ranks, alphabet in parts if len(ranks[:MOST_MERGES])]
         self._parts = [_Part(name, ranks, part_of(bpe, ranks), alphabet) for name, ranks, alphabet in cut]
 
@@ -119,10 +125,12 @@ class ClosedParts:
 
     def proofs(self, scores_V: np.ndarray) -> list[Proof]:
         """Of the parts over an alphabet, those that these scores get right on every string without odd runs."""
-        found = []
-        for part in self._closing():
-            pairs = PairSearch(part.graph).worst_pairs(scores_V) if part.alphabet else None
-            if pairs and pairs.settled and not pairs.counterexamples:
+        found: list[Proof] = []
+        for part in self._parts:
+            if not part.alphabet or any(part.alphabet < proof.alphabet for proof in found):
+                continue
+            pairs = PairSearch(part.graph).worst_pairs(scores_V)
+            if pairs.settled and not pairs.counterexamples:
                 found.append(Proof(part.name, part.alphabet, proof_by_id(part.graph, pairs.F)))
         return found
 

@@ -93,7 +93,7 @@ def _solve(bonuses, order, starts, ranks, values, margins):  # type: ignore[no-u
 
 
 def solve(prior_R: np.ndarray, constraints: Constraints, margins_R: np.ndarray | None = None) -> np.ndarray:
-    """The smallest bonuses >= prior that meet every constraint, int64 (R,).
+    """The smallest bonuses >= prior that meet every constraint and its margin, int64 (R,).
 
     `margins_R`: by which share of what a constraint asks of its first bonus this one is larger. A string that was not
     seen can ask for a little more than one that was: `vo` is to outweigh `oj` and ` sv` where it was asked to

@@ -56,9 +56,10 @@ def merge_differences(
     width = int(ranks.max(initial=0)) + 1
     keys = rows * width + merges
     order = np.argsort(keys, kind="stable")
-    keys, begins = np.unique(keys[order], return_index=True)
+    keys = keys[order]
+    begins = np.flatnonzero(np.diff(keys, prepend=-1))
     values = np.add.reduceat(signs[order], begins) if len(begins) else signs
-    keys, values = keys[values != 0], values[values != 0]
+    keys, values = keys[begins][values != 0], values[values != 0]
     bounds = np.searchsorted(keys, np.arange(len(first.starts)) * width)
     return Differences(bounds, keys % width, values)
 

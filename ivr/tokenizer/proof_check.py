@@ -14,6 +14,7 @@ BPE itself is asked in the plainest way, merge after merge over a list; integers
 """
 
 import json
+import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -38,8 +39,15 @@ class Verdict:
     inequalities: int
 
 
+class NoProof(ValueError):
+    """A file that does not hold proofs as `check_files` reads them."""
+
+
 def check_files(base: Path, distilled: Path, proof: Path) -> dict[str, Verdict]:
-    """Check every proof of a file for a BPE tokenizer.json and a Unigram tokenizer.json; the verdicts by name."""
+    """Check every proof of a file for a BPE tokenizer.json and a Unigram tokenizer.json; the verdicts by name.
+
+    Raises NoProof for a file of another form, with two proofs of one name, or of no bytes.
+    """
     symbols = _byte_symbols()
     bpe, unigram = (json.loads(file.read_text(encoding="utf-8")) for file in (base, distilled))
     added = {entry["content"] for entry in [*bpe["added_tokens"], *unigram["added_tokens"]]}
@@ -51,12 +59,37 @@ def check_files(base: Path, distilled: Path, proof: Path) -> dict[str, Verdict]:
     merges = [(string(left), string(right)) for left, right in pairs]
     names = [name for name, _ in unigram["model"]["vocab"]]
     scores = {string(name): score for name, score in unigram["model"]["vocab"] if name not in added}
-    proofs = json.loads(proof.read_text(encoding="utf-8"))["proofs"]
     verdicts: dict[str, Verdict] = {}
-    for one in proofs:
-        rows = {string(names[int(token_id)]): row for token_id, row in one["F"].items()}
-        verdicts[one["strings"]] = _check_over(frozenset(one["bytes"]), merges, scores, rows)
+    for name, alphabet, rows_by_id in _read_proofs(proof, len(names)):
+        told = f"{name} ({ranges(alphabet)})"
+        if told in verdicts:
+            raise NoProof(f"{proof} holds two proofs of {told}")
+        rows = {string(names[token_id]): row for token_id, row in rows_by_id.items()}
+        verdicts[told] = _check_over(alphabet, merges, scores, rows)
+    if not verdicts:
+        raise NoProof(f"{proof} holds no proof")
     return verdicts
+
+
+def _read_proofs(file: Path, num_ids: int) -> Iterator[tuple[str, frozenset[int], dict[int, list[int | None]]]]:
+    """(name, bytes, F by id) of each."""
+    try:
+        for one in json.loads(file.read_text(encoding="utf-8"))["proofs"]:
+            alphabet = frozenset(one["bytes"])
+            rows = {int(token_id): list(row) for token_id, row in one["F"].items()}
+            if not alphabet or not alphabet.issubset(range(256)) or not set(rows).issubset(range(num_ids)):
+                raise ValueError("bytes or ids that there are none of")
+            yield str(one["strings"]), alphabet, rows
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise NoProof(f"{file} is no proof file of this version ({error!r})") from None
+
+
+def ranges(alphabet: frozenset[int]) -> str:
+    """Bytes in hexadecimal, runs of them as ranges: `20 61-66`."""
+    firsts = [byte for byte in sorted(alphabet) if byte - 1 not in alphabet]
+    lasts = [byte for byte in sorted(alphabet) if byte + 1 not in alphabet]
+    spans = zip(firsts, lasts, strict=True)
+    return " ".join(f"{first:02x}" if first == last else f"{first:02x}-{last:02x}" for first, last in spans)
 
 
 def _check_over(
@@ -68,7 +101,7 @@ def _check_over(
     known: dict[bytes, int] = {}
     for token, score in scores.items():
         if alphabet.issuperset(token) or len(token) == 1:
-            if score != int(score):
+            if not math.isfinite(score) or score != int(score):
                 return Verdict(False, f"the score {score} of {token!r} is no integer", 0)
             known[token] = int(score)
     over = [(left, right) for left, right in merges if alphabet.issuperset(left + right)]
@@ -196,15 +229,19 @@ class _Checker:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """0: accepted, 1: refused, 2: usage."""
+    """0: all accepted, 1: one refused, 2: usage, or a file that holds no proofs."""
     if len(arguments) != 3:
         print(__doc__, file=sys.stderr)
         return 2
-    verdicts = check_files(*(Path(argument) for argument in arguments))
+    try:
+        verdicts = check_files(*(Path(argument) for argument in arguments))
+    except (NoProof, OSError) as error:
+        print(f"proof_check: {error}", file=sys.stderr)
+        return 2
     for name, verdict in verdicts.items():
         told = f"{verdict.inequalities:,} inequalities" if verdict.accepted else verdict.reason
         print(f"every string of {name}: {'accepted' if verdict.accepted else 'refused'}, {told}")
-    return 0 if verdicts and all(verdict.accepted for verdict in verdicts.values()) else 1
+    return 0 if all(verdict.accepted for verdict in verdicts.values()) else 1
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ import itertools
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 
@@ -235,6 +236,7 @@ def _neighbours(unit: str, tokens: Iterable[str]) -> tuple[set[str], set[str]]:
     return (lefts - {unit}, rights - {unit}) if len(unit) == 1 else (lefts, rights)
 
 
+@cache  # of 256
 def continues(alphabet_character: str) -> bool:
     """Whether this byte does not begin a character."""
     return 0x80 <= from_alphabet(alphabet_character)[0] < 0xC0

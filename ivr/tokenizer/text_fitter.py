@@ -73,6 +73,7 @@ class TextFitter:
         # a fit that is closed as a whole leaves nothing to be right beyond it
         self._margins_R = None if is_attempted(bpe) else margins(len(bpe.merges_R3))
         self._parts: ClosedParts | None = None  # those that are to remain right on every string
+        self._parts_kept = True
         self._known: Constraints | None = None  # what the parts that close, and then these strings, ask for
 
     def take(self, strings: Iterable[bytes], optional: Iterable[bytes] = (), tested: Iterable[bytes] = ()) -> None:
@@ -103,7 +104,7 @@ class TextFitter:
                     LOG.warning("short numbers beyond the corpus are not fitted: %s", error)
                     self.optional_fitted = False
                 elif self._margins_R is not None:
-                    LOG.warning("no part is made right on every string: %s", error)
+                    LOG.warning("no margins, and no part is made right on every string: %s", error)
                     self._parts = self._margins_R = None
                 else:
                     raise
@@ -137,9 +138,9 @@ class TextFitter:
         return [] if self._parts is None else self._parts.proofs(fitted.scores_V)
 
     def _fit_closed(self, every: _Encoded, constraints: Constraints) -> Fit:
-        """The parts that are right on every string remain so, or are given up for good."""
+        """The parts that are right on every string remain so, or are closed no more."""
         fitted = self._fit(every, constraints)
-        if self._parts is None:
+        if self._parts is None or not self._parts_kept:
             return fitted
         for _ in range(CLOSINGS):
             constraints = fitted.constraints.copy()
@@ -148,9 +149,10 @@ class TextFitter:
             try:
                 fitted = self._fit(every, constraints)
             except ScoresTooLarge as error:
-                LOG.info("what is right on every string by itself is not beside the text: %s", error)
+                LOG.info("%s", error)
                 break
-        self._parts = None
+        LOG.warning("what is right on every string by itself is not, as a whole, beside the text")
+        self._parts_kept = False  # `proofs` finds those that are
         return fitted
 
     def _fit(self, every: _Encoded, constraints: Constraints) -> Fit:
@@ -159,7 +161,8 @@ class TextFitter:
 
     def _close(self) -> Constraints:
         if self._margins_R is None:
-            return Constraints()  # all merges are closed later
+            return Constraints()  # all merges are closed later, or there is no room for parts
+        self._parts_kept = True
         self._parts = self._parts or ClosedParts(self._bpe, self._margins_R)
         own = _Encoded.of(dict.fromkeys(filter(None, self.tokens)), self.encoder)
         if self.optional_fitted:

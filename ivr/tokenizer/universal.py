@@ -40,7 +40,10 @@ MEANING = {
     UNTRIED: f"tested, not proved: not tried for more than {MOST_IDS:,} ids, or where merges make an added token",
     UNHELPFUL: "tested, not proved: scores for every string disagree with what runs in the text ask for",
 }
-STRINGS = "every piece in which BPE meets no odd run (three, five, ...) of a token that it merges with itself"
+STRINGS = (
+    "every piece, as the pre-tokenizer leaves it when it has cut runs of three and more, "
+    "in which BPE meets no odd run of a token that it merges with itself"
+)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from ivr.tokenizer import universal
 from ivr.tokenizer.bonuses import Fit, prior_bonuses, token_scores
 from ivr.tokenizer.constraints import Constraints
 from ivr.tokenizer.cutting import distill
-from ivr.tokenizer.proof_check import NAME, check_files
+from ivr.tokenizer.proof_check import NAME, check_files, main
 from ivr.tokenizer.universal import RANGE, UNTRIED, attempt
 
 
@@ -28,11 +28,11 @@ def files(run: TinyRun) -> tuple[Path, Path, Path]:
 def test_the_certificate_says_that_it_is_proved_and_the_checker_accepts_the_files(distilled: TinyRun) -> None:
     certificate = json.loads((distilled.paths.distilled_tokenizer / "certificate.json").read_text())
     told = certificate["universal_proof"]
-    assert told["proved"] and told["file"] == NAME and told["inequalities_checked"]["all bytes"] > 10_000
+    assert told["proved"] and told["file"] == NAME and told["inequalities_checked"]["all bytes (00-ff)"] > 10_000
     assert "is proved for every piece" in certificate["summary"]
     command = [sys.executable, "-m", "ivr.tokenizer.proof_check", *map(str, files(distilled))]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout.split(",")[0]) == (0, "every string of all bytes: accepted")
+    assert (done.returncode, done.stdout.split(",")[0]) == (0, "every string of all bytes (00-ff): accepted")
 
 
 def test_no_adversarial_mismatch_is_one_that_scores_could_have_mended(distilled: TinyRun) -> None:
@@ -113,9 +113,40 @@ def test_what_is_made_of_some_bytes_is_proved_where_the_whole_vocabulary_is_not_
         found = check_files(tmp_path / "base.json", tmp_path / "result.json", tmp_path / NAME)
         return [(name, verdict.accepted) for name, verdict in found.items()]
 
-    assert verdicts() == [(name, True) for name in names]
+    told = [f"{names[0]} (00-40 5b-60 7b-ff)", f"{names[1]} (20 61-66)"]
+    assert verdicts() == [(name, True) for name in told]
     spec = json.loads((tmp_path / "result.json").read_text())
     scores = {row[0]: row for row in spec["model"]["vocab"]}
     scores["b1"][1] = scores["31"][1] = scores["31"][1] + 2**40  # the first mixes both alphabets: nothing is said of it
     (tmp_path / "result.json").write_text(json.dumps(spec))
-    assert verdicts() == [(names[0], False), (names[1], True)]
+    assert verdicts() == [(told[0], False), (told[1], True)]
+
+
+def test_an_alphabet_over_which_a_merge_makes_an_added_token_has_no_proof(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(universal, "MOST_IDS", 0)
+    base = bpe_of([("1", "2"), ("3", "1"), ("12", "31"), ("a", "b")])
+    base.add_tokens(["1231"])
+    result = distill(base, read_bpe(base), ["12", "31", "ab"], 3.0)
+    assert [proof.name for proof in result.proofs] == ["letters a to f and blanks"]
+
+
+@pytest.mark.parametrize(
+    ("proofs", "told"),
+    [
+        ({"F": {}}, "no proof file of this version"),
+        ([], "no proof file of this version"),
+        ({"proofs": []}, "holds no proof"),
+        ({"proofs": [{"strings": "all bytes", "bytes": [], "F": {}}]}, "no proof file of this version"),
+        ({"proofs": [{"strings": "all bytes", "bytes": ["1"], "F": {}}]}, "no proof file of this version"),
+        ({"proofs": [{"strings": "ones", "bytes": [49], "F": {"-1": []}}]}, "no proof file of this version"),
+        ({"proofs": 2 * [{"strings": "ones", "bytes": [49], "F": {}}]}, "two proofs of ones (31)"),
+    ],
+)
+def test_a_file_of_another_form_is_no_proof(
+    distilled: TinyRun, tmp_path: Path, capsys: pytest.CaptureFixture[str], proofs: object, told: str
+) -> None:
+    write_json(tmp_path / NAME, proofs)
+    base, result, _ = files(distilled)
+    assert main([str(base), str(result), str(tmp_path / NAME)]) == 2
+    said = capsys.readouterr()
+    assert told in said.err and "accepted" not in said.out

@@ -20,7 +20,7 @@ from small_bpe import (
 from ivr.encoding.bpe import ByteLevelBpe, read_bpe
 from ivr.tokenizer import closed_parts
 from ivr.tokenizer.bonuses import prior_bonuses, token_scores
-from ivr.tokenizer.closed_parts import ALPHABETS, ClosedParts
+from ivr.tokenizer.closed_parts import ALPHABETS, ClosedParts, margins
 from ivr.tokenizer.constraints import Constraints, solve
 from ivr.tokenizer.plain_bpe import Pair
 from ivr.tokenizer.proof_check import check_proof
@@ -192,6 +192,31 @@ def test_the_first_merges_closed_alone_are_right_on_every_string_of_theirs(
     known = {token: scores[token] for token in [*"abcd", *(left + right for left, right in first)]}
     assert brute_force(first, known, longest=7) == []
     assert parts.proofs(scores_V) == []  # later merges make other tokens of the same bytes
+
+
+@pytest.mark.parametrize("margin", [0.0, 0.25])
+def test_tokens_of_two_small_letters_are_closed_with_their_margins(
+    monkeypatch: pytest.MonkeyPatch, margin: float
+) -> None:
+    merges: Merges = [("b", "c"), ("a", "b"), ("c", "d"), ("b", "cd"), ("A", "b")]
+    bpe = read_bpe(bpe_of(merges))
+    monkeypatch.setattr(closed_parts, "ALPHABETS", {})
+    monkeypatch.setattr(closed_parts, "FIRST", 0.0)
+    monkeypatch.setattr(closed_parts, "MARGIN", margin)
+    prior_R, margins_R = np.array([1, 100, 100, 100, 100]), margins(len(merges))
+    constraints = ClosedParts(bpe, margins_R).close(prior_R, Constraints(), same)
+    assert set(constraints.rows.ranks.tolist()) == {0, 1, 2}  # of `bcd` and `Ab` nothing is known
+    bonuses_R = solve(prior_R, constraints, margins_R)
+    assert bonuses_R.tolist() == [201 + 201 * margin // 1, *prior_R[1:]]
+    scores = named(bpe, token_scores(bonuses_R, *bpe.derivations()))
+    short = [merge for merge in merges if len("".join(merge)) == 2 and "A" not in merge]
+    known = {token: scores[token] for token in [*"abcd", *("".join(merge) for merge in short)]}
+    assert brute_force(short, known, longest=6) == []
+
+
+def test_the_first_merges_have_no_margin(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(closed_parts, "FIRST", 0.4)
+    assert margins(5).tolist() == [0, 0, closed_parts.MARGIN, closed_parts.MARGIN, closed_parts.MARGIN]
 
 
 DIGITS = "ASCII digits and blanks"
