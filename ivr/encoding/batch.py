@@ -24,14 +24,6 @@ class Batch:
         np.cumsum([len(string) for string in strings], out=starts[1:])
         return cls(np.frombuffer(b"".join(strings), np.uint8), starts)
 
-    @classmethod
-    def joined(cls, pool: np.ndarray, begins_NP: np.ndarray, lengths_NP: np.ndarray) -> "Batch":
-        """Strings of P parts each, wherever these lie in `pool` (uint8); both int64 (N, P)."""
-        lengths = lengths_NP.ravel()
-        ends = np.cumsum(lengths)
-        data = pool[np.arange(ends[-1] if len(ends) else 0) + np.repeat(begins_NP.ravel() - ends + lengths, lengths)]
-        return cls(data, np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths_NP.sum(axis=1))]))
-
     def __len__(self) -> int:
         return len(self.starts) - 1
 

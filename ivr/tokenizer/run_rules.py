@@ -13,11 +13,9 @@ Neighbours begin as single characters of text. Where a text shows that more of i
 byte further; what no text showed is left to the certificate and to `ivr verify`.
 """
 
-import itertools
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 
 import numpy as np
 
@@ -178,19 +176,12 @@ def first_of_runs(
     `longest`: in place of K, from which on the first token stays the same.
     """
     longest = longest or 2 * contexts.longest + 2 * SHORTEST
-    unit = from_alphabet(contexts.unit)
-    # one string that holds the longest run and all neighbours, of which the others are parts
-    neighbours = list(dict.fromkeys(itertools.chain.from_iterable(pairs)))
-    pool = Batch.of([unit * longest, *(from_alphabet(neighbour) for neighbour in neighbours)])
-    row_of = {neighbour: row for row, neighbour in enumerate(neighbours, start=1)}
-    sides_P2 = np.array([[row_of[x], row_of[r]] for x, r in pairs], np.int64).reshape(-1, 2)
-    rows_N3 = np.zeros((len(pairs) * longest, 3), np.int64)
-    rows_N3[:, [0, 2]] = np.repeat(sides_P2, longest, axis=0)
-    lengths_N3 = np.diff(pool.starts)[rows_N3]
-    lengths_N3[:, 1] = np.tile(len(unit) * np.arange(1, longest + 1), len(pairs))
-    answers = encoder.encode(Batch.joined(pool.data, pool.starts[rows_N3], lengths_N3))
-    befores, runs = lengths_N3[:, 0], lengths_N3[:, 1]
-    taken = _in_first(befores, runs, contexts.unit, token_lengths[answers.ids], answers.starts)
+    runs = [from_alphabet(contexts.unit) * k for k in range(1, longest + 1)]
+    sides = [(from_alphabet(x), from_alphabet(r)) for x, r in pairs]
+    answers = encoder.encode(Batch.of([before + run + after for before, after in sides for run in runs]))
+    befores = np.repeat(np.array([len(before) for before, _ in sides], np.int64), longest)
+    lengths = np.tile(np.array([len(run) for run in runs], np.int64), len(sides))
+    taken = _in_first(befores, lengths, contexts.unit, token_lengths[answers.ids], answers.starts)
     return taken.reshape(-1, longest)
 
 
@@ -236,7 +227,6 @@ def _neighbours(unit: str, tokens: Iterable[str]) -> tuple[set[str], set[str]]:
     return (lefts - {unit}, rights - {unit}) if len(unit) == 1 else (lefts, rights)
 
 
-@cache  # of 256
 def continues(alphabet_character: str) -> bool:
     """Whether this byte does not begin a character."""
     return 0x80 <= from_alphabet(alphabet_character)[0] < 0xC0
