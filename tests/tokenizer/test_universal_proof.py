@@ -13,7 +13,8 @@ from tiny_run import TinyRun
 from ivr.artifacts import write_json
 from ivr.encoding.bpe import read_bpe
 from ivr.tokenizer import universal
-from ivr.tokenizer.bonuses import Fit, prior_bonuses, token_scores
+from ivr.tokenizer.bonuses import Fit, ScoresTooLarge, prior_bonuses, token_scores
+from ivr.tokenizer.closed_parts import ClosedParts
 from ivr.tokenizer.constraints import Constraints
 from ivr.tokenizer.cutting import distill
 from ivr.tokenizer.proof_check import NAME, check_files, main
@@ -150,3 +151,28 @@ def test_a_file_of_another_form_is_no_proof(
     assert main([str(base), str(result), str(tmp_path / NAME)]) == 2
     said = capsys.readouterr()
     assert told in said.err and "accepted" not in said.out
+
+
+def test_parts_that_leave_the_text_no_room_are_given_up_not_the_fit(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def no_room(*_: object) -> Constraints:
+        raise ScoresTooLarge("too large")
+
+    monkeypatch.setattr(universal, "MOST_IDS", 0)
+    monkeypatch.setattr(ClosedParts, "close", no_room)
+    base = bpe_of([("1", "2"), ("2", "3"), ("a", "b")])
+    result = distill(base, read_bpe(base), ["123", "ab"], 3.0)
+    assert "no part is made right on every string" in caplog.text
+    assert not result.proofs and result.tokenizer.encode("123").ids == base.encode("123").ids
+
+
+def test_parts_that_text_undoes_again_and_again_are_proved_where_they_hold(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(universal, "MOST_IDS", 0)
+    monkeypatch.setattr(ClosedParts, "close_again", lambda *_: 1)
+    base = bpe_of([("1", "2"), ("2", "3"), ("a", "b")])
+    result = distill(base, read_bpe(base), ["123", "ab"], 3.0)
+    assert "is not, as a whole, beside the text" in caplog.text
+    assert [proof.name for proof in result.proofs] == ["all bytes but ASCII letters", "letters a to f and blanks"]
