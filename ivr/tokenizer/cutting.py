@@ -27,7 +27,7 @@ from ivr.tokenizer.bonuses import Fit
 from ivr.tokenizer.neighbour_strings import neighbour_strings, strings_between_parts
 from ivr.tokenizer.part_neighbours import Characters, with_characters, with_prefix_blank
 from ivr.tokenizer.piece_classes import piece_classes
-from ivr.tokenizer.run_alphabets import small_alphabets, with_alphabets, with_numerals
+from ivr.tokenizer.run_alphabets import small_alphabets, with_alphabets, with_letters, with_numerals
 from ivr.tokenizer.run_neighbours import seen_marks, with_marks, with_own_parts, with_words
 from ivr.tokenizer.run_pattern import cutting_pattern
 from ivr.tokenizer.run_rules import SHORTEST, Contexts, RunTable, initial_contexts, tabulate
@@ -135,6 +135,7 @@ class _Cutter:
         contexts = [with_marks(context, marks, names, *bpe_of) for context in contexts]
         contexts = [with_own_parts(context, *bpe_of) for context in contexts]
         contexts = [with_numerals(context, *bpe_of) for context in contexts]
+        contexts = [with_letters(context, *bpe_of) for context in contexts]
         self.contexts = [with_alphabets(context, alphabets, *bpe_of) for context in contexts]
         self._classes = piece_classes(splitter.all_classes)
         self._truth = fitter.encoder.encode(Batch.of([*_encoded(self._pretokens)]))

@@ -1,15 +1,17 @@
-"""Longer neighbours of runs in text over a few characters, where any string is as likely as any: DNA, numbers.
+"""Longer neighbours of runs in text where any string is as likely as any: DNA, numbers, letters that are no word.
 
 `GGGGA` is `GG`,`GG`,`A`, `GGGGAAT` is `GG`,`G`,`GA`,`AT`: what stands three characters from a run decides how it is
 parted, and a text shows few of the strings that ask for it. Over few letters all of them can be tried. Which letters
 make such text, the text itself tells: of words over any four letters few of the 64 triples are ever written, of DNA
-all. Numbers any text may hold, decimal and hexadecimal; of ten digits only short strings can be tried.
+all. Numbers any text may hold, decimal and hexadecimal; of ten digits only short strings can be tried, and so of all
+letters (`mmmlu`, a name that no word list holds, is `mm`,`ml`,`u`, and `mmml` is `mmm`,`l`).
 """
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Set
 from dataclasses import replace
 from itertools import combinations, product
+from string import ascii_lowercase, ascii_uppercase
 
 import numpy as np
 
@@ -86,6 +88,26 @@ def with_numerals(contexts: Contexts, encoder: BpeEncoder, token_lengths: np.nda
         far_lefts = contexts.far_lefts | _unlike_lefts(known, digits, 3, set(), *bpe_of)
         contexts = replace(contexts, far_lefts=far_lefts, far_rights=far_rights)
     return contexts
+
+
+def with_letters(contexts: Contexts, encoder: BpeEncoder, token_lengths: np.ndarray) -> Contexts:
+    """For an ASCII letter: the contexts with two letters beside a run that behave unlike the nearer one of them.
+
+    Tried where a run begins or ends its word, behind a blank too; of both its case, and a capital before a small one.
+    Two on either side at once would make a pattern half as large again.
+    """
+    unit, bpe_of = contexts.unit, (encoder, token_lengths)
+    letters = next((letters for letters in (ascii_lowercase, ascii_uppercase) if unit in letters), "")
+    if not letters:
+        return contexts
+    known = replace(contexts, lefts=contexts.lefts | contexts.far_lefts, rights=contexts.rights | contexts.far_rights)
+    known = replace(known, rights=known.rights | _unlike_rights(known, letters, 2, set(), *bpe_of))
+    firsts = letters + (ascii_uppercase if letters is ascii_lowercase else "")
+    near = {first + last for first in firsts for last in known.lefts & set(letters) - {unit}}
+    for blank in ("", BLANK):  # in turn: two letters behind a blank must be told from these two
+        tried = sorted({blank + text for text in near} - known.lefts)
+        known = replace(known, lefts=known.lefts | unlike(tried, known, {OTHER}, *bpe_of, ends=True))
+    return replace(contexts, far_lefts=known.lefts - contexts.lefts, far_rights=known.rights - contexts.rights)
 
 
 def _unlike_rights(
