@@ -11,6 +11,7 @@ import numpy as np
 from ivr.encoding.byte_alphabet import BYTE_TO_CHARACTER
 
 NON_ASCII_LEADS = range(0xC2, 0xF5)
+_ENOUGH = 16  # second bytes, of 64, that make a lead byte worth an alternative of its own
 _ASSIGNABLE = np.ones(0x110000, bool)
 _ASSIGNABLE[0xD800:0xE000] = False  # surrogates are no characters
 
@@ -62,6 +63,26 @@ def characters_pattern(code_points: np.ndarray) -> str:
         held |= {byte_class(leads) + rest: (size < 4, _held(wanted, leads)) for rest, leads in by_rest.items()}
     options = [byte_class(ascii_points)] if ascii_points else []
     return "|".join([*options, *sorted(held, key=lambda option: held[option], reverse=True)])
+
+
+def dense_characters_pattern(code_points: np.ndarray) -> str:
+    """Alternatives for those of these characters that fill lead bytes, or enough second bytes of one, "" for none.
+
+    Few and cheap to try, they hold nearly all characters of most scripts. Those with most characters come first, but
+    lead bytes of two-byte characters, which alphabets fill, right behind the first.
+    """
+    wanted = np.zeros(0x110000, bool)
+    wanted[code_points] = True
+    wanted &= _ASSIGNABLE
+    pairs = [lead for lead in range(0xC2, 0xE0) if wanted[(lead & 0x1F) << 6 :][:64].all()]
+    full_L64 = {lead: wanted[(lead & 0xF) << 12 :][:4096].reshape(64, 64).all(axis=1) for lead in range(0xE1, 0xF0)}
+    whole = [lead for lead, full_64 in full_L64.items() if full_64.all()]
+    parts = [lead for lead in full_L64 if lead not in whole and full_L64[lead].sum() >= _ENOUGH]
+    options = [f"{byte_class(whole)}.."] if whole else []
+    options += [f"{byte_class(pairs)}."] if pairs else []
+    for lead in sorted(parts, key=lambda lead: -full_L64[lead].sum()):
+        options.append(f"{byte_class([lead])}{byte_class((0x80 + np.flatnonzero(full_L64[lead])).tolist())}.")
+    return "|".join(options)
 
 
 def _held(wanted: np.ndarray, leads: list[int]) -> int:

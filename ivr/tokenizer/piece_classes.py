@@ -13,7 +13,14 @@ import regex
 
 from ivr.encoding.byte_alphabet import BYTE_TO_CHARACTER, CHARACTER_TO_BYTE
 from ivr.encoding.gpt2_pattern import BLANK, LETTER, NUM_CODE_POINTS, NUMBER, OTHER
-from ivr.encoding.utf8_pattern import NON_ASCII_LEADS, byte_class, character_class, characters_pattern, lead_bytes
+from ivr.encoding.utf8_pattern import (
+    NON_ASCII_LEADS,
+    byte_class,
+    character_class,
+    characters_pattern,
+    dense_characters_pattern,
+    lead_bytes,
+)
 
 ASCII = 0x80
 LEADS = byte_class(NON_ASCII_LEADS)
@@ -42,6 +49,13 @@ class PieceClass:
             wanted &= np.isin(LEAD_OF, [CHARACTER_TO_BYTE[lead] for lead in leads])
         wanted &= ~np.isin(LEAD_OF, [CHARACTER_TO_BYTE[lead] for lead in but])
         return characters_pattern(np.flatnonzero(wanted))
+
+    def dense(self, but: Sequence[str] = ()) -> str:
+        """Alternatives for most of its characters beyond ASCII, quicker to try (`dense_characters_pattern`)."""
+        wanted = self.members.copy()
+        wanted[:ASCII] = False
+        wanted &= ~np.isin(LEAD_OF, [CHARACTER_TO_BYTE[lead] for lead in but])
+        return dense_characters_pattern(np.flatnonzero(wanted))
 
     @cached_property
     def definition(self) -> str:

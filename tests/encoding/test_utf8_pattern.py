@@ -5,7 +5,13 @@ import pytest
 import regex
 
 from ivr.encoding.byte_alphabet import to_alphabet
-from ivr.encoding.utf8_pattern import character_class, characters_pattern, lead_bytes, quote
+from ivr.encoding.utf8_pattern import (
+    character_class,
+    characters_pattern,
+    dense_characters_pattern,
+    lead_bytes,
+    quote,
+)
 
 ALL = [chr(point) for point in range(0x110000) if not 0xD800 <= point < 0xE000]
 SETS = {
@@ -27,8 +33,20 @@ def test_matches_the_characters_of_the_set_and_no_other(name: str) -> None:
     assert found == {character for character in ALL[::7] if ord(character) in wanted}
 
 
+@pytest.mark.parametrize("name", ["hangul and kana", "the borders of every length", "all but the digits"])
+def test_the_dense_ones_are_of_the_set(name: str) -> None:
+    members = np.array(SETS[name])
+    matcher = regex.compile(f"(?:{dense_characters_pattern(members) or '(?!)'})")
+    wanted = set(members.tolist())
+    found = [character for character in ALL[::7] if matcher.fullmatch(to_alphabet(character.encode()))]
+    assert wanted.issuperset(map(ord, found))
+    held = {"hangul and kana": 0.98, "the borders of every length": 0, "all but the digits": 0.05}
+    assert len(found) >= held[name] * len(wanted) / 7
+
+
 def test_nothing_for_an_empty_set() -> None:
     assert characters_pattern(np.array([], np.int64)) == ""
+    assert dense_characters_pattern(np.array([], np.int64)) == ""
 
 
 def test_lead_bytes_are_those_of_python() -> None:

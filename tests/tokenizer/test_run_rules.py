@@ -14,8 +14,9 @@ from ivr.analysis.pretokens import PretokenSplitter
 from ivr.encoding.bpe import read_bpe
 from ivr.encoding.bpe_encoder import BpeEncoder
 from ivr.encoding.byte_alphabet import from_alphabet, to_alphabet
-from ivr.tokenizer import run_pattern
+from ivr.tokenizer import run_pattern, whole_pieces
 from ivr.tokenizer.cutting import distill
+from ivr.tokenizer.lone_runs import lone_runs
 from ivr.tokenizer.piece_classes import piece_classes
 from ivr.tokenizer.run_pattern import cutting_pattern
 from ivr.tokenizer.run_rules import initial_contexts, self_merging_units, tabulate
@@ -61,6 +62,31 @@ def test_what_is_taken_at_a_glance_is_what_the_slow_rules_take(letters: str, mon
         for text in map("".join, product(letters, repeat=size)):
             mapped = to_alphabet(text.encode())
             assert quick.pre_tokenize_str(mapped) == slow.pre_tokenize_str(mapped), text
+
+
+@pytest.mark.needs_gpt2
+def test_a_pretoken_that_is_one_run_is_cut_at_a_glance_as_by_the_slow_rules(
+    gpt2: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quick = pattern_for(gpt2)
+    assert (runs := lone_runs_of(gpt2)) and runs in quick
+    monkeypatch.setattr(whole_pieces, "lone_runs", lambda *_: "")
+    slow = pattern_for(gpt2)
+    assert runs not in slow
+    one, other = (Split(Regex(pattern), "isolated") for pattern in (quick, slow))
+    for unit, blank, after in product("-=.*_#!/~+\"'", ["", "Ġ", "xĠ", "ĊĊ"], ["", "Ġx", "x", "'s", "Ċ", "'", "."]):
+        for length in range(1, 140):
+            text = blank + length * unit + after
+            assert one.pre_tokenize_str(text) == other.pre_tokenize_str(text), text
+
+
+def lone_runs_of(tokenizer: Tokenizer) -> str:
+    """What `pattern_for` holds of them."""
+    bpe, splitter = read_bpe(tokenizer), PretokenSplitter(tokenizer)
+    lengths, classes = np.array([len(token) for token in bpe.token_bytes()]), piece_classes(splitter.all_classes)
+    others = classes.kinds[2]
+    tables = [tabulate(context, BpeEncoder(bpe), lengths) for context in initial_contexts(bpe, splitter)]
+    return lone_runs(others, [table for table in tables if classes.of(table.unit) == others])
 
 
 def test_every_run_beside_every_neighbour_is_as_bpe() -> None:
