@@ -177,7 +177,8 @@ def first_of_runs(
     """
     longest = longest or 2 * contexts.longest + 2 * SHORTEST
     runs = [from_alphabet(contexts.unit) * k for k in range(1, longest + 1)]
-    sides = [(from_alphabet(x), from_alphabet(r)) for x, r in pairs]
+    bytes_of = {text: from_alphabet(text) for text in {text for pair in pairs for text in pair}}
+    sides = [(bytes_of[x], bytes_of[r]) for x, r in pairs]
     answers = encoder.encode(Batch.of([before + run + after for before, after in sides for run in runs]))
     befores = np.repeat(np.array([len(before) for before, _ in sides], np.int64), longest)
     lengths = np.tile(np.array([len(run) for run in runs], np.int64), len(sides))

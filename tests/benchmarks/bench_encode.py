@@ -2,7 +2,8 @@
 
     python tests/benchmarks/bench_encode.py --distilled DIR --original DIR [--runs 5] [--json FILE]
 
-Batches of documents through `encode_batch_fast`, English, Korean and Python code. Both are loaded anew for every run,
+Batches of documents through `encode_batch_fast`, and through `encode_batch`, which also finds each token's place in the
+text and is what transformers calls: English, Korean and Python code. Both are loaded anew for every run,
 since both keep what they met first: 10,000 words for good. A tokenizer that has read English has no place left for
 Korean words, and one that is given a text again finds all of it. Within a run the two take turns batch by batch on the
 same cores, so that both meet the machine's quick and slow moments; prints megabytes a second and the medians over runs
@@ -61,24 +62,24 @@ def texts(corpora: Path, megabytes: float) -> dict[str, list[str]]:
     return found
 
 
-def encode(tokenizer: Tokenizer, batch: list[str]) -> np.ndarray:
-    """Seconds and seconds of CPU for one batch: float64 (2)."""
+def encode(tokenizer: Tokenizer, call: str, batch: list[str]) -> np.ndarray:
+    """Seconds and seconds of CPU for one batch by this method: float64 (2)."""
     before = resource.getrusage(resource.RUSAGE_SELF)
     started = time.perf_counter()
-    tokenizer.encode_batch_fast(batch, add_special_tokens=False)
+    getattr(tokenizer, call)(batch, add_special_tokens=False)
     seconds = time.perf_counter() - started
     after = resource.getrusage(resource.RUSAGE_SELF)
     return np.array([seconds, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime])
 
 
-def take_turns(files: Sequence[str], texts: list[str]) -> np.ndarray:
+def take_turns(files: Sequence[str], call: str, texts: list[str]) -> np.ndarray:
     """Seconds and seconds of CPU of each for all batches, float64 (files, 2): who is first changes with every batch."""
     tokenizers = [load(file) for file in files]
     taken = np.zeros((len(files), 2))
     for number, begin in enumerate(range(0, len(texts), BATCH)):
         for turn in range(len(files)):
             one = (number + turn) % len(files)
-            taken[one] += encode(tokenizers[one], texts[begin : begin + BATCH])
+            taken[one] += encode(tokenizers[one], call, texts[begin : begin + BATCH])
     return taken
 
 
@@ -98,7 +99,7 @@ def without_run_rules(ours: str, theirs: str) -> str:
     return json.dumps({**json.loads(ours), "pre_tokenizer": json.loads(theirs)["pre_tokenizer"]})
 
 
-def compare(ours: str, theirs: str, texts: list[str], runs: int) -> dict[str, float]:
+def compare(ours: str, theirs: str, call: str, texts: list[str], runs: int) -> dict[str, float]:
     """Medians over runs."""
     files = ours, theirs, without_run_rules(ours, theirs)
     size = sum(len(text.encode()) for text in texts) / 1e6
@@ -106,7 +107,7 @@ def compare(ours: str, theirs: str, texts: list[str], runs: int) -> dict[str, fl
     for parallel in ("true", "false"):
         os.environ["TOKENIZERS_PARALLELISM"] = parallel
         # (runs, whose, clock or CPU)
-        taken[parallel] = np.array([take_turns(files, texts) for _ in range(runs)])
+        taken[parallel] = np.array([take_turns(files, call, texts) for _ in range(runs)])
     both, alone = taken["true"], taken["false"]
     ratios = both[:, 1] / both[:, 0]
     seconds = np.median(both[:, :, 0], axis=0)
@@ -132,21 +133,26 @@ def main() -> None:
     parser.add_argument("--original", type=Path, required=True, help="directory or tokenizer.json")
     parser.add_argument("--megabytes", type=float, default=2.0, help="of each kind of text")
     parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--calls", default="encode_batch_fast,encode_batch", help="methods of `tokenizers.Tokenizer`")
     parser.add_argument("--bar", type=float, default=0.0, help="exit 1 when a ratio is lower")
     parser.add_argument("--json", type=Path, help="write the figures there")
     options = parser.parse_args()
     print(f"{len(os.sched_getaffinity(0))} cores, load {os.getloadavg()}")
     results = {}
     for kind, batch in texts(options.corpora_dir, options.megabytes).items():
-        found = results[kind] = compare(read(options.distilled), read(options.original), batch, options.runs)
-        print(
-            f"{kind:8} {found['megabytes']:5.2f} MB  distilled {found['distilled_megabytes_per_second']:6.2f} MB/s  "
-            f"original {found['original_megabytes_per_second']:6.2f} MB/s  ratio {found['ratio']:.3f} "
-            f"({found['lowest_ratio']:.2f}-{found['highest_ratio']:.2f}), of CPU {found['ratio_of_cpu']:.3f}, "
-            f"on one core {found['ratio_on_one_core']:.3f}; without run rules {found['ratio_without_run_rules']:.3f}, "
-            f"on one core {found['ratio_without_run_rules_on_one_core']:.3f}",
-            flush=True,
-        )
+        for call in options.calls.split(","):
+            found = compare(read(options.distilled), read(options.original), call, batch, options.runs)
+            results[f"{kind}, {call}"] = found
+            print(
+                f"{kind:8} {call:17} {found['megabytes']:5.2f} MB  "
+                f"distilled {found['distilled_megabytes_per_second']:6.2f} MB/s  "
+                f"original {found['original_megabytes_per_second']:6.2f} MB/s  "
+                f"ratio {found['ratio']:.3f} ({found['lowest_ratio']:.2f}-{found['highest_ratio']:.2f}), "
+                f"of CPU {found['ratio_of_cpu']:.3f}, on one core {found['ratio_on_one_core']:.3f}; "
+                f"without run rules {found['ratio_without_run_rules']:.3f}, "
+                f"on one core {found['ratio_without_run_rules_on_one_core']:.3f}",
+                flush=True,
+            )
     if options.json:
         options.json.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     if min(found["ratio"] for found in results.values()) < options.bar:
