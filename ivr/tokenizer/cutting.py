@@ -31,7 +31,7 @@ from ivr.tokenizer.run_alphabets import small_alphabets, with_alphabets, with_le
 from ivr.tokenizer.run_neighbours import seen_marks, with_marks, with_own_parts, with_words
 from ivr.tokenizer.run_pattern import cutting_pattern
 from ivr.tokenizer.run_rules import SHORTEST, Contexts, RunTable, initial_contexts, tabulate
-from ivr.tokenizer.strings_to_fit import other_forms, pretokens_with_runs, short_numbers
+from ivr.tokenizer.strings_to_fit import other_forms, pretokens_with_runs, short_numbers, sparse_numbers
 from ivr.tokenizer.text_fitter import TextFitter
 from ivr.tokenizer.unigram_file import unigram_tokenizer
 from ivr.tokenizer.universal import Attempt, Proof, attempt
@@ -79,7 +79,8 @@ def distill(base: Tokenizer, bpe: ByteLevelBpe, pretokens: Sequence[str], expone
     # whole runs would ask for scores that no cut run needs, and that can outgrow what a file holds exactly
     runs = {*with_runs, *numbers_with_runs}
     plain, plain_numbers = (_encoded(text for text in some if text not in runs) for some in (texts, numbers))
-    cutter = _Cutter(splitter, fitter, characters, contexts, pretokens, with_runs, numbers_with_runs)
+    sparse = pretokens_with_runs(sparse_numbers(), contexts)
+    cutter = _Cutter(splitter, fitter, characters, contexts, pretokens, with_runs, numbers_with_runs, sparse)
     cutter.learn_cuts()
     between = strings_between_parts(contexts, characters, blanks=splitter.adds_prefix_space)
     fitter.take(plain, itertools.chain(plain_numbers, cutter.other_pieces), between)
@@ -119,13 +120,16 @@ class _Cutter:
         text: Sequence[str],
         with_runs: Sequence[str],
         only_cut: Sequence[str],
+        only_learnt: Sequence[str] = (),
     ) -> None:
         """`text`: the distinct pretokens; `with_runs`: what is fitted of these and others.
 
-        `only_cut`: contexts are learnt from these too, but they need not be right in the end.
+        `only_cut`: contexts are learnt from these too, but they need not be right in the end. `only_learnt`: no scores
+        are fitted to these.
         """
         self._encoder, self._unigram, self._tokens = fitter.encoder, fitter.unigram, fitter.tokens
-        self._pretokens, self._num_fitted = [*dict.fromkeys([*with_runs, *only_cut])], len(set(with_runs))
+        self._num_fitted, self._num_scored = len(set(with_runs)), len({*with_runs, *only_cut})
+        self._pretokens = [*dict.fromkeys([*with_runs, *only_cut, *only_learnt])]
         self._lengths = np.array([len(token) for token in fitter.tokens])
         bpe_of = (fitter.encoder, self._lengths)
         contexts = [with_characters(context, characters, *bpe_of) for context in contexts]
@@ -183,7 +187,7 @@ class _Cutter:
         """Extend the contexts until no pretoken differs under these scores, or none can be; whether any was."""
         for turn in range(LEARNING_ROUNDS):
             wrong = self._wrong(scores_V)
-            LOG.info("run rules: %s of %s pretokens with runs differ", f"{len(wrong):,}", f"{len(self._pretokens):,}")
+            LOG.info("run rules: %s of %s pretokens with runs differ", f"{len(wrong):,}", f"{self._num_scored:,}")
             extended = [_extended(context, wrong) for context in self.contexts]
             if extended == self.contexts:
                 return turn > 0
@@ -207,13 +211,14 @@ class _Cutter:
 
     def _wrong(self, scores_V: np.ndarray) -> list[str]:
         """The pretokens that differ from BPE under these scores and the current rules."""
-        batch = Batch.of([piece for pieces in self._pieces for piece in pieces])
+        scored = self._pieces[: self._num_scored]
+        batch = Batch.of([piece for pieces in scored for piece in pieces])
         found = self._unigram.with_scores(scores_V).encode(batch)
-        ends = np.cumsum([len(pieces) for pieces in self._pieces], dtype=np.int64)
+        ends = np.cumsum([len(pieces) for pieces in scored], dtype=np.int64)
         joined = Segmentations(found.ids, np.concatenate([[0], found.starts[ends]]))
         return [
             pretoken
-            for row, pretoken in enumerate(self._pretokens)
+            for row, pretoken in enumerate(self._pretokens[: self._num_scored])
             if not np.array_equal(joined.row(row), self._truth.row(row))
         ]
 
@@ -225,7 +230,7 @@ class _Cutter:
     @property
     def other_pieces(self) -> Iterator[bytes]:
         """What they leave of those."""
-        return itertools.chain.from_iterable(self._pieces[self._num_fitted :])
+        return itertools.chain.from_iterable(self._pieces[self._num_fitted : self._num_scored])
 
     def _tabulate(self) -> None:
         known, self._tables = self._tables, {}

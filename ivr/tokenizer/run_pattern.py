@@ -69,7 +69,8 @@ def _around_runs(kind: PieceClass, tables: Sequence[RunTable]) -> list[str]:
     # an empty piece would be skipped over
     before = f"(?:Ġ{one}*?|{one}+?)" if kind.lead else f"{one}+?"
     starts = _guarded(tables, [_starts(kind, table) for table in tables])
-    return [starts, f"{before}{_guarded(tables, [_later(kind, table) for table in tables])}"]
+    units = tuple(table.unit for table in tables)
+    return [starts, f"{before}{_guarded(tables, [_later(kind, table, units) for table in tables])}"]
 
 
 def _guarded(tables: Sequence[RunTable], rules: Sequence[str]) -> str:
@@ -95,8 +96,10 @@ def _starts(kind: PieceClass, table: RunTable) -> str:
 
 
 @lru_cache(KEPT)
-def _later(kind: PieceClass, table: RunTable) -> str:
-    """A run after something else: the piece ends before it, or after what its left neighbour draws in."""
+def _later(kind: PieceClass, table: RunTable, units: tuple[str, ...]) -> str:
+    """A run after something else: the piece ends before it, or after what its left neighbour draws in. `units`: of
+    all tables of these characters.
+    """
     y = _group(table.unit)
     options = []
     paired = set(table.paired_lefts)
@@ -117,7 +120,7 @@ def _later(kind: PieceClass, table: RunTable) -> str:
                 after = afters.get(key) or afters.setdefault(key, _right(kind, table, alike, longer_rights[len(row)]))
                 inner += [_cut(kind, table.unit, *piece, after) for piece in length_ranges(counts) if piece[2] != NONE]
             if inner:
-                options.append(f"(?:{_left(longer, lefts)})(?:{'|'.join(inner)})")
+                options.append(f"(?:{_left(longer, lefts, units)})(?:{'|'.join(inner)})")
             far = [x for x in lefts if x not in paired]
             if far and kind.name != "blanks":
                 ends = f"(?!{y})" if len(table.unit) > 1 else ""
@@ -125,7 +128,7 @@ def _later(kind: PieceClass, table: RunTable) -> str:
                     (max(low, FAR), high, size) for low, high, size in length_ranges(row[0][1]) if (high or FAR) >= FAR
                 ]
                 inner = [_cut(kind, table.unit, *piece, ends) for piece in low if piece[2] != NONE]
-                options += [f"(?:{_left(longer, far)})(?:{'|'.join(inner)})"] if inner else []
+                options += [f"(?:{_left(longer, far, units)})(?:{'|'.join(inner)})"] if inner else []
     every = set(table.lefts)
     shortest = [x for x in sorted(every) if not any(x[len(x) - size :] in every for size in range(1, len(x)))]
     inert = "".join(f"(?<!{_alternatives(same)})" for same in by_length(shortest))
@@ -140,8 +143,12 @@ def _run_begins(unit: str) -> str:
     return f"(?:{none}{parted})" if parted else none
 
 
-def _left(longer_than: Longer, lefts: Sequence[str]) -> str:
-    """Zero-width: one of these left neighbours fits, and none that is longer."""
+def _left(longer_than: Longer, lefts: Sequence[str], units: Sequence[str]) -> str:
+    """Zero-width: one of these left neighbours fits, and none that is longer.
+
+    None fits that a cut behind another run has parted: `00001000` is `0000`,`1000`, where the second run stands behind
+    `1`, not `01`.
+    """
     options = []
     plain = []
     for x in lefts:
@@ -149,10 +156,27 @@ def _left(longer_than: Longer, lefts: Sequence[str]) -> str:
         if len(x) == 1 and not longer:
             plain.append(x)
         else:
-            options.append(f"(?<={quote(x)})" + "".join(f"(?<!{quote(z)})" for z in longer))
+            whole = "".join(f"(?<!\\G{quote(rest)})" for rest in _rests(x, units))
+            options.append(f"(?<={quote(x)}){whole}{_unless(longer, units)}")
     if plain:
         options.append(f"(?<={character_class(plain)})")
     return "|".join(options)
+
+
+def _unless(longer: Sequence[str], units: Sequence[str]) -> str:
+    """Zero-width: none of these left neighbours fits."""
+    by_rests: dict[tuple[str, ...], str] = {}
+    for z in longer:
+        rests = tuple(_rests(z, units))
+        by_rests[rests] = by_rests.get(rests, "") + f"(?<!{quote(z)})"
+    # atomic: where both hold, each of them would be tried with each of all that follow
+    parted = ((refused, "".join(f"(?<=\\G{quote(rest)})|" for rest in rests)) for rests, refused in by_rests.items())
+    return "".join(f"(?>{part}{refused})" if part else refused for refused, part in parted)
+
+
+def _rests(left: str, units: Sequence[str]) -> list[str]:
+    """What may begin a piece of this left neighbour, the rest of which ends a run."""
+    return [left[at:] for at in range(1, len(left)) if any((at * unit).endswith(left[:at]) for unit in units)]
 
 
 def _alternatives(strings: Sequence[str]) -> str:

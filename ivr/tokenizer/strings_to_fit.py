@@ -1,6 +1,7 @@
 """The strings that bonuses are fitted to besides the text, and which of all hold a run."""
 
 from collections.abc import Iterable, Sequence
+from itertools import combinations
 
 import numpy as np
 import regex
@@ -11,6 +12,7 @@ from ivr.tokenizer.run_rules import SHORTEST, Contexts, text_of
 
 DIGITS = 5  # every number of up to so many digits is fitted: few corpora hold them all
 ROUND_DIGITS = 3  # and every round one of so many digits and three zeros; of four, the run rules learn too much
+SPARSE_DIGITS = 8  # of `1001000`, `00008000` and the like
 LONGEST_CHARACTER = 4  # bytes of UTF-8
 
 
@@ -19,6 +21,20 @@ def short_numbers() -> list[str]:
     numbers = [f"{number:0{size}}" for size in range(1, DIGITS + 1) for number in range(10**size)]
     numbers += [f"{number}000" for number in range(10 ** (DIGITS - 3), 10**ROUND_DIGITS)]
     return numbers + [" " + number for number in numbers]
+
+
+def sparse_numbers() -> list[str]:
+    """Longer numbers of so many digits with a run in which two at most are not 0, alone and after a blank.
+
+    Run rules learn from them; scores that are right on them too, a file cannot hold.
+    """
+    numbers: dict[str, None] = {}
+    for size in range(DIGITS + 1, SPARSE_DIGITS + 1):
+        powers = [10**place for place in range(size)]
+        sparse = {one * p + other * q for p, q in combinations(powers, 2) for one in range(10) for other in range(10)}
+        texts = (f"{number:0{size}}" for number in sorted(sparse - {0}))
+        numbers |= dict.fromkeys(text for text in texts if SHORTEST * "0" in text)
+    return [blank + number for blank in ("", " ") for number in numbers]
 
 
 def other_forms(pretokens: Iterable[str], tokens: Iterable[bytes]) -> list[str]:

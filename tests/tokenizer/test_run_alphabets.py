@@ -15,7 +15,7 @@ from ivr.encoding.batch import Batch
 from ivr.encoding.bpe import read_bpe
 from ivr.encoding.bpe_encoder import BpeEncoder
 from ivr.encoding.byte_alphabet import to_alphabet
-from ivr.tokenizer import cutting
+from ivr.tokenizer import cutting, run_pattern
 from ivr.tokenizer.cutting import distill
 from ivr.tokenizer.piece_classes import piece_classes
 from ivr.tokenizer.run_alphabets import small_alphabets, with_alphabets, with_letters, with_numerals
@@ -119,6 +119,23 @@ def test_two_letters_beside_a_run_are_known_before_a_text_shows_them(gpt2: Token
     known = [with_letters(some, encoder, lengths) for some in contexts]
     few, many = (cut_wrongly(gpt2, texts, some) for some in (known, contexts))
     assert few == 0 < 50 <= many
+
+
+def test_a_neighbour_ends_where_a_cut_has_parted_it(gpt2: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`00001000` is `0000`,`1000`: what follows a cut stands alone, whatever stands before it."""
+    contexts, encoder, lengths = contexts_of(gpt2, "018")
+    known = [with_numerals(some, encoder, lengths) for some in contexts]
+    numbers = [
+        f"{0:0{before}}{digit}{0:0{after}}" for before in range(3, 12) for digit in "18" for after in range(3, 12)
+    ]
+    letters, encoder, lengths = contexts_of(gpt2, "ABx")
+    known += [with_letters(some, encoder, lengths) for some in letters]
+    words = [
+        one * a + two * b for one, two in itertools.permutations("ABx", 2) for a in range(3, 12) for b in range(3, 12)
+    ]
+    few = cut_wrongly(gpt2, [*numbers, *words], known)
+    monkeypatch.setattr(run_pattern, "_rests", lambda left, units: [])
+    assert few <= 10 < 40 <= cut_wrongly(gpt2, [*numbers, *words], known)
 
 
 def test_what_learning_leaves_alone_is_cut_as_the_last_pattern_cuts_it() -> None:

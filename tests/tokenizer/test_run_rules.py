@@ -20,7 +20,7 @@ from ivr.tokenizer.lone_runs import lone_runs
 from ivr.tokenizer.piece_classes import piece_classes
 from ivr.tokenizer.run_pattern import cutting_pattern
 from ivr.tokenizer.run_rules import initial_contexts, self_merging_units, tabulate
-from ivr.tokenizer.strings_to_fit import pretokens_with_runs
+from ivr.tokenizer.strings_to_fit import pretokens_with_runs, sparse_numbers
 
 
 def pattern_for(tokenizer: Tokenizer) -> str:
@@ -132,6 +132,18 @@ def test_gpt2_runs_of_punctuation_blanks_and_digits(gpt2: Tokenizer) -> None:
     truth = gpt2.encode_batch_fast(texts)
     wrong = [text for text, one, other in zip(texts, found, truth, strict=True) if one.ids != other.ids]
     assert wrong == []
+    numbers = sparse_numbers()  # `00008000`: no text held them, and no scores were fitted to them
+    found, truth = result.encode_batch_fast(numbers), gpt2.encode_batch_fast(numbers)
+    wrong = [text for text, one, other in zip(numbers, found, truth, strict=True) if one.ids != other.ids]
+    assert len(wrong) <= 0.002 * len(numbers)
+
+
+def test_sparse_numbers_hold_a_run_and_two_other_digits() -> None:
+    numbers = sparse_numbers()
+    assert {"1001000", "00008000", " 200001", "100000"} <= {*numbers}
+    assert len(set(numbers)) == len(numbers)
+    assert all("000" in text and 6 <= len(text.strip()) <= 8 for text in numbers)
+    assert max(sum(digit not in " 0" for digit in text) for text in numbers) == 2
 
 
 def test_a_run_that_scores_could_part_is_cut_all_the_same() -> None:
