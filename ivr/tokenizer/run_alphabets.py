@@ -4,7 +4,7 @@
 parted, and a text shows few of the strings that ask for it. Over few letters all of them can be tried. Which letters
 make such text, the text itself tells: of words over any four letters few of the 64 triples are ever written, of DNA
 all. Numbers any text may hold, decimal and hexadecimal; of ten digits only short strings can be tried, and so of all
-letters (`mmmlu`, a name that no word list holds, is `mm`,`ml`,`u`, and `mmml` is `mmm`,`l`).
+letters (`mmml` is `mm`,`ml`, but `mmmlu`, a name that no word list holds, `mmm`,`lu`).
 """
 
 from collections import defaultdict
