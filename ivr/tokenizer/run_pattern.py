@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from ivr.encoding.utf8_pattern import character_class, quote
+from ivr.tokenizer.lone_runs import lone_runs
 from ivr.tokenizer.piece_classes import PieceClass, PieceClasses
 from ivr.tokenizer.run_groups import Longer, by_length, by_value, length_ranges, next_longer
 from ivr.tokenizer.run_rules import NONE, OTHER, SHORTEST, RunTable, continues
@@ -31,7 +32,9 @@ def cutting_pattern(tables: Sequence[RunTable], classes: PieceClasses, tokenized
         whole, of_parts = _tokens(
             kind, [tokens for tokens in tokenized if classes.of_pretoken("".join(tokens)) == kind]
         )
-        slow = "|".join([*whole, *_around_runs(kind, mine[kind.name]), *_plain(kind)])
+        # behind the marker, where pretokens with a new token's string are taken first
+        lone = [lone_runs(kind, mine[kind.name])] if kind.name == "others" else []
+        slow = "|".join(filter(None, [*whole, *lone, *_around_runs(kind, mine[kind.name]), *_plain(kind)]))
         alternatives.append(f"{kind.begins}(?:{marker(kind)}{slow})")
         parts += of_parts
     alternatives += parts  # where a match begins within a character nothing else is possible

@@ -1,8 +1,7 @@
 r"""What a cutting pattern takes at a glance: whole pretokens without a run to cut, which are nearly all of a text.
 
 An engine that backtracks tries alternatives in order, so these come first, the most frequent before others. They may
-see a run that is none, and leave such a pretoken to slower alternatives; they must never take one with a run that is to
-be cut, but for pretokens that are one run, which they cut themselves (`lone_runs`).
+see a run that is none, and leave such a pretoken to slower alternatives; they must never take one with a run.
 
 Every search costs as much as matching a word. So one finds two pieces where it can: `\K` lets the match begin after the
 first, and `Split` keeps what stands before a match ("isolated") as it keeps the match.
@@ -12,9 +11,8 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from ivr.encoding.utf8_pattern import character_class, quote
-from ivr.tokenizer.lone_runs import lone_runs
 from ivr.tokenizer.piece_classes import LEADS, PieceClass, PieceClasses
-from ivr.tokenizer.run_rules import BLANK, SHORTEST, RunTable
+from ivr.tokenizer.run_rules import BLANK, OTHER, SHORTEST, RunTable
 
 APOSTROPHE = "'"
 CONTRACTIONS = f"{APOSTROPHE}(?:s|t|re|ve|m|ll|d)"
@@ -39,9 +37,13 @@ def whole_pieces(classes: PieceClasses, tables: Mapping[str, Sequence[RunTable]]
     contraction = f"(?={APOSTROPHE}){classes.no_contraction}{CONTRACTIONS}"
     bodies = [words.ascii, f"(?={LEADS})(?:{wide})" if wide else ""]
     bodies += [f"(?!{APOSTROPHE}){signs.ascii}" if signs.ascii else "", figures.ascii]
-    often = [f"Ġ?(?:{'|'.join(filter(None, bodies))})" if any(bodies) else "", _one_blank(blank), _indentation(blank)]
+    often = [
+        f"Ġ?(?:{'|'.join(filter(None, bodies))})" if any(bodies) else "",
+        _one_blank(blank),
+        _indentation(blank, tables[blank.name]),
+    ]
     often += [contraction, f"Ġ?{signs.ascii}" if signs.ascii else "", _ascii_blanks(blank, tables[blank.name])]
-    one = f"(?:{'|'.join(filter(None, [*often, lone_runs(other, tables[other.name])]))})"
+    one = f"(?:{'|'.join(filter(None, [*often, _one_token_runs(other, tables[other.name])]))})"
     return [f"{one}(?:\\K{one})?", words.mixed, signs.mixed, figures.mixed]
 
 
@@ -95,13 +97,39 @@ def _times(pattern: str, count: int) -> str:
     return pattern * count if count < 2 else f"{pattern}{{{count}}}"
 
 
+def _one_token_runs(kind: PieceClass, tables: Sequence[RunTable]) -> str:
+    """A pretoken that is a short run and one token (`...`, `====`): the run rules say the same, but later."""
+    longest: dict[str, int] = {}
+    for table in tables:
+        counts = table.first[OTHER]
+        whole = SHORTEST - 1
+        while whole < len(counts) and counts[whole] == whole + 1:
+            whole += 1
+        if table.unit in kind.ascii and whole >= SHORTEST:
+            longest[table.unit] = whole
+    if not longest:
+        return ""
+    more, taken = "", max(longest.values())
+    for bound in sorted({SHORTEST, *longest.values()} - {taken}, reverse=True):
+        allowed = character_class(unit for unit, whole in longest.items() if whole > bound)
+        some = f"|{AGAIN}{{1,{taken - bound - 1}}}" if taken - bound > 1 else ""
+        more = f"(?:(?<={allowed})(?:{AGAIN}{{{taken - bound}}}{more}{some}))?"
+        taken = bound
+    return f"(?>({character_class(longest)}){AGAIN}{{{SHORTEST - 1}}}{more}){kind.end}"
+
+
 def _one_blank(kind: PieceClass) -> str:
     """A single blank before something else, which does not take it: the end of a line."""
     return f"{character_class(c for c in kind.ascii if c != BLANK)}(?!{kind.character})"
 
 
-def _indentation(kind: PieceClass) -> str:
-    """Blanks, behind a line end or not, before a last one that belongs to the word behind it."""
+def _indentation(kind: PieceClass, tables: Sequence[RunTable]) -> str:
+    """Blanks, behind a line end or not, before a last one that belongs to the word behind it.
+
+    "" where runs of blanks are cut.
+    """
+    if BLANK in {table.unit for table in tables}:
+        return ""
     return f"Ċ?{BLANK}+(?={BLANK}{VISIBLE})" if {BLANK, "Ċ"}.issubset(kind.ascii) else ""
 
 

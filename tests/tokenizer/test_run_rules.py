@@ -14,7 +14,7 @@ from ivr.analysis.pretokens import PretokenSplitter
 from ivr.encoding.bpe import read_bpe
 from ivr.encoding.bpe_encoder import BpeEncoder
 from ivr.encoding.byte_alphabet import from_alphabet, to_alphabet
-from ivr.tokenizer import run_pattern, whole_pieces
+from ivr.tokenizer import run_pattern
 from ivr.tokenizer.cutting import distill
 from ivr.tokenizer.lone_runs import lone_runs
 from ivr.tokenizer.piece_classes import piece_classes
@@ -50,10 +50,12 @@ def test_text_without_runs_is_split_as_before() -> None:
         assert pieces(pattern, text) == splitter(text)
 
 
-@pytest.mark.parametrize("letters", ["ab ", "abc", "bc.'", "a1\n.", "aé b"])
+@pytest.mark.parametrize("letters", ["ab ", "abc", "bc.'", "a1\n.", "aé b", "a \n", "a blanks"])
 def test_what_is_taken_at_a_glance_is_what_the_slow_rules_take(letters: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every string to a length at which three units of two characters have room at any place of a word."""
     merges = [*RUNNING, ("b", "c"), ("1", "1"), (".", "."), (".", "'"), (".'", ".'")]
+    if letters == "a blanks":  # runs of blanks are cut, too
+        letters, merges = "a \n", [("Ġ", "Ġ"), *merges]
     tokenizer = bpe_of(list(dict.fromkeys(merges)))
     quick = Split(Regex(pattern_for(tokenizer)), "isolated")
     monkeypatch.setattr(run_pattern, "whole_pieces", lambda *_: [])
@@ -70,7 +72,7 @@ def test_a_pretoken_that_is_one_run_is_cut_at_a_glance_as_by_the_slow_rules(
 ) -> None:
     quick = pattern_for(gpt2)
     assert (runs := lone_runs_of(gpt2)) and runs in quick
-    monkeypatch.setattr(whole_pieces, "lone_runs", lambda *_: "")
+    monkeypatch.setattr(run_pattern, "lone_runs", lambda *_: "")
     slow = pattern_for(gpt2)
     assert runs not in slow
     one, other = (Split(Regex(pattern), "isolated") for pattern in (quick, slow))

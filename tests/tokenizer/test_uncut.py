@@ -1,0 +1,34 @@
+"""A pretoken that holds a new token's string is one piece, runs of which it is made included; all other text is cut."""
+
+import json
+
+from small_bpe import bpe_of
+from tokenizers import Regex
+from tokenizers.pre_tokenizers import Split
+
+from ivr.analysis.pretokens import PretokenSplitter
+from ivr.encoding.bpe import read_bpe
+from ivr.encoding.byte_alphabet import from_alphabet, to_alphabet
+from ivr.tokenizer.cutting import distill
+from ivr.tokenizer.uncut import cut_again, uncut_pattern
+
+MERGES = [(".", "."), ("..", ".."), ("a", "a"), ("aa", "aa"), ("b", "aa"), ("Ġ", "Ġ")]
+
+
+def pieces(pattern: str, text: str) -> list[str]:
+    cut = Split(Regex(pattern), "isolated").pre_tokenize_str(to_alphabet(text.encode()))
+    return [from_alphabet(piece).decode() for piece, _ in cut]
+
+
+def test_a_pretoken_with_a_new_string_is_one_piece_and_others_are_cut_as_before() -> None:
+    base = bpe_of(MERGES)
+    spec = json.loads(distill(base, read_bpe(base), ["aaa", "....."], 3.0).tokenizer.to_str())
+    pattern, splitter = spec["pre_tokenizer"]["pretokenizers"][1]["pattern"]["Regex"], PretokenSplitter(base)
+    new = [".......", "baaaaa"]
+    changed = uncut_pattern(pattern, new, splitter)
+    for text in [".......", " ..........", "x.......", "!.......!", "baaaaa", " xbaaaaaaax", "a ....... baaaaa\n"]:
+        assert pieces(changed, text) == splitter(text)
+        assert pieces(pattern, text) != splitter(text)
+    for text in ["......", " .....", "aaaaa", " baaaa", ".....!", "a   b", "a\n   b", "\n\n\n", " "]:
+        assert pieces(changed, text) == pieces(pattern, text)
+    assert cut_again(changed, new, splitter) == pattern
