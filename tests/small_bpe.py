@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
-from tokenizers import Tokenizer
+from tokenizers import Regex, Tokenizer
+from tokenizers.pre_tokenizers import Split
 
 from ivr.corpus.base_tokenizer import build_tokenizer, byte_alphabet, write_tokenizer
 from ivr.encoding.bpe import ByteLevelBpe
+from ivr.encoding.byte_alphabet import from_alphabet, to_alphabet
 from ivr.tokenizer.bonuses import token_scores
 from ivr.tokenizer.merge_differences import Differences
 
@@ -110,3 +112,9 @@ def one_difference(row: dict[int, int]) -> Differences:
     """As `Constraints.add_all` takes it."""
     ranks = sorted(row)
     return Differences(np.array([0, len(row)]), np.array(ranks), np.array([row[rank] for rank in ranks]))
+
+
+def pieces(pattern: str, text: str) -> list[str]:
+    """What this pattern over the byte alphabet makes of a text, as text."""
+    cut = Split(Regex(pattern), "isolated").pre_tokenize_str(to_alphabet(text.encode()))
+    return [from_alphabet(piece).decode() for piece, _ in cut]

@@ -43,19 +43,20 @@ class PieceClass:
 
     def beyond(self, leads: Sequence[str] = (), but: Sequence[str] = ()) -> str:
         """Alternatives for its characters beyond ASCII, those with these lead bytes or all but those with others."""
+        return characters_pattern(self._beyond(leads, but))
+
+    def dense(self, but: Sequence[str] = ()) -> str:
+        """Alternatives for most of its characters beyond ASCII, quicker to try (`dense_characters_pattern`)."""
+        return dense_characters_pattern(self._beyond((), but))
+
+    def _beyond(self, leads: Sequence[str], but: Sequence[str]) -> np.ndarray:
+        """Code points, int64 (n,)."""
         wanted = self.members.copy()
         wanted[:ASCII] = False
         if leads:
             wanted &= np.isin(LEAD_OF, [CHARACTER_TO_BYTE[lead] for lead in leads])
         wanted &= ~np.isin(LEAD_OF, [CHARACTER_TO_BYTE[lead] for lead in but])
-        return characters_pattern(np.flatnonzero(wanted))
-
-    def dense(self, but: Sequence[str] = ()) -> str:
-        """Alternatives for most of its characters beyond ASCII, quicker to try (`dense_characters_pattern`)."""
-        wanted = self.members.copy()
-        wanted[:ASCII] = False
-        wanted &= ~np.isin(LEAD_OF, [CHARACTER_TO_BYTE[lead] for lead in but])
-        return dense_characters_pattern(np.flatnonzero(wanted))
+        return np.flatnonzero(wanted)
 
     @cached_property
     def definition(self) -> str:

@@ -6,33 +6,32 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_bpe import bpe_of
+from small_bpe import bpe_of, pieces
 from tokenizers import Regex, Tokenizer
 from tokenizers.pre_tokenizers import Split
 
 from ivr.analysis.pretokens import PretokenSplitter
 from ivr.encoding.bpe import read_bpe
 from ivr.encoding.bpe_encoder import BpeEncoder
-from ivr.encoding.byte_alphabet import from_alphabet, to_alphabet
+from ivr.encoding.byte_alphabet import to_alphabet
 from ivr.tokenizer import run_pattern
 from ivr.tokenizer.cutting import distill
 from ivr.tokenizer.lone_runs import lone_runs
-from ivr.tokenizer.piece_classes import piece_classes
+from ivr.tokenizer.piece_classes import PieceClasses, piece_classes
 from ivr.tokenizer.run_pattern import cutting_pattern
-from ivr.tokenizer.run_rules import initial_contexts, self_merging_units, tabulate
+from ivr.tokenizer.run_rules import RunTable, initial_contexts, self_merging_units, tabulate
 from ivr.tokenizer.strings_to_fit import pretokens_with_runs, sparse_numbers
 
 
-def pattern_for(tokenizer: Tokenizer) -> str:
+def tables_for(tokenizer: Tokenizer) -> tuple[list[RunTable], PieceClasses]:
     bpe, splitter = read_bpe(tokenizer), PretokenSplitter(tokenizer)
     lengths = np.array([len(token) for token in bpe.token_bytes()])
     tables = [tabulate(context, BpeEncoder(bpe), lengths) for context in initial_contexts(bpe, splitter)]
-    return cutting_pattern(tables, piece_classes(splitter.all_classes))
+    return tables, piece_classes(splitter.all_classes)
 
 
-def pieces(pattern: str, text: str) -> list[str]:
-    cut = Split(Regex(pattern), "isolated").pre_tokenize_str(to_alphabet(text.encode()))
-    return [from_alphabet(piece).decode() for piece, _ in cut]
+def pattern_for(tokenizer: Tokenizer) -> str:
+    return cutting_pattern(*tables_for(tokenizer))
 
 
 # a tower, a token of three, neighbours that draw on both sides, a unit of two characters
@@ -70,25 +69,19 @@ def test_what_is_taken_at_a_glance_is_what_the_slow_rules_take(letters: str, mon
 def test_a_pretoken_that_is_one_run_is_cut_at_a_glance_as_by_the_slow_rules(
     gpt2: Tokenizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    quick = pattern_for(gpt2)
-    assert (runs := lone_runs_of(gpt2)) and runs in quick
+    tables, classes = tables_for(gpt2)
+    others = classes.kinds[2]
+    runs = lone_runs(others, [table for table in tables if classes.of(table.unit) == others])
+    quick = cutting_pattern(tables, classes)
+    assert runs and runs in quick
     monkeypatch.setattr(run_pattern, "lone_runs", lambda *_: "")
-    slow = pattern_for(gpt2)
+    slow = cutting_pattern(tables, classes)
     assert runs not in slow
     one, other = (Split(Regex(pattern), "isolated") for pattern in (quick, slow))
     for unit, blank, after in product("-=.*_#!/~+\"'", ["", "Ġ", "xĠ", "ĊĊ"], ["", "Ġx", "x", "'s", "Ċ", "'", "."]):
         for length in range(1, 140):
             text = blank + length * unit + after
             assert one.pre_tokenize_str(text) == other.pre_tokenize_str(text), text
-
-
-def lone_runs_of(tokenizer: Tokenizer) -> str:
-    """What `pattern_for` holds of them."""
-    bpe, splitter = read_bpe(tokenizer), PretokenSplitter(tokenizer)
-    lengths, classes = np.array([len(token) for token in bpe.token_bytes()]), piece_classes(splitter.all_classes)
-    others = classes.kinds[2]
-    tables = [tabulate(context, BpeEncoder(bpe), lengths) for context in initial_contexts(bpe, splitter)]
-    return lone_runs(others, [table for table in tables if classes.of(table.unit) == others])
 
 
 def test_every_run_beside_every_neighbour_is_as_bpe() -> None:

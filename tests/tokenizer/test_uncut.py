@@ -2,22 +2,14 @@
 
 import json
 
-from small_bpe import bpe_of
-from tokenizers import Regex
-from tokenizers.pre_tokenizers import Split
+from small_bpe import bpe_of, pieces
 
 from ivr.analysis.pretokens import PretokenSplitter
 from ivr.encoding.bpe import read_bpe
-from ivr.encoding.byte_alphabet import from_alphabet, to_alphabet
 from ivr.tokenizer.cutting import distill
 from ivr.tokenizer.uncut import cut_again, uncut_pattern
 
 MERGES = [(".", "."), ("..", ".."), ("a", "a"), ("aa", "aa"), ("b", "aa"), ("Ġ", "Ġ")]
-
-
-def pieces(pattern: str, text: str) -> list[str]:
-    cut = Split(Regex(pattern), "isolated").pre_tokenize_str(to_alphabet(text.encode()))
-    return [from_alphabet(piece).decode() for piece, _ in cut]
 
 
 def test_a_pretoken_with_a_new_string_is_one_piece_and_others_are_cut_as_before() -> None:
