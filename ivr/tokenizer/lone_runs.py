@@ -20,10 +20,10 @@ def lone_runs(kind: PieceClass, tables: Sequence[RunTable]) -> str:
     known.sort(key=lambda table: (-len(table.first[OTHER]), table.unit))  # long tokens of it: a frequent run
     options = []
     for blank, rows in (
-        ("", [(table.unit, table.first[OTHER]) for table in known]),
-        (BLANK, [(table.unit, table.drawn.get((BLANK, OTHER), (NONE,))) for table in known]),
+        ("", [(table, table.first[OTHER]) for table in known]),
+        (BLANK, [(table, table.drawn.get((BLANK, OTHER), (NONE,))) for table in known]),
     ):
-        runs = [(unit, _first_piece(unit, kind.end, counts)) for unit, counts in rows if NONE not in counts]
+        runs = [(table.unit, _first_piece(table, kind.end, counts)) for table, counts in rows if NONE not in counts]
         groups = [runs[at : at + AT_ONCE] for at in range(0, len(runs), AT_ONCE)]
         inner = [
             f"(?={character_class(unit for unit, _ in group)})(?:{'|'.join(pattern for _, pattern in group)})"
@@ -35,11 +35,13 @@ def lone_runs(kind: PieceClass, tables: Sequence[RunTable]) -> str:
     return "|".join(options)
 
 
-def _first_piece(unit: str, end: str, counts: tuple[int, ...]) -> str:
+def _first_piece(table: RunTable, end: str, counts: tuple[int, ...]) -> str:
     """Of a run to the pretoken's end: `counts` units by its length, the longest ones first."""
-    y = quote(unit)
+    y = quote(table.unit)
     options = []
     for low, _, size in reversed(length_ranges(counts)):
         rest = f"(?={y}{{{low - size}}})" if low > size else ""
         options.append(f"{y}{{{size}}}{rest}" if size else rest)
-    return f"(?={y}{{{SHORTEST}}}{y}*+{end})(?:{'|'.join(options)})"
+    # before the far end of a very long run each piece would look for it: what follows there does not matter
+    far = f"{y}{{{len(counts) - SHORTEST}}}|" if table.far_first else ""
+    return f"(?={y}{{{SHORTEST}}}(?:{far}{y}*+{end}))(?:{'|'.join(options)})"

@@ -91,6 +91,10 @@ def _starts(kind: PieceClass, table: RunTable) -> str:
     """A run that starts where the piece starts: its first token."""
     y = _group(table.unit)
     options = []
+    if far := table.far_first:
+        units, size = far
+        # first, so that not every piece of a very long run looks at all that is left of it
+        options.append(_cut(kind, table.unit, units, units, size, y if kind.name == "blanks" else ""))
     longer = next_longer(list(table.first), ends=False)
     for rights, counts in by_value(table.first).items():
         after = _right(kind, table, rights, longer)
@@ -204,7 +208,7 @@ def _right(kind: PieceClass, table: RunTable, rights: tuple[str, ...], longer_th
         other = f"(?!{quote(table.unit)}{kind.inside}){others}{kind.inside}"
         options.append(f"{kind.end}|{other}" if kind.name == "blanks" else other)
     # a right neighbour may begin like the unit: then it is none while the run goes on
-    run_ends = f"(?!{quote(table.unit)})" if len(table.unit) > 1 else ""
+    run_ends = f"(?!{quote(table.unit)}{kind.inside})" if len(table.unit) > 1 else ""
     return f"{run_ends}(?:{'|'.join(options)})"
 
 

@@ -52,6 +52,13 @@ class RunTable:
         """Those known beside every right neighbour."""
         return sorted({x for x, r in self.drawn if r != OTHER})
 
+    @property
+    def far_first(self) -> tuple[int, int] | None:
+        """(K, bytes of the first token) of runs of K units and more, where it is the same before whatever follows."""
+        found = {(len(row), row[-1]) for row in self.first.values()}
+        units, size = found.pop()
+        return None if found or size <= 0 else (units, size)
+
 
 @dataclass(frozen=True)
 class Contexts:

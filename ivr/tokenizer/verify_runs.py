@@ -10,7 +10,8 @@ itself. A unit that repeats a shorter one (`----`) is that one's run and not tri
   pairs, every length). Where a token holds a part of a character, thousands hold that part: of more than MOST_PAIRS
   pairs then so many are tried, every left and every right one among them.
 
-Left, run and right must make one pretoken of the reference's pre-tokenizer.
+Left, run and right must make one pretoken of the reference's pre-tokenizer. Runs of blanks also stand before what is no
+blank, where they lose their last one.
 """
 
 import json
@@ -34,6 +35,7 @@ IN_TURNS = (
     "every length to 2 x the longest run of the unit in a token + 16, "
     f"and beyond every {TURNS}th at least, so that every length stands beside every left and every right one"
 )
+WORD = "a"  # stands behind runs of blanks
 GROUPS_PER_UNIT = 1_000  # at most this many families of a unit are described, with so many contexts each
 CONTEXTS_PER_GROUP = 5_000
 
@@ -130,7 +132,7 @@ def _contexts(
     def fits(left: str, right: str) -> tuple[bool, ...]:
         # beside other than ASCII the length decides nothing: contractions and the blank in front are ASCII
         lengths = (1, 2, 3) if (left + right).isascii() else (3, 3, 3)
-        found = {length: len(pair.pretokens(left + unit * length + right)) == 1 for length in set(lengths)}
+        found = {length: _one_pretoken(pair, left, unit * length, right) for length in set(lengths)}
         return tuple(found[length] for length in lengths)
 
     def fitting(characters: Sequence[str], left: bool) -> dict[str, tuple[bool, ...]]:
@@ -141,7 +143,8 @@ def _contexts(
     yield ("", ""), fits("", ""), every
     joined_lefts, joined_rights = joined_neighbours(unit, tokens)
     lefts = fitting(list(dict.fromkeys([*joined_lefts, *task.lefts])), left=True)
-    rights = fitting(list(dict.fromkeys([*joined_rights, *task.rights])), left=False)
+    word = [WORD] if unit.isspace() else []
+    rights = fitting(list(dict.fromkeys([*joined_rights, *word, *task.rights])), left=False)
     close_lefts, close_rights = _close(lefts, joined_lefts), _close(rights, joined_rights)
     near_lefts, near_rights = set(close_lefts), set(close_rights)
     for left, found in lefts.items():
@@ -163,6 +166,12 @@ def _contexts(
                 longer = range(bound + 1 + (i + j) // step % turns, longest_between + 1, turns)
                 yield (left, right), found, [*range(1, bound + 1), *longer]
     outcome.pairs_left_out = left_out
+
+
+def _one_pretoken(pair: Pair, left: str, run: str, right: str) -> bool:
+    (_, (_, end)), *others = pair.pretokens(left + run + right)
+    before_word = run.isspace() and right != "" and not right.isspace()
+    return not others or (before_word and end == len(left + run) - 1)
 
 
 def _close(fitting: Iterable[str], joined: Sequence[str]) -> list[str]:

@@ -97,6 +97,26 @@ def test_every_run_beside_every_neighbour_is_as_bpe() -> None:
     assert [result.encode(text).ids for text in texts] == [base.encode(text).ids for text in texts]
 
 
+def test_runs_of_blanks_before_a_word_lose_their_last_one() -> None:
+    """A blank of two bytes, too: where the run's last one is left over, the run has ended all the same."""
+    base = bpe_of([("Â", "ł"), ("Âł", "Âł"), ("ÂłÂł", "ÂłÂł"), ("Ċ", "Ċ"), ("ĊĊ", "ĊĊ"), ("Ġ", "Ġ"), ("Ġ", "a")])
+    result = distill(base, read_bpe(base), ["a"], 3.0).tokenizer
+    lefts, rights = ["", "a", "\n", " "], ["", "a", "1", "?", " a"]
+    runs = product("\u00a0\n ", range(1, 30), lefts, rights)
+    texts = [left + unit * length + right for unit, length, left, right in runs]
+    assert [result.encode(text).ids for text in texts] == [base.encode(text).ids for text in texts]
+
+
+@pytest.mark.parametrize("unit", ["a", "bc", ".", "\n", "\u00a0"])
+def test_the_pieces_of_a_very_long_run_do_not_look_at_all_that_is_left_of_it(unit: str) -> None:
+    """Else this test is busy for many minutes."""
+    merges = [*RUNNING, (".", "."), ("Ċ", "Ċ"), ("Â", "ł"), ("Âł", "Âł")]
+    base = bpe_of(merges)
+    result = distill(base, read_bpe(base), ["aaa"], 3.0).tokenizer
+    for text in (400_000 * unit, "x" + 100_001 * unit + "x", " " + 100_000 * unit + "\n"):
+        assert result.encode(text).ids == base.encode(text).ids
+
+
 def test_the_result_is_a_plain_tokenizer_json(tmp_path: Path) -> None:
     base = bpe_of(RUNNING)
     result = distill(base, read_bpe(base), ["aaa", "baaac"], 3.0).tokenizer

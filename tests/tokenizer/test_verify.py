@@ -172,6 +172,18 @@ def test_cuts_of_the_pre_tokenizer_count(tmp_path: Path, tied: tuple[Tokenizer, 
     assert code == 0 and report["runs"]["mismatched"] == 0
 
 
+@pytest.mark.parametrize("quick", [True, False])
+def test_runs_of_blanks_are_tried_before_a_word(quick: bool) -> None:
+    symbols = list(BYTE_TO_CHARACTER.values())
+    vocabulary = {token: place for place, token in enumerate([*symbols, "ĊĊ"])}
+    model = models.BPE(vocabulary, [("Ċ", "Ċ")])
+    cut = pre_tokenizers.Split(Regex("^Ċ(?=ĊĊ$)"), "isolated")  # three before a word: the fourth is the word's
+    with Workers(tiny(model, cut).to_str(), tiny(model).to_str(), processes=1) as workers:
+        found = compare_runs(workers, tiny(model).to_str(), 5, quick=quick)
+    contexts = {tuple(context): family["lengths"] for family in found["families"] for context in family["contexts"]}
+    assert contexts["", ""] == "3" and contexts["", "a"] == "4"
+
+
 def test_units_are_bytes_and_what_merges_with_itself() -> None:
     merges = [["h", "a"], ["ha", "ha"], ["haha", "haha"], ["-", "-"], ["a", "b"]]
     units = run_units(json.dumps({"model": {"type": "BPE", "merges": merges}}))
