@@ -10,8 +10,8 @@ itself. A unit that repeats a shorter one (`----`) is that one's run and not tri
   pairs, every length). Where a token holds a part of a character, thousands hold that part: of more than MOST_PAIRS
   pairs then so many are tried, every left and every right one among them.
 
-Left, run and right must make one pretoken of the reference's pre-tokenizer. Runs of blanks also stand before what is no
-blank, where they lose their last one.
+Left, run and right must make one pretoken of the reference's pre-tokenizer. Runs of blanks also stand before a letter,
+a number and a sign, where they lose their last one; which of these it is decides nothing else of the run.
 """
 
 import json
@@ -35,7 +35,7 @@ IN_TURNS = (
     "every length to 2 x the longest run of the unit in a token + 16, "
     f"and beyond every {TURNS}th at least, so that every length stands beside every left and every right one"
 )
-WORD = "a"  # stands behind runs of blanks
+WORDS = "a1!"  # begin what stands behind runs of blanks
 GROUPS_PER_UNIT = 1_000  # at most this many families of a unit are described, with so many contexts each
 CONTEXTS_PER_GROUP = 5_000
 
@@ -143,8 +143,8 @@ def _contexts(
     yield ("", ""), fits("", ""), every
     joined_lefts, joined_rights = joined_neighbours(unit, tokens)
     lefts = fitting(list(dict.fromkeys([*joined_lefts, *task.lefts])), left=True)
-    word = [WORD] if unit.isspace() else []
-    rights = fitting(list(dict.fromkeys([*joined_rights, *word, *task.rights])), left=False)
+    words = WORDS if unit.isspace() else ""
+    rights = fitting(list(dict.fromkeys([*joined_rights, *words, *task.rights])), left=False)
     close_lefts, close_rights = _close(lefts, joined_lefts), _close(rights, joined_rights)
     near_lefts, near_rights = set(close_lefts), set(close_rights)
     for left, found in lefts.items():
@@ -170,8 +170,7 @@ def _contexts(
 
 def _one_pretoken(pair: Pair, left: str, run: str, right: str) -> bool:
     (_, (_, end)), *others = pair.pretokens(left + run + right)
-    before_word = run.isspace() and right != "" and not right.isspace()
-    return not others or (before_word and end == len(left + run) - 1)
+    return not others or (run.isspace() and right != "" and right in WORDS and end == len(left + run) - 1)
 
 
 def _close(fitting: Iterable[str], joined: Sequence[str]) -> list[str]:

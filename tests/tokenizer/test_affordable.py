@@ -1,0 +1,93 @@
+"""Wishes that drive the largest score are dropped, and as few others as can be."""
+
+import numpy as np
+import pytest
+from small_bpe import bpe_of
+from tokenizers import Tokenizer
+
+from ivr.encoding.batch import Batch
+from ivr.encoding.bpe import read_bpe
+from ivr.tokenizer.affordable import affordable
+from ivr.tokenizer.bonuses import token_scores
+from ivr.tokenizer.constraints import Constraints, meet, solve
+from ivr.tokenizer.merge_differences import Differences
+from ivr.tokenizer.strings_to_fit import NAME_LETTERS, short_names
+from ivr.tokenizer.text_fitter import TextFitter
+
+NUM_MERGES = 8
+DERIVATIONS = np.arange(NUM_MERGES + 1), np.arange(NUM_MERGES)  # a token for each merge, of this merge alone
+
+
+def differences(*rows: dict[int, int]) -> Differences:
+    ranks = [rank for row in rows for rank in sorted(row)]
+    values = [row[rank] for row in rows for rank in sorted(row)]
+    return Differences(np.cumsum([0, *map(len, rows)]), np.array(ranks), np.array(values))
+
+
+def scores(constraints: Constraints) -> list[int]:
+    return token_scores(solve(np.ones(NUM_MERGES, np.int64), constraints), *DERIVATIONS).tolist()
+
+
+def afford(known: Differences, wishes: Differences, limit: int) -> Constraints:
+    constraints = Constraints()
+    constraints.add_all(known)
+    return affordable(np.ones(NUM_MERGES, np.int64), constraints, wishes, DERIVATIONS, limit)
+
+
+def test_all_wishes_are_kept_where_there_is_room() -> None:
+    wishes = differences({2: 1, 3: -2}, {4: 1, 5: -1, 6: -1})
+    assert scores(afford(differences({6: 1, 7: -3}), wishes, 100)) == [1, 1, 3, 1, 6, 1, 4, 1]
+
+
+def test_the_wish_that_drives_the_largest_score_is_dropped_and_no_other() -> None:
+    """Rank 0 doubles what rank 1 needs, and a wish makes that dear; 3 and 5 have cheap wishes of their own."""
+    known = differences({0: 1, 1: -2})
+    dear, cheap = {1: 1, 2: -9}, [{3: 1, 4: -2}, {5: 1, 6: -2}]
+    assert scores(afford(known, differences(dear, *cheap), 100))[:2] == [21, 10]
+    kept = afford(known, differences(dear, *cheap), 20)
+    assert scores(kept) == [3, 1, 1, 3, 1, 3, 1, 1]
+    assert len(kept) == 3
+
+
+def test_of_a_chain_of_wishes_the_first_goes_and_the_rest_stays() -> None:
+    chain = [{rank: 1, rank + 1: -2} for rank in range(NUM_MERGES - 1)]
+    assert scores(afford(differences(), differences(*chain), 1000))[0] == 2**NUM_MERGES - 1
+    kept = afford(differences(), differences(*chain), 127)
+    assert scores(kept) == [1, 127, 63, 31, 15, 7, 3, 1] and len(kept) == NUM_MERGES - 2
+
+
+def test_the_constraints_alone_remain_where_they_leave_no_room() -> None:
+    known, wishes = differences({0: 1, 1: -50}), differences({3: 1, 4: -2})
+    assert scores(afford(known, wishes, 40)) == [51, 1, 1, 1, 1, 1, 1, 1]
+
+
+def test_a_bonus_is_as_large_as_it_is_for_one_row() -> None:
+    rows = differences({0: 1, 1: -1}, {0: 1, 1: -3}, {2: 1, 3: -1})
+    bonuses_R, asking_R = meet(np.array([1, 1, 9, 1]), rows, np.array([2, 0, 1]))
+    assert bonuses_R.tolist() == [4, 1, 9, 1] and asking_R.tolist() == [1, -1, -1, -1]
+
+
+@pytest.mark.parametrize("capitals", range(NAME_LETTERS + 1))
+def test_short_names_are_every_string_of_four_letters_without_a_run(capitals: int) -> None:
+    names = short_names(capitals)
+    few = names.select(np.arange(0, len(names), 997))
+    texts = [few.string(row).decode() for row in range(len(few))]
+    for text in texts:
+        name = text.removeprefix(" ")
+        assert len(name) == NAME_LETTERS and name.isascii() and name.isalpha()
+        assert name[:capitals] == name[:capitals].upper() and name[capitals:] == name[capitals:].lower()
+    assert len({names.string(row) for row in range(len(names))}) == len(names)
+    with_runs = {0: 26 + 2 * 26 * 25, 1: 26**2, 2: 0, 3: 26**2, 4: 26 + 2 * 26 * 25}[capitals]
+    assert len(names) == 2 * (26**NAME_LETTERS - with_runs)
+
+
+def test_a_vocabulary_without_letters_has_no_wishes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As for a large vocabulary: no short name can differ, and the fit goes on."""
+    monkeypatch.setattr("ivr.tokenizer.universal.MOST_IDS", 0)
+    base: Tokenizer = bpe_of([("1", "2"), ("12", "3"), ("2", "3")])
+    fitter = TextFitter(read_bpe(base), 3.0)
+    fitter.take([b"123", b"1223"])
+    fitted = fitter.fit()
+    batch = Batch.of([b"123", b"1223", b"abcd"])
+    found = fitter.unigram.with_scores(fitted.scores_V).encode(batch)
+    assert found.ids.tolist() == fitter.encoder.encode(batch).ids.tolist()
