@@ -6,7 +6,8 @@ lexicographically largest, ties and runs of a self-merging unit aside (README, M
 lowest rank r* with d != 0 has d > 0. So every mismatch is mended by raising b_{r*} alone, which involves only ranks
 above r*: a triangular system, solved in one pass from the highest r* to the lowest.
 
-Bonuses are integers and path sums stay below 2^53: exact in float64, in JSON and in any order of addition.
+Bonuses are integers: scores survive JSON, and sums of them are exact in float64 below 2^53, in any order of addition.
+No token scores a fifth of that.
 """
 
 import logging
@@ -23,8 +24,8 @@ from ivr.tokenizer.constraints import Constraints, solve
 from ivr.tokenizer.merge_differences import merge_differences
 
 EXACT = 2**53  # float64 holds every integer up to here
-# `tokenizers` reads 123.0 as 1230 / 10, so a score in a file is exact up to here
-EXACT_IN_FILE = EXACT // 10
+# `tokenizers` reads 123.0 as 1230 / 10, and a float64 holds every even integer up to 2^54
+EXACT_IN_FILE = 2 * EXACT // 10
 MAX_ROUNDS = 60
 SHIFT = 0.014  # of the merges: what the prior's power law is flat below
 
@@ -74,16 +75,17 @@ def fit(
     constraints: Constraints | None = None,
     level: int = logging.INFO,
     margins_R: np.ndarray | None = None,
+    limit: int = EXACT_IN_FILE,
 ) -> Fit:
     """Find bonuses under which every string of `batch` is segmented as in `truth` (BPE's answer).
 
     A round encodes all strings; then those that differed, now or earlier, are fitted by themselves. Ends when a round
     brings no new constraint. Time grows with strings x rounds (3 to 5), memory with their bytes.
-    Rounds are logged at `level`; `margins_R` as in `solve`. Raises ScoresTooLarge when the scores leave the range that
-    float64 holds exactly.
+    Rounds are logged at `level`; `margins_R` as in `solve`. Raises ScoresTooLarge when a token's score passes `limit`,
+    the range that a file holds exactly.
     """
     constraints = Constraints() if constraints is None else constraints
-    fitter = _Fitter(bpe, unigram, prior_bonuses(len(bpe.merges_R3), exponent), constraints, margins_R)
+    fitter = _Fitter(bpe, unigram, prior_bonuses(len(bpe.merges_R3), exponent), constraints, margins_R, limit)
     active = np.zeros(0, np.int64)
     for rounds in range(1, MAX_ROUNDS + 1):
         wrong = fitter.wrong(batch, truth)
@@ -117,9 +119,11 @@ class _Fitter:
         prior_R: np.ndarray,
         constraints: Constraints,
         margins_R: np.ndarray | None,
+        limit: int,
     ) -> None:
         self._starts, self._ranks = bpe.derivations()
         self._prior_R, self._constraints, self._margins_R, self._unigram = prior_R, constraints, margins_R, unigram
+        self._limit = limit
         self._solve()
 
     def wrong(self, batch: Batch, truth: Segmentations) -> np.ndarray:
@@ -151,5 +155,5 @@ class _Fitter:
         self.scores_V = token_scores(self.bonuses_R, self._starts, self._ranks)
         self._unigram = self._unigram.with_scores(self.scores_V)
         largest = self.scores_V.max(initial=0)
-        if largest >= EXACT_IN_FILE:
-            raise ScoresTooLarge(f"token scores pass 2^53 / 10 ({largest:.3g}); try a smaller --prior-exponent")
+        if largest >= self._limit:
+            raise ScoresTooLarge(f"token scores pass 2^54 / 10 ({largest:.3g}); try a smaller --prior-exponent")

@@ -34,7 +34,7 @@ UNTRIED = "untried"
 UNHELPFUL = "text"  # what every string asks for and what the text asks for were not met together
 MEANING = {
     PROVED: "proved: the walk values beside this file are a proof, see THEOREM.md in the package",
-    RANGE: "tested, not proved: the scores that it takes pass 2^53 / 10",
+    RANGE: "tested, not proved: the scores that it takes pass 2^54 / 10",
     CIRCLE: "tested, not proved: a part that repeats gains with every repetition, whatever bonus comes first in it",
     TIME: "tested, not proved: counterexamples are left after the rounds allowed",
     UNTRIED: f"tested, not proved: not tried for more than {MOST_IDS:,} ids, or where merges make an added token",
