@@ -8,6 +8,7 @@ import numpy as np
 from ivr.encoding.compiler import compiled
 from ivr.tokenizer.merge_differences import Differences
 
+LARGEST = 1 << 55  # bonus: no file holds it exactly, and sums of them are still no more than 64 bits
 MAX_TURNS = 60  # of raising bonuses for the tokens' own rows
 
 WIDTH = 16  # bytes of a rank and its value
@@ -73,14 +74,9 @@ class Constraints:
         del self.own[row]
         self.given_up.add(row)
 
-    def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """(order, starts, ranks, values): `order` has the rows with the last first rank first."""
-        rows = self.rows
-        return np.argsort(-rows.ranks[rows.starts[:-1]], kind="stable"), rows.starts, rows.ranks, rows.values
-
 
 @compiled
-def _solve(bonuses, order, starts, ranks, values, margins):  # type: ignore[no-untyped-def]
+def _solve(bonuses, asking, order, starts, ranks, values, margins):  # type: ignore[no-untyped-def]
     for row in order:
         first = starts[row]
         short = np.int64(1)
@@ -88,8 +84,10 @@ def _solve(bonuses, order, starts, ranks, values, margins):  # type: ignore[no-u
             short -= values[i] * bonuses[ranks[i]]
         if short > 0:
             short += np.int64(short * margins[ranks[first]])
-        need = (short + values[first] - 1) // values[first]
-        bonuses[ranks[first]] = max(bonuses[ranks[first]], need)
+        need = min((short + values[first] - 1) // values[first], LARGEST)
+        if need > bonuses[ranks[first]]:
+            bonuses[ranks[first]] = need
+            asking[ranks[first]] = row
 
 
 def solve(prior_R: np.ndarray, constraints: Constraints, margins_R: np.ndarray | None = None) -> np.ndarray:
@@ -99,11 +97,11 @@ def solve(prior_R: np.ndarray, constraints: Constraints, margins_R: np.ndarray |
     seen can ask for a little more than one that was: `vo` is to outweigh `oj` and ` sv` where it was asked to
     outweigh `oj`. Rows of `own` are met as they are.
     """
-    arrays = *constraints.arrays(), np.zeros(len(prior_R)) if margins_R is None else margins_R
+    rows = constraints.rows
+    order = in_order(rows)
     floor_R = prior_R.copy()
     for _ in range(MAX_TURNS):
-        bonuses_R = floor_R.copy()
-        _solve(bonuses_R, *arrays)
+        bonuses_R, _ = meet(floor_R, rows, order, margins_R)
         unmet = []
         for row, last_merge in constraints.own.items():
             missing = 1 - sum(d * int(bonuses_R[rank]) for rank, d in row)
@@ -115,3 +113,21 @@ def solve(prior_R: np.ndarray, constraints: Constraints, margins_R: np.ndarray |
     # those that are met have no part in the circle: of the others the last one was added to what could be met
     constraints.give_up(unmet[-1])
     return solve(prior_R, constraints, margins_R)
+
+
+def in_order(rows: Differences) -> np.ndarray:
+    """The rows with the last first rank first, int64."""
+    return np.argsort(-rows.ranks[rows.starts[:-1]], kind="stable")
+
+
+def meet(
+    floor_R: np.ndarray, rows: Differences, order: np.ndarray, margins_R: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """(the smallest bonuses >= floor that meet these rows, the row for which each is as large as it is, or -1).
+
+    `order`: the rows to meet, as `in_order` has them; `margins_R` as in `solve`.
+    """
+    bonuses_R, asking_R = floor_R.copy(), np.full(len(floor_R), -1, np.int64)
+    margins_R = np.zeros(len(floor_R)) if margins_R is None else margins_R
+    _solve(bonuses_R, asking_R, order, rows.starts, rows.ranks, rows.values, margins_R)
+    return bonuses_R, asking_R

@@ -1,5 +1,6 @@
 """The strings that bonuses are fitted to besides the text, and which of all hold a run."""
 
+import string
 from collections.abc import Iterable, Sequence
 from itertools import combinations
 
@@ -13,6 +14,7 @@ from ivr.tokenizer.run_rules import SHORTEST, Contexts, text_of
 DIGITS = 5  # every number of up to so many digits is fitted: few corpora hold them all
 ROUND_DIGITS = 3  # and every round one of so many digits and three zeros; of four, the run rules learn too much
 SPARSE_DIGITS = 8  # of `1001000`, `00008000` and the like
+NAME_LETTERS = 4
 LONGEST_CHARACTER = 4  # bytes of UTF-8
 
 
@@ -35,6 +37,21 @@ def sparse_numbers() -> list[str]:
         texts = (f"{number:0{size}}" for number in sorted(sparse - {0}))
         numbers |= dict.fromkeys(text for text in texts if SHORTEST * "0" in text)
     return [blank + number for blank in ("", " ") for number in numbers]
+
+
+def short_names(capitals: int) -> Batch:
+    """Every string of NAME_LETTERS ASCII letters without a run, alone and after a blank, the first ones `capitals`.
+
+    Abbreviations and short names: there are few of each length, and no text holds many of them.
+    """
+    letters_ND = np.indices((len(string.ascii_lowercase),) * NAME_LETTERS, np.uint8).reshape(NAME_LETTERS, -1).T
+    names_ND = letters_ND + np.where(np.arange(NAME_LETTERS) < capitals, ord("A"), ord("a")).astype(np.uint8)
+    alike_ND = names_ND[:, 1:] == names_ND[:, :-1]
+    names_ND = names_ND[~(alike_ND[:, 1:] & alike_ND[:, :-1]).any(axis=1)]
+    after_blank = np.insert(names_ND, 0, ord(" "), axis=1)
+    lengths = np.repeat([NAME_LETTERS, NAME_LETTERS + 1], len(names_ND))
+    data = np.concatenate([names_ND.ravel(), after_blank.ravel()])
+    return Batch(data, np.concatenate([[0], np.cumsum(lengths)]))
 
 
 def other_forms(pretokens: Iterable[str], tokens: Iterable[bytes]) -> list[str]:

@@ -12,19 +12,21 @@ from ivr.encoding.batch import Batch, Segmentations
 from ivr.encoding.bpe import ByteLevelBpe
 from ivr.encoding.bpe_encoder import BpeEncoder
 from ivr.encoding.unigram_encoder import UnigramEncoder
-from ivr.tokenizer.bonuses import Fit, ScoresTooLarge, fit, prior_bonuses
+from ivr.tokenizer.affordable import affordable
+from ivr.tokenizer.bonuses import EXACT_IN_FILE, Fit, ScoresTooLarge, fit, prior_bonuses, token_scores
 from ivr.tokenizer.closed_parts import ClosedParts, margins
-from ivr.tokenizer.constraints import Constraints
+from ivr.tokenizer.constraints import Constraints, solve
 from ivr.tokenizer.crossings import Crossings
-from ivr.tokenizer.strings_to_fit import LONGEST_CHARACTER, rows_with_periods
+from ivr.tokenizer.strings_to_fit import LONGEST_CHARACTER, NAME_LETTERS, rows_with_periods, short_names
 from ivr.tokenizer.universal import Proof, is_attempted
 
 EXPONENT_STEP = 0.4  # by which the prior is flattened where scores outgrow the file
 SMALLEST_EXPONENT = 3.0
-TURNS = 2  # of fitting the text and then the neighbours that a token lies across
-ROUNDS = 30  # of the latter in each
+ROUNDS = 30  # of fitting the neighbours that a token lies across
 CLOSINGS = 8  # turns of fitting the text and closing what is to be right on every string beside it
-FEW = 1_000  # new constraints: the rest is not worth another round
+FEW = 50  # new constraints: the rest is not worth another round
+ROOM = EXACT_IN_FILE // 8 * 3  # for names: neighbours that a token lies across ask for more beside them
+NO_LIMIT = 1 << 62
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,7 @@ class TextFitter:
         self._margins_R = None if is_attempted(bpe) else margins(len(bpe.merges_R3))
         self._parts: ClosedParts | None = None  # those that are to remain right on every string
         self._parts_kept = True
+        self._names_fitted = not is_attempted(bpe)
         self._known: Constraints | None = None  # what the parts that close, and then these strings, ask for
 
     def take(self, strings: Iterable[bytes], optional: Iterable[bytes] = (), tested: Iterable[bytes] = ()) -> None:
@@ -96,8 +99,12 @@ class TextFitter:
                 return self.fit_beside(pieces, self._known)
             except ScoresTooLarge as error:
                 lower = max(self.exponent - EXPONENT_STEP, SMALLEST_EXPONENT)
+                names_fitted = self._known is not None and self._names_fitted
                 self._known = None
-                if lower < self.exponent:
+                if names_fitted:
+                    LOG.info("%s; trying without short names", error)
+                    self._names_fitted = False
+                elif lower < self.exponent:
                     LOG.info("%s; trying %.3g", error, lower)
                     self.exponent = lower
                 elif self.optional_fitted and len(self._optional.batch):
@@ -181,15 +188,38 @@ class TextFitter:
         """What the strings ask for, and all pairs of neighbours that a third token lies across, beside these."""
         if is_attempted(self._bpe):
             return self.fit_beside([], constraints).constraints
-        for _ in range(TURNS):
-            fitted = self.fit_beside([], constraints)
-            constraints = fitted.constraints
+        constraints, crossed = self._crossed(self.fit_beside([], constraints))
+        if not crossed:
+            return constraints
+        if self._names_fitted:
             try:
-                constraints = self._cross(fitted)
+                return self._cross(self.fit_beside([], self._with_names(constraints)))
             except ScoresTooLarge as error:
-                LOG.info("neighbours that a token lies across are not all right: %s", error)
-                break
-        return constraints
+                LOG.info("short names are not fitted: %s", error)
+                self._names_fitted = False
+        return self._crossed(self.fit_beside([], constraints))[0]
+
+    def _crossed(self, fitted: Fit) -> tuple[Constraints, bool]:
+        """As `_cross`, or what the fit asks for where that outgrows the file; and whether it does not."""
+        try:
+            return self._cross(fitted), True
+        except ScoresTooLarge as error:
+            LOG.info("neighbours that a token lies across are not all right: %s", error)
+            return fitted.constraints, False
+
+    def _with_names(self, constraints: Constraints) -> Constraints:
+        """These and what short names ask for that lose, as far as scores allow."""
+        bonuses_R = solve(self.prior_R, constraints, self._margins_R)
+        unigram = self.unigram.with_scores(token_scores(bonuses_R, *self._bpe.derivations()))
+        wrong = _Encoded.of([], self.encoder)
+        for capitals in range(NAME_LETTERS + 1):
+            names = short_names(capitals)
+            batch = names.select(unigram.differing(names, self.encoder.encode(names)))
+            wrong += _Encoded(batch, self.encoder.encode(batch))
+        LOG.info("%s short names differ", f"{len(wrong.batch):,}")
+        of = wrong.batch, wrong.truth, self.exponent, constraints.copy(), logging.DEBUG, self._margins_R, NO_LIMIT
+        wishes = fit(self._bpe, self.unigram, *of).constraints.rows
+        return affordable(self.prior_R, constraints, wishes, self._bpe.derivations(), ROOM, self._margins_R)
 
     def _cross(self, fitted: Fit) -> Constraints:
         """Raise what neighbours ask for that lose, in rounds, until one brings little that is new."""
