@@ -29,7 +29,7 @@ ROOM = EXACT_IN_FILE // 8 * 3  # for names: neighbours that a token lies across 
 NO_LIMIT = 1 << 62
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Encoded:
     """Strings and BPE's answers."""
 
@@ -192,11 +192,16 @@ class TextFitter:
         if not crossed:
             return constraints
         if self._names_fitted:
+            before = self._parts_kept, self._tested
             try:
-                return self._cross(self.fit_beside([], self._with_names(constraints)))
+                with_names = self._cross(self.fit_beside([], self._with_names(constraints)))
+                if (self._parts_kept, self._tested) == before:
+                    return with_names
+                LOG.info("short names are not fitted: they leave no room for what matters more")
             except ScoresTooLarge as error:
                 LOG.info("short names are not fitted: %s", error)
-                self._names_fitted = False
+            self._names_fitted = False
+            self._parts_kept, self._tested = before
         return self._crossed(self.fit_beside([], constraints))[0]
 
     def _crossed(self, fitted: Fit) -> tuple[Constraints, bool]:

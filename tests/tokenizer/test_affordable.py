@@ -2,13 +2,12 @@
 
 import numpy as np
 import pytest
-from small_bpe import bpe_of
-from tokenizers import Tokenizer
+from small_bpe import Merges, bpe_of
 
 from ivr.encoding.batch import Batch
 from ivr.encoding.bpe import read_bpe
 from ivr.tokenizer.affordable import affordable
-from ivr.tokenizer.bonuses import token_scores
+from ivr.tokenizer.bonuses import ScoresTooLarge, token_scores
 from ivr.tokenizer.constraints import Constraints, meet, solve
 from ivr.tokenizer.merge_differences import Differences
 from ivr.tokenizer.strings_to_fit import NAME_LETTERS, short_names
@@ -81,13 +80,46 @@ def test_short_names_are_every_string_of_four_letters_without_a_run(capitals: in
     assert len(names) == 2 * (26**NAME_LETTERS - with_runs)
 
 
-def test_a_vocabulary_without_letters_has_no_wishes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As for a large vocabulary: no short name can differ, and the fit goes on."""
+def a_large_fitter(monkeypatch: pytest.MonkeyPatch, merges: Merges) -> TextFitter:
+    """As for a large vocabulary, which is not closed as a whole."""
     monkeypatch.setattr("ivr.tokenizer.universal.MOST_IDS", 0)
-    base: Tokenizer = bpe_of([("1", "2"), ("12", "3"), ("2", "3")])
-    fitter = TextFitter(read_bpe(base), 3.0)
+    fitter = TextFitter(read_bpe(bpe_of(merges)), 3.0)
     fitter.take([b"123", b"1223"])
+    return fitter
+
+
+def test_a_vocabulary_without_letters_has_no_wishes(monkeypatch: pytest.MonkeyPatch) -> None:
+    fitter = a_large_fitter(monkeypatch, [("1", "2"), ("12", "3"), ("2", "3")])
     fitted = fitter.fit()
     batch = Batch.of([b"123", b"1223", b"abcd"])
     found = fitter.unigram.with_scores(fitted.scores_V).encode(batch)
     assert found.ids.tolist() == fitter.encoder.encode(batch).ids.tolist()
+
+
+NAMES = [("b", "c"), ("a", "b"), ("c", "d"), ("A", "b"), ("B", "C"), ("A", "B"), ("C", "D"), ("Ġ", "A")]
+
+
+def test_short_names_are_right(monkeypatch: pytest.MonkeyPatch) -> None:
+    fitter = a_large_fitter(monkeypatch, NAMES)
+    found = fitter.unigram.with_scores(fitter.fit().scores_V)
+    names = Batch.of([b"abcd", b"Abcd", b"ABCD", b" ABCD", b"ABcd"])
+    assert found.encode(names).ids.tolist() == fitter.encoder.encode(names).ids.tolist()
+
+
+@pytest.mark.parametrize("failure", ["too large", "a part is lost"])
+def test_without_room_for_names_all_else_is_fitted(monkeypatch: pytest.MonkeyPatch, failure: str) -> None:
+    plain = a_large_fitter(monkeypatch, NAMES)
+    plain._names_fitted = False
+    expected = plain.fit().scores_V.tolist()
+
+    def with_names(self: TextFitter, constraints: Constraints) -> Constraints:
+        if failure == "too large":
+            raise ScoresTooLarge("too large")
+        self._parts_kept = False
+        dear = constraints.copy()
+        dear.add_all(differences({0: 1, 1: -1000}))
+        return dear
+
+    monkeypatch.setattr(TextFitter, "_with_names", with_names)
+    fitter = a_large_fitter(monkeypatch, NAMES)
+    assert fitter.fit().scores_V.tolist() == expected and fitter._parts_kept
