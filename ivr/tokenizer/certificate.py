@@ -14,7 +14,7 @@ from ivr.analysis.tables import PretokenTable
 from ivr.artifacts import sha256_file
 from ivr.encoding.bpe import read_bpe
 from ivr.errors import CorruptInputError
-from ivr.tokenizer.bonuses import EXACT_IN_FILE
+from ivr.tokenizer.bonuses import EXACT, EXACT_IN_FILE
 from ivr.tokenizer.certificate_checks import quick_checks
 from ivr.tokenizer.comparison import Mismatch, compare_pretokens, compare_vocabularies
 from ivr.tokenizer.cutting import Distillation
@@ -128,7 +128,8 @@ def summary(certificate: dict[str, Any]) -> str:
         f"one character that shares a token, {runs['beside_two_neighbours']} between two{_left_out(runs)}), of "
         f"{hard['strings']:,} adversarial strings (seed {hard['seed']}) {hard['strings'] - hard['equal']:,}.",
         f"The best segmentation of a pretoken scores at least {margins['smallest']} more than the second best, but for "
-        f"{margins['ties']:,} ties that the library's own rule decides.",
+        f"{margins['ties']:,} ties that the library's own rule decides; the largest score of one is "
+        f"{margins['largest_score_of_a_string'] / EXACT:.0%} of 2^53, to which sums are exact.",
         _other_strings(certificate["universal_proof"]),
         "`ivr verify` compares all documents, longer runs and more strings, from scratch.",
     ]

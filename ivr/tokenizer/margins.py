@@ -14,6 +14,7 @@ from ivr.encoding.batch import Batch
 from ivr.encoding.byte_alphabet import from_alphabet, readable
 from ivr.encoding.compiler import compiled
 from ivr.encoding.hash_table import empty_table, find, insert
+from ivr.encoding.unigram_encoder import UnigramEncoder
 
 NO_PATH = -(1 << 62)
 NO_OTHER = -1  # the margin of a string that has one segmentation only
@@ -84,8 +85,11 @@ def margins(strings: Batch, tokens: Sequence[bytes], scores_V: np.ndarray) -> np
 
 
 def margins_report(pieces: Sequence[str], tokens: Sequence[bytes], scores_V: np.ndarray) -> dict[str, Any]:
-    """The smallest margins over these distinct strings (byte alphabet), each as a model sees it; how many are ties."""
-    found_N = margins(Batch.of([from_alphabet(piece) for piece in pieces]), tokens, scores_V)
+    """The smallest margins over these distinct strings (byte alphabet), each as a model sees it; how many are ties; the
+    largest score of a string, of which all are exact below 2^53.
+    """
+    strings = Batch.of([from_alphabet(piece) for piece in pieces])
+    found_N = margins(strings, tokens, scores_V)
     several = np.flatnonzero(found_N != NO_OTHER)
     order = several[np.argsort(found_N[several], kind="stable")]
     untied = order[found_N[order] > 0]
@@ -95,6 +99,7 @@ def margins_report(pieces: Sequence[str], tokens: Sequence[bytes], scores_V: np.
         "ties": len(order) - len(untied),
         "smallest": int(found_N[untied[0]]) if len(untied) else None,
         "median": int(np.median(found_N[several])) if len(several) else None,
+        "largest_score_of_a_string": int(UnigramEncoder(tokens, scores_V).best_totals(strings).max(initial=0)),
         "tied_strings": [readable(pieces[row]) for row in order[: min(SHOWN, len(order) - len(untied))]],
         "closest": [{"string": readable(pieces[row]), "margin": int(found_N[row])} for row in untied[:SHOWN].tolist()],
     }

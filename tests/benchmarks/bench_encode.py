@@ -1,6 +1,7 @@
 """The distilled tokenizer against the BPE it replaces, both in `tokenizers` and as loaded from their tokenizer.json.
 
     python tests/benchmarks/bench_encode.py --distilled DIR --original DIR [--runs 5] [--json FILE]
+                                            [--document-characters 4000]
 
 Batches of documents through `encode_batch_fast`, and through `encode_batch`, which also finds each token's place in the
 text and is what transformers calls: English, Korean and Python code. Both are loaded anew for every run,
@@ -28,37 +29,37 @@ import numpy as np
 from tokenizers import Tokenizer
 
 ROOT = Path(__file__).resolve().parents[2]
-BATCH = 25  # documents: some 100 kB, a few hundredths of a second
-DOCUMENT_CHARACTERS = 4_000
+BATCH_CHARACTERS = 100_000  # a few hundredths of a second
+SMALLEST_BATCH = 8  # documents: every core has some
 
 
-def documents(text: str) -> list[str]:
-    """Paragraphs joined to documents of about DOCUMENT_CHARACTERS."""
+def documents(text: str, characters: int) -> list[str]:
+    """Lines joined to documents of about so many characters."""
     found: list[str] = []
     lines: list[str] = []
     size = 0
     for line in text.splitlines(keepends=True):
         lines.append(line)
         size += len(line)
-        if size >= DOCUMENT_CHARACTERS:
+        if size >= characters:
             found.append("".join(lines))
             lines, size = [], 0
     return [*found, "".join(lines)] if lines else found
 
 
-def texts(corpora: Path, megabytes: float) -> dict[str, list[str]]:
-    """Kind of text -> documents, about so many megabytes each."""
+def texts(corpora: Path, megabytes: float, characters: int) -> dict[str, list[str]]:
+    """Kind of text -> documents of so many characters, about so many megabytes each."""
     wanted = int(1e6 * megabytes)
     found = {}
     for kind, name in (("English", "english_docs"), ("Korean", "korean_reviews")):
         with lzma.open(corpora / f"{name}.txt.xz", "rt", encoding="utf-8", newline="\n") as stream:
-            found[kind] = documents(stream.read(wanted if kind == "English" else wanted // 2))
+            found[kind] = documents(stream.read(wanted if kind == "English" else wanted // 2), characters)
     code = ""
     for path in sorted(Path(sysconfig.get_path("stdlib")).glob("*.py")):
         code += path.read_text(encoding="utf-8", errors="replace")
         if len(code) >= wanted:
             break
-    found["code"] = documents(code[:wanted])
+    found["code"] = documents(code[:wanted], characters)
     return found
 
 
@@ -76,10 +77,11 @@ def take_turns(files: Sequence[str], call: str, texts: list[str]) -> np.ndarray:
     """Seconds and seconds of CPU of each for all batches, float64 (files, 2): who is first changes with every batch."""
     tokenizers = [load(file) for file in files]
     taken = np.zeros((len(files), 2))
-    for number, begin in enumerate(range(0, len(texts), BATCH)):
+    batch = max(SMALLEST_BATCH, BATCH_CHARACTERS * len(texts) // sum(map(len, texts)))
+    for number, begin in enumerate(range(0, len(texts), batch)):
         for turn in range(len(files)):
             one = (number + turn) % len(files)
-            taken[one] += encode(tokenizers[one], call, texts[begin : begin + BATCH])
+            taken[one] += encode(tokenizers[one], call, texts[begin : begin + batch])
     return taken
 
 
@@ -132,6 +134,7 @@ def main() -> None:
     parser.add_argument("--distilled", type=Path, required=True, help="directory or tokenizer.json")
     parser.add_argument("--original", type=Path, required=True, help="directory or tokenizer.json")
     parser.add_argument("--megabytes", type=float, default=2.0, help="of each kind of text")
+    parser.add_argument("--document-characters", type=int, default=4_000)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--calls", default="encode_batch_fast,encode_batch", help="methods of `tokenizers.Tokenizer`")
     parser.add_argument("--bar", type=float, default=0.0, help="exit 1 when a ratio is lower")
@@ -139,7 +142,7 @@ def main() -> None:
     options = parser.parse_args()
     print(f"{len(os.sched_getaffinity(0))} cores, load {os.getloadavg()}")
     results = {}
-    for kind, batch in texts(options.corpora_dir, options.megabytes).items():
+    for kind, batch in texts(options.corpora_dir, options.megabytes, options.document_characters).items():
         for call in options.calls.split(","):
             found = compare(read(options.distilled), read(options.original), call, batch, options.runs)
             results[f"{kind}, {call}"] = found

@@ -36,4 +36,5 @@ def test_the_report_counts_ties_and_names_the_closest() -> None:
     report = margins_report(["a", "aaa", "ab", "aab", "ba"], TOKENS, scores)
     assert (report["strings"], report["with_one_segmentation"], report["ties"]) == (5, 1, 1)
     assert report["tied_strings"] == ["aaa"]  # `aa`,`a` and `a`,`aa`
+    assert report["largest_score_of_a_string"] == 9  # `aab`
     assert report["closest"][0] == {"string": "aab", "margin": 2} and report["smallest"] == 2
