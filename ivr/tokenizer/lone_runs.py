@@ -43,5 +43,6 @@ def _first_piece(table: RunTable, end: str, counts: tuple[int, ...]) -> str:
         rest = f"(?={y}{{{low - size}}})" if low > size else ""
         options.append(f"{y}{{{size}}}{rest}" if size else rest)
     # before the far end of a very long run each piece would look for it: what follows there does not matter
-    far = f"{y}{{{len(counts) - SHORTEST}}}|" if table.far_first else ""
+    after_blank = {row[-1] for (x, _), row in table.drawn.items() if x == BLANK}
+    far = f"{y}{{{len(counts) - SHORTEST}}}|" if table.far_first and len(after_blank) < 2 else ""
     return f"(?={y}{{{SHORTEST}}}(?:{far}{y}*+{end}))(?:{'|'.join(options)})"

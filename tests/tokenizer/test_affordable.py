@@ -80,10 +80,10 @@ def test_short_names_are_every_string_of_four_letters_without_a_run(capitals: in
     assert len(names) == 2 * (26**NAME_LETTERS - with_runs)
 
 
-def a_large_fitter(monkeypatch: pytest.MonkeyPatch, merges: Merges) -> TextFitter:
+def a_large_fitter(monkeypatch: pytest.MonkeyPatch, merges: Merges, exponent: float = 3.0) -> TextFitter:
     """As for a large vocabulary, which is not closed as a whole."""
     monkeypatch.setattr("ivr.tokenizer.universal.MOST_IDS", 0)
-    fitter = TextFitter(read_bpe(bpe_of(merges)), 3.0)
+    fitter = TextFitter(read_bpe(bpe_of(merges)), exponent)
     fitter.take([b"123", b"1223"])
     return fitter
 
@@ -96,14 +96,19 @@ def test_a_vocabulary_without_letters_has_no_wishes(monkeypatch: pytest.MonkeyPa
     assert found.ids.tolist() == fitter.encoder.encode(batch).ids.tolist()
 
 
-NAMES = [("b", "c"), ("a", "b"), ("c", "d"), ("A", "b"), ("B", "C"), ("A", "B"), ("C", "D"), ("Ġ", "A")]
+# not of A to F, whose merges are closed
+NAMES = [("N", "o"), ("N", "O"), ("M", "N"), ("O", "P"), ("o", "p"), ("Ġ", "M")]
 
 
-def test_short_names_are_right(monkeypatch: pytest.MonkeyPatch) -> None:
-    fitter = a_large_fitter(monkeypatch, NAMES)
+@pytest.mark.parametrize("fitted", [True, False])
+def test_short_names_are_right_where_they_are_fitted(monkeypatch: pytest.MonkeyPatch, fitted: bool) -> None:
+    """`MNOP` is `M`,`NO`,`P`: a flat prior, and neighbours that are not looked at, leave it to the names."""
+    monkeypatch.setattr(TextFitter, "_cross", lambda self, fit: fit.constraints)
+    fitter = a_large_fitter(monkeypatch, NAMES, exponent=0.0)
+    fitter._names_fitted = fitted
     found = fitter.unigram.with_scores(fitter.fit().scores_V)
-    names = Batch.of([b"abcd", b"Abcd", b"ABCD", b" ABCD", b"ABcd"])
-    assert found.encode(names).ids.tolist() == fitter.encoder.encode(names).ids.tolist()
+    names = Batch.of([b"MNOP", b" MNOP", b"MNop", b"Mnop"])
+    assert (found.encode(names).ids.tolist() == fitter.encoder.encode(names).ids.tolist()) is fitted
 
 
 @pytest.mark.parametrize("failure", ["too large", "a part is lost"])
