@@ -20,15 +20,15 @@ from ivr.errors import IvrError
 
 # stage -> (module, one line of help), in the order of the pipeline
 STAGES: dict[str, tuple[str, str]] = {
-    "init": ("ivr.corpus.init", "fetch and pin the base model, clean the corpora"),
+    "init": ("ivr.base.init", "fetch and pin the base model, clean the corpora"),
     "analyze": ("ivr.analysis.analyze", "count pretokens and tokens, write the base tokenizer's ids"),
-    "distill-tokenizer": ("ivr.tokenizer.distill", "turn the BPE tokenizer into an exact Unigram tokenizer"),
-    "verify": ("ivr.tokenizer.verify", "compare two tokenizers from scratch; exit 0 equal, 1 differs"),
-    "select": ("ivr.tokenizer.select", "choose which ids leave and which strings enter"),
-    "remap": ("ivr.tokenizer.remap", "apply the chosen swaps to the distilled tokenizer"),
+    "distill-tokenizer": ("ivr.tokenizer.distill.stage", "turn the BPE tokenizer into an exact Unigram tokenizer"),
+    "verify": ("ivr.tokenizer.verify.stage", "compare two tokenizers from scratch; exit 0 equal, 1 differs"),
+    "select": ("ivr.tokenizer.select.stage", "choose which ids leave and which strings enter"),
+    "remap": ("ivr.tokenizer.remap.stage", "apply the chosen swaps to the distilled tokenizer"),
     "align": ("ivr.embedding.align", "give every reassigned id a new embedding row"),
     "train": ("ivr.training.train", "fine-tune the aligned model"),
-    "evaluate": ("ivr.training.evaluate", "bits per byte, tokens per byte and agreement of every model"),
+    "evaluate": ("ivr.evaluation.evaluate", "bits per byte, tokens per byte and agreement of every model"),
     "report": ("ivr.report.report", "summary of a run, and its HTML report"),
     "status": ("ivr.cluster.status", "which stages are done, current or missing, and their jobs"),
     "submit": ("ivr.cluster.submit", "run a stage as a Slurm job"),

@@ -4,10 +4,13 @@ import os
 import shutil
 import signal
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+from ivr.console import LOG
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,6 +64,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.skip(reason=reason))
 
 
+@pytest.fixture(autouse=True)
+def restore_log() -> Iterator[None]:
+    """`main` and the ranks of a run change the log for their whole process."""
+    handlers, propagate, level = LOG.handlers[:], LOG.propagate, LOG.level
+    yield
+    LOG.handlers[:], LOG.propagate = handlers, propagate
+    LOG.setLevel(level)
+
+
 @pytest.fixture(scope="session")
 def gpt2_dir() -> Path:
     """A directory with GPT-2's vocab.json and merges.txt; without it, tests that use this are skipped."""
@@ -70,7 +82,7 @@ def gpt2_dir() -> Path:
 @pytest.fixture(scope="session")
 def gpt2(gpt2_dir: Path) -> "Tokenizer":
     """GPT-2's own tokenizer."""
-    from ivr.corpus.base_tokenizer import build_tokenizer, read_vocab_and_merges
+    from ivr.base.tokenizer import build_tokenizer, read_vocab_and_merges
 
     return build_tokenizer(*read_vocab_and_merges(gpt2_dir, "gpt2"))
 

@@ -11,11 +11,11 @@ from safetensors.numpy import save_file
 from tokenizers import Regex, Tokenizer
 from tokenizers.pre_tokenizers import Split
 
-from ivr.corpus.base_tokenizer import build_tokenizer, byte_alphabet, write_tokenizer
+from ivr.base.tokenizer import build_tokenizer, byte_alphabet, write_tokenizer
 from ivr.encoding.bpe import ByteLevelBpe
 from ivr.encoding.byte_alphabet import from_alphabet, to_alphabet
-from ivr.tokenizer.bonuses import token_scores
-from ivr.tokenizer.merge_differences import Differences
+from ivr.tokenizer.scores.merge_counts import Differences
+from ivr.tokenizer.scores.merge_weights import token_scores
 
 END = "<|endoftext|>"
 Merges = list[tuple[str, str]]

@@ -4,13 +4,12 @@ After a wanted change of the options: IVR_UPDATE_GOLDEN=1 pytest tests/test_cli.
 """
 
 import argparse
-import importlib.util
 import json
 import os
 import resource
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,7 +18,6 @@ import pytest
 
 from ivr import errors
 from ivr.cli import STAGES, build_parser, main, parse
-from ivr.console import LOG
 
 GOLDEN = Path(__file__).parent / "golden"
 HELP_SECONDS = 0.3
@@ -37,20 +35,6 @@ print(sorted({name.split('.')[0] for name in sys.modules}), file=sys.stderr)
 every_stage = pytest.mark.parametrize("stage", list(STAGES))
 
 
-@pytest.fixture(autouse=True)
-def restore_log() -> Iterator[None]:
-    handlers, propagate, level = LOG.handlers[:], LOG.propagate, LOG.level
-    yield
-    LOG.handlers[:], LOG.propagate = handlers, propagate
-    LOG.setLevel(level)
-
-
-def skip_without_module(stage: str) -> None:
-    module = STAGES[stage][0]
-    if importlib.util.find_spec(module) is None:
-        pytest.skip(f"{module} does not exist yet")
-
-
 def help_of(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", MEASURE, *arguments, "--help"], capture_output=True, text=True, check=True
@@ -64,8 +48,6 @@ def cpu_seconds_of_children() -> float:
 
 @pytest.mark.parametrize("stage", ["", *STAGES])
 def test_help_answers_at_once_and_imports_nothing_heavy(stage: str) -> None:
-    if stage:
-        skip_without_module(stage)
     seconds = []
     for _ in range(3):
         start = cpu_seconds_of_children()  # other work on the machine makes the wall time say nothing
@@ -99,8 +81,6 @@ def described(parser: argparse.ArgumentParser) -> str:
 
 @pytest.mark.parametrize("stage", ["", *STAGES])
 def test_help_texts_are_frozen(stage: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    if stage:
-        skip_without_module(stage)
     monkeypatch.setenv("COLUMNS", "100")
     parser, _ = build_parser(stage)
     if stage:
@@ -115,7 +95,6 @@ def test_help_texts_are_frozen(stage: str, monkeypatch: pytest.MonkeyPatch) -> N
 
 @every_stage
 def test_every_option_says_its_default_and_every_stage_shows_two_commands(stage: str) -> None:
-    skip_without_module(stage)
     parser, module = build_parser(stage)
     child = next(a for a in parser._actions if isinstance(a, argparse._SubParsersAction)).choices[stage]
     assert module is not None
@@ -129,7 +108,6 @@ def test_every_option_says_its_default_and_every_stage_shows_two_commands(stage:
 
 @every_stage
 def test_the_examples_parse(stage: str) -> None:
-    skip_without_module(stage)
     import shlex
 
     _, module = build_parser(stage)

@@ -1,19 +1,9 @@
 """Log lines go to standard error, and say how far a stage is."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from ivr import console
 from ivr.console import LOG, Progress, set_up_logging, track
-
-
-@pytest.fixture(autouse=True)
-def restore_log() -> Iterator[None]:
-    handlers, propagate, level = LOG.handlers[:], LOG.propagate, LOG.level
-    yield
-    LOG.handlers[:], LOG.propagate = handlers, propagate
-    LOG.setLevel(level)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from ivr.errors import TryAgainError
-from ivr.training import ending, signals
+from ivr.training.launch import ending, signals
 
 RESUMABLE = frozenset({"train"})
 

@@ -1,1 +1,1 @@
-"""Reading, cleaning and splitting text; the base model; the built-in sample; stage `init`."""
+"""Text: reading, cleaning, splitting into parts, packing into token ids; the built-in sample's text."""

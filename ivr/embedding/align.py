@@ -18,9 +18,9 @@ from ivr.stage import Input, Manifest, open_stage
 if TYPE_CHECKING:
     import torch
 
-    from ivr.embedding.body import Body
-    from ivr.embedding.domain_text import DomainText
-    from ivr.embedding.initialisers import Problem
+    from ivr.embedding.initialisers.body import Body
+    from ivr.embedding.initialisers.domain_text import DomainText
+    from ivr.embedding.initialisers.rows import Problem
     from ivr.embedding.strategies import Effort
     from ivr.embedding.trials import Trial
     from ivr.embedding.weights import EmbeddingNames
@@ -57,15 +57,15 @@ def run(config: Config) -> Manifest:
     with open_stage("align", config, inputs) as stage:
         if stage.current:
             return stage.manifest
-        from ivr.embedding.body import one_way
         from ivr.embedding.extract import save_tensor
+        from ivr.embedding.initialisers.body import one_way
         from ivr.embedding.model_directory import write_model_directory
         from ivr.embedding.reorder import reorder_rows, row_sources
         from ivr.embedding.strategies import Evidence
         from ivr.embedding.trials import Trial
         from ivr.embedding.vocabularies import check_pieces, check_sizes, vocabularies
         from ivr.embedding.weights import embedding_names, read_config, read_state
-        from ivr.tokenizer.rules import read_rules
+        from ivr.tokenizer.remap.rules import read_rules
 
         rules = read_rules(rules_path)
         original, remapped = vocabularies(original_dir, remapped_dir, rules)
@@ -156,7 +156,7 @@ def _body(
     config: Config, model_config: dict[str, Any], state: "dict[str, torch.Tensor]", names: "EmbeddingNames"
 ) -> "Body | None":
     """The frozen model, where it is run at all."""
-    from ivr.embedding.body import Body
+    from ivr.embedding.initialisers.body import Body
 
     if not (config.heldout_bytes or config.compare_strategies or config.init_strategy == "distill"):
         return None
@@ -165,7 +165,7 @@ def _body(
 
 def _heldout(config: Config, paths: ArtifactPaths, remapped_dir: Path) -> "DomainText | None":
     from ivr.corpus.documents import corpus_files
-    from ivr.embedding.domain_text import read_domain_text
+    from ivr.embedding.initialisers.domain_text import read_domain_text
 
     if not config.heldout_bytes or not corpus_files(paths.heldout_corpora):
         return None
@@ -189,7 +189,7 @@ def _problem(
     config: Config,
     role: str,
 ) -> "Problem":
-    from ivr.embedding.initialisers import Problem
+    from ivr.embedding.initialisers.rows import Problem
 
     return Problem(
         base_VD=base_VD,

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from ivr.embedding.body import Body
-from ivr.embedding.domain_text import DomainText
+from ivr.embedding.initialisers.body import Body
+from ivr.embedding.initialisers.domain_text import DomainText
 
 FLAGGED_SHARE = 0.01  # of the probability mass, on average over the places of the text
 LOGITS_AT_ONCE = 1 << 21  # 8 MiB of float32: far less than a matrix

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from ivr.errors import StaleInputError
-from ivr.tokenizer.rules import Swap
+from ivr.tokenizer.remap.rules import Swap
 
 
 def row_sources(

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ivr.embedding.initialisers import mean_row
+from ivr.embedding.initialisers.rows import mean_row
 
 
 def row_statistics(final_VD: torch.Tensor, kept_ids: Sequence[int], new_ids: Sequence[int]) -> dict[str, Any]:

@@ -12,13 +12,13 @@ import numpy as np
 import torch
 
 from ivr.console import LOG
-from ivr.embedding import initialisers
-from ivr.embedding.body import Body
-from ivr.embedding.distillation import Schedule, best_start, distill
-from ivr.embedding.domain_text import DomainText, read_domain_text
-from ivr.embedding.focus import focus, static_vectors
-from ivr.embedding.initialisers import Initialiser, Problem
-from ivr.embedding.snippets import choose_snippets
+from ivr.embedding.initialisers import rows as initialisers
+from ivr.embedding.initialisers.body import Body
+from ivr.embedding.initialisers.distillation import Schedule, best_start, distill
+from ivr.embedding.initialisers.domain_text import DomainText, read_domain_text
+from ivr.embedding.initialisers.focus import focus, static_vectors
+from ivr.embedding.initialisers.rows import Initialiser, Problem
+from ivr.embedding.initialisers.snippets import choose_snippets
 
 # those that need the matrix alone
 INITIALISERS: dict[str, Initialiser] = {

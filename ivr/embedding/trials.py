@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from ivr.console import LOG
-from ivr.embedding.domain_text import DomainText
-from ivr.embedding.initialisers import Problem, fill_rows
+from ivr.embedding.initialisers.domain_text import DomainText
+from ivr.embedding.initialisers.rows import Problem, fill_rows
 from ivr.embedding.probe import FLAGGED_SHARE, Probe, probe
 from ivr.embedding.statistics import row_statistics
 from ivr.embedding.strategies import Evidence, make_rows

@@ -9,7 +9,7 @@ from ivr.errors import ConfigError, CorruptInputError, StaleInputError
 if TYPE_CHECKING:
     import torch
 
-    from ivr.tokenizer.rules import RemapRules
+    from ivr.tokenizer.remap.rules import RemapRules
 
 
 def vocabularies(original_dir: Path, remapped_dir: Path, rules: "RemapRules") -> tuple[dict[str, int], dict[str, int]]:

@@ -116,7 +116,7 @@ def _differing(data, starts, keys, values, terminal, scores, truth, truth_starts
 
 
 class UnigramEncoder:
-    """Unigram over byte strings with integer scores (their path sums must stay below 2^53; see `bonuses`)."""
+    """Unigram over byte strings with integer scores (their path sums must stay below 2^53; see `merge_weights`)."""
 
     def __init__(self, tokens: Sequence[bytes], scores_V: np.ndarray) -> None:
         self.scores_V = scores_V.astype(np.int64)

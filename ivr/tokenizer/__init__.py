@@ -1,1 +1,4 @@
-"""Merge trees, bonuses, the Unigram tokenizer and its reassignment; stages `distill-tokenizer`, `select`, `remap`."""
+"""Programs on tokenizers, a room each, from left to right:
+
+scores, proof, repeats, fit, verify, distill, select, remap.
+"""

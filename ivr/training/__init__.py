@@ -1,1 +1,1 @@
-"""Packing, fine-tuning and bits per byte; stages `train`, `evaluate`."""
+"""Fine-tuning the aligned model; stage `train`."""

@@ -18,7 +18,7 @@ from typing import Any
 from ivr.artifacts import atomic_directory, files_below, sha256_file, write_json
 from ivr.console import LOG
 from ivr.errors import ConfigError
-from ivr.training.processes import Team
+from ivr.training.launch.processes import Team
 
 MARKER, WEIGHTS, METRICS, DEEPSPEED_TAG = "complete.json", "training.pt", "metrics.jsonl", "deepspeed"
 UNFINISHED = "unfinished.json"

@@ -11,8 +11,8 @@ from functools import lru_cache
 
 import numpy as np
 
+from ivr.corpus.packing import TokenStream
 from ivr.errors import ConfigError
-from ivr.training.packing import TokenStream
 
 DOMAIN, REPLAY = 0, 1  # streams of random numbers
 

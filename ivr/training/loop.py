@@ -20,11 +20,11 @@ from ivr.errors import ConfigError, TryAgainError
 from ivr.training import checkpoints
 from ivr.training.divergence import WINDOW, LossWatch
 from ivr.training.feed import Feed
+from ivr.training.launch.processes import Team
+from ivr.training.launch.signals import STOP_SIGNALS, StopRequest, note
 from ivr.training.metrics import JsonLines
 from ivr.training.optimisation import Schedule
 from ivr.training.phases import RowMask, forget_optimizer_state
-from ivr.training.processes import Team
-from ivr.training.signals import STOP_SIGNALS, StopRequest, note
 from ivr.training.throughput import speed
 
 

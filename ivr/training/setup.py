@@ -12,20 +12,20 @@ import torch
 
 from ivr.artifacts import ArtifactPaths
 from ivr.console import LOG
+from ivr.corpus.packing import encode_documents, end_of_text_id, load_tokenizer, open_stream
 from ivr.errors import ConfigError
-from ivr.training.bits_per_byte import score_documents
+from ivr.evaluation.bits_per_byte import score_documents
+from ivr.evaluation.heldout import choose_documents
+from ivr.evaluation.models import load_model, recompute_activations
 from ivr.training.checkpoints import Card
 from ivr.training.divergence import save_evidence
 from ivr.training.feed import Feed, make_feed
-from ivr.training.heldout import choose_documents
+from ivr.training.launch.processes import Team, check_prepared
 from ivr.training.loop import Plan, Run
 from ivr.training.metrics import JsonLines
-from ivr.training.models import load_model, recompute_activations
 from ivr.training.optimisation import Schedule, make_optimizer
 from ivr.training.options import Config
-from ivr.training.packing import encode_documents, end_of_text_id, load_tokenizer, open_stream
 from ivr.training.phases import RowMask, embedding_matrices, freeze_all_but_embeddings
-from ivr.training.processes import Team, check_prepared
 from ivr.training.throughput import flops_per_token, peak_flops
 
 

@@ -19,9 +19,9 @@ from ivr.training.options import check_options
 
 if TYPE_CHECKING:
     from ivr.training.checkpoints import Card, Checkpoint
-    from ivr.training.processes import Team
+    from ivr.training.launch.processes import Team
+    from ivr.training.launch.signals import StopRequest
     from ivr.training.setup import Job
-    from ivr.training.signals import StopRequest
 
 DESCRIPTION = """\
 Fine-tune the aligned model on the cleaned corpora: packed blocks, AdamW, warm-up and cosine, held-out bits per byte.
@@ -37,14 +37,14 @@ examples:
 def run(config: Config) -> Manifest:
     """Train; returns the manifest, on every rank."""
     check_options(config)
-    from ivr.training import ending
-    from ivr.training.processes import leave_process_group, world_size
-    from ivr.training.signals import StopRequest
+    from ivr.training.launch import ending
+    from ivr.training.launch.processes import leave_process_group, world_size
+    from ivr.training.launch.signals import StopRequest
 
     ending.arm()
     started = world_size()
     if started == 1 and config.processes > 1:
-        from ivr.training.launcher import launch
+        from ivr.training.launch.launcher import launch
 
         launch(config)
         return _manifest(config)
@@ -116,7 +116,7 @@ def _manifest(config: Config) -> Manifest:
 
 
 def _assemble(config: Config) -> "Team":
-    from ivr.training.processes import assemble
+    from ivr.training.launch.processes import assemble
 
     return assemble(config)
 
@@ -156,7 +156,7 @@ def _prepare(config: Config, paths: ArtifactPaths, team: "Team", stage: Stage, s
     keys = _tokenise(paths, model_dir, [folder for folder in (corpus_dir, replay_dir) if folder], stop.check)
     new_ids: tuple[int, ...] = ()
     if config.trains_rows:
-        from ivr.tokenizer.rules import read_rules
+        from ivr.tokenizer.remap.rules import read_rules
 
         new_ids = tuple(sorted(swap.id for swap in read_rules(config.remap_rules_path or paths.remap_rules).swaps))
     stop.check()
@@ -196,8 +196,8 @@ def _tokenise(paths: ArtifactPaths, model_dir: Path, corpora: list[Path], check:
     """Make sure each corpus lies tokenised in training/data/<key>, and no other; returns the keys."""
     import shutil
 
+    from ivr.corpus import packing
     from ivr.corpus.documents import corpus_files, read_documents
-    from ivr.training import packing
 
     folder = paths.training / "data"
     tokenizer_sha256 = sha256_file(model_dir / "tokenizer.json")

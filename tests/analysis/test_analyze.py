@@ -18,7 +18,7 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> TinyRun:
     run = TinyRun(tmp_path_factory.mktemp("analyze"))
     general = domain_documents(30, seed=5)
     with pytest.MonkeyPatch.context() as patch:  # it imports transformers; tests/corpus sees to it
-        patch.setattr("ivr.corpus.base_model.check_auto_tokenizer", lambda folder, origin: None)
+        patch.setattr("ivr.base.model_directory.check_auto_tokenizer", lambda folder, origin: None)
         assert run("init", *run.write_inputs(learnt_merges(general), domain_documents(), general)) == 0
     return run
 

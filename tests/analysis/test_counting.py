@@ -15,7 +15,7 @@ from tokenizers import Tokenizer
 from tokenizers.pre_tokenizers import ByteLevel
 
 from ivr.analysis.counting import CorpusCounts, chunks_of, count_documents
-from ivr.corpus.base_tokenizer import build_tokenizer
+from ivr.base.tokenizer import build_tokenizer
 from ivr.encoding.batch import Batch
 
 

@@ -17,7 +17,7 @@ def straight(tmp_path_factory: pytest.TempPathFactory) -> TinyRun:
     run = TinyRun(tmp_path_factory.mktemp("straight"))
     general = domain_documents(30, seed=5)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ivr.corpus.base_model.check_auto_tokenizer", lambda folder, origin: None)
+        patch.setattr("ivr.base.model_directory.check_auto_tokenizer", lambda folder, origin: None)
         assert run("init", *run.write_inputs(learnt_merges(general), domain_documents(), general)) == 0
     assert run("analyze", "--threads", "1") == 0
     return run

@@ -99,7 +99,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=3)
     parser.add_argument("--threads", type=int, default=0, help="of analyze; 0 for every core")
     options = parser.parse_args()
-    from ivr.corpus.base_tokenizer import build_tokenizer, read_vocab_and_merges
+    from ivr.base.tokenizer import build_tokenizer, read_vocab_and_merges
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -36,8 +36,8 @@ pretokens = json.load(open(sys.argv[2], encoding="utf-8"))[: int(sys.argv[3])]
 """
 OURS = """
 from ivr.encoding.bpe import read_bpe
-from ivr.tokenizer.cutting import distill
-from ivr.tokenizer.distill import Config
+from ivr.tokenizer.distill.pipeline import distill
+from ivr.tokenizer.distill.stage import Config
 usage, started = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
 found = distill(base, read_bpe(base), pretokens, Config.prior_exponent)
 result = found.tokenizer
@@ -150,7 +150,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the figures there")
     parser.add_argument("--plot", type=Path, help="CPU time and memory against types, a picture (.svg or .png)")
     options = parser.parse_args()
-    from ivr.corpus.base_tokenizer import build_tokenizer, read_vocab_and_merges
+    from ivr.base.tokenizer import build_tokenizer, read_vocab_and_merges
 
     sizes = [int(size) for size in options.types.split(",")]
     rows = []

@@ -73,7 +73,9 @@ class Bench:
         here = Path(__file__).resolve().parent / "baselines"
         files += sources_of(["ivr.corpus.cleaning", "ivr.analysis.counting"])
         if cell.method in ("ours", "protected"):
-            files += sources_of(["ivr.tokenizer.distill", "ivr.tokenizer.select", "ivr.tokenizer.remap"])
+            files += sources_of(
+                ["ivr.tokenizer.distill.stage", "ivr.tokenizer.select.stage", "ivr.tokenizer.remap.stage"]
+            )
         elif cell.method in MODULES:
             files += [here / f"{name}.py" for name in ("base_bpe", "word_corpus", MODULES[cell.method])]
         return hashlib.sha256((self.inputs + _hash_files(files)).encode()).hexdigest()[:16]

@@ -27,9 +27,9 @@ from ivr.analysis.tables import PretokenTable, read_pretoken_frequency
 from ivr.artifacts import ArtifactPaths
 from ivr.encoding.batch import Batch
 from ivr.encoding.unigram_encoder import UnigramEncoder
-from ivr.tokenizer.candidates import CandidateRules
-from ivr.tokenizer.reassignment import DistilledTokenizer
-from ivr.tokenizer.selection import Wishes, join_texts, select_swaps
+from ivr.tokenizer.remap.apply import DistilledTokenizer
+from ivr.tokenizer.select.candidates import CandidateRules
+from ivr.tokenizer.select.selection import Wishes, join_texts, select_swaps
 from ivr.tokenizer.unigram_file import read_unigram
 
 

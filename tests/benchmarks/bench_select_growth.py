@@ -23,9 +23,9 @@ def measure(artifacts: Path, swaps: int, step: int) -> dict[str, float]:
     from ivr.analysis.pretokens import PretokenSplitter
     from ivr.analysis.tables import PretokenTable, read_pretoken_frequency
     from ivr.artifacts import ArtifactPaths
-    from ivr.tokenizer.candidates import DEFAULT_EXCLUDE, CandidateRules
-    from ivr.tokenizer.reassignment import DistilledTokenizer
-    from ivr.tokenizer.selection import Wishes, join_texts, select_swaps
+    from ivr.tokenizer.remap.apply import DistilledTokenizer
+    from ivr.tokenizer.select.candidates import DEFAULT_EXCLUDE, CandidateRules
+    from ivr.tokenizer.select.selection import Wishes, join_texts, select_swaps
     from ivr.tokenizer.unigram_file import read_unigram
 
     paths = ArtifactPaths(artifacts)

@@ -67,8 +67,8 @@ def our_run(root: Path, options: argparse.Namespace) -> Any:
     """A Run as `ivr train` builds it, that neither evaluates nor saves."""
     from ivr.artifacts import ArtifactPaths
     from ivr.training import train
+    from ivr.training.launch.processes import assemble
     from ivr.training.options import Config
-    from ivr.training.processes import assemble
     from ivr.training.setup import Job, build
 
     config = Config(
@@ -84,8 +84,8 @@ def our_run(root: Path, options: argparse.Namespace) -> Any:
 
 
 def take_our_steps(run: Any, first: int, count: int) -> None:
+    from ivr.training.launch.signals import StopRequest
     from ivr.training.loop import fit
-    from ivr.training.signals import StopRequest
 
     # the schedule is a function of the step, so the last step may be moved
     ends = dataclasses.replace(run.plan.schedule, max_steps=first + count)

@@ -2,11 +2,11 @@
 
     python tests/benchmarks/bench_universal.py [--sizes 250,500,1000] [--kinds gpt2,biomedical] [--exponents 0,6.8]
 
-For growing BPEs (the first n merges of GPT-2, or n merges trained on a corpus) bonuses are raised until the worst-pair
-computation finds no counterexample (ivr/tokenizer/THEOREM.md). Exponent 0 begins with a bonus of 1 everywhere, 6.8 with
-the prior of `distill-tokenizer`. Prints the bits of the largest score against the 49.7 that a tokenizer.json holds
-exactly, and writes universal.json and universal.svg to --out. What stands in the json is not computed again, so a long
-table can be made in several goes.
+For growing BPEs (the first n merges of GPT-2, or n merges trained on a corpus) bonuses are raised until the worst-
+pair computation finds no counterexample (ivr/tokenizer/proof/THEOREM.md). Exponent 0 begins with a bonus of 1
+everywhere, 6.8 with the prior of `distill-tokenizer`. Prints the bits of the largest score against the 49.7 that a
+tokenizer.json holds exactly, and writes universal.json and universal.svg to --out. What stands in the json is not
+computed again, so a long table can be made in several goes.
 """
 
 import argparse
@@ -26,7 +26,7 @@ def tokenizer_of(kind: str, size: int, gpt2_dir: Path, corpora_dir: Path) -> Any
     """A BPE tokenizer with `size` merges."""
     from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
-    from ivr.corpus.base_tokenizer import build_tokenizer, byte_alphabet, read_vocab_and_merges
+    from ivr.base.tokenizer import build_tokenizer, byte_alphabet, read_vocab_and_merges
 
     if kind == "gpt2":
         _, merges = read_vocab_and_merges(gpt2_dir, "gpt2")
@@ -45,9 +45,9 @@ def tokenizer_of(kind: str, size: int, gpt2_dir: Path, corpora_dir: Path) -> Any
 
 def measure(kind: str, size: int, exponent: float, options: argparse.Namespace) -> dict[str, Any]:
     from ivr.encoding.bpe import read_bpe
-    from ivr.tokenizer.bonuses import prior_bonuses
-    from ivr.tokenizer.universal import close
-    from ivr.tokenizer.walk_graph import walk_graph
+    from ivr.tokenizer.proof.closure import close
+    from ivr.tokenizer.proof.walk_graph import walk_graph
+    from ivr.tokenizer.scores.merge_weights import prior_bonuses
 
     bpe = read_bpe(tokenizer_of(kind, size, options.gpt2_dir, options.corpora_dir))
     graph = walk_graph(bpe)

@@ -124,8 +124,10 @@ class Laboratory:
 def prepare_vocabularies(lab: Laboratory) -> None:
     """Stages init to remap: once a domain up to the distilled tokenizer, then once a number of swaps."""
     from ivr.analysis import analyze
-    from ivr.corpus import init
-    from ivr.tokenizer import distill, remap, select
+    from ivr.base import init
+    from ivr.tokenizer.distill.stage import stage as distill
+    from ivr.tokenizer.remap.stage import stage as remap
+    from ivr.tokenizer.select.stage import stage as select
 
     for domain in DOMAINS:
         root = lab.artifacts(domain)
@@ -278,10 +280,10 @@ def _score(lab: Laboratory, cell: Cell, model_dir: Path, kind: str) -> dict[str,
     """Per document of the same held-out text, for every model: bits, tokens, bytes."""
     import torch
 
-    from ivr.training.bits_per_byte import score_documents
-    from ivr.training.heldout import choose_documents
-    from ivr.training.models import load_model
-    from ivr.training.packing import encode_documents, end_of_text_id, load_tokenizer
+    from ivr.corpus.packing import encode_documents, end_of_text_id, load_tokenizer
+    from ivr.evaluation.bits_per_byte import score_documents
+    from ivr.evaluation.heldout import choose_documents
+    from ivr.evaluation.models import load_model
 
     if kind == "general":
         texts = first_bytes(read(lab.root / "text" / "general_heldout.jsonl"), lab.size.scored_bytes)

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from ivr.artifacts import atomic_directory, atomic_file, write_json
+from ivr.base.sample_model import SampleRecipe, model_config, schedule, train_sample_model
 from ivr.console import Progress
-from ivr.corpus.sample_model import SampleRecipe, model_config, schedule, train_sample_model
 
 DOMAINS = {"biomedical": "biomedical", "korean": "korean_reviews"}
 GENERAL = "english_books"
@@ -200,7 +200,7 @@ def prepare_text(corpora: Path, folder: Path, size: Size) -> None:
 
 def pretrain(text: Path, folder: Path, size: Size, gpt2_dir: Path, device: str, threads: int) -> None:
     """Train a GPT-2 on the books in `text`; write it and its tokenizer to `folder`, whole or not at all."""
-    from ivr.corpus.base_tokenizer import read_vocab_and_merges, write_tokenizer
+    from ivr.base.tokenizer import read_vocab_and_merges, write_tokenizer
 
     started, cpu = time.monotonic(), time.process_time()
     texts = read(text / "pretraining.jsonl")

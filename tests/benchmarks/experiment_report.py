@@ -20,8 +20,8 @@ from experiment_cells import (
 from experiment_data import DOMAINS
 
 from ivr.artifacts import atomic_file, write_json, write_text
-from ivr.training.bits_per_byte import Scores
-from ivr.training.intervals import Difference, paired_difference
+from ivr.evaluation.bits_per_byte import Scores
+from ivr.evaluation.intervals import Difference, paired_difference
 
 Key = tuple[str, int, str, int]
 Cells = Mapping[Key, Mapping[str, Any]]

@@ -19,7 +19,7 @@ from ivr.embedding import align
 from ivr.embedding.align import Config, run
 from ivr.embedding.strategies import STRATEGIES
 from ivr.errors import ConfigError, CorruptInputError, IvrError, StaleInputError
-from ivr.tokenizer.rules import read_rules
+from ivr.tokenizer.remap.rules import read_rules
 
 WTE, WPE = "transformer.wte.weight", "transformer.wpe.weight"
 MATRICES = ["original_wte", "original_wpe", "aligned_wte", "aligned_wpe", "final_wte"]

@@ -16,15 +16,15 @@ from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
 
 from ivr.artifacts import ArtifactPaths
 from ivr.embedding import align
-from ivr.embedding.body import Body
-from ivr.embedding.distillation import Schedule, distill
-from ivr.embedding.domain_text import DomainText, encode, sample_documents
+from ivr.embedding.initialisers.body import Body
+from ivr.embedding.initialisers.distillation import Schedule, distill
+from ivr.embedding.initialisers.domain_text import DomainText, encode, sample_documents
+from ivr.embedding.initialisers.snippets import choose_snippets
 from ivr.embedding.probe import probe
-from ivr.embedding.snippets import choose_snippets
 from ivr.embedding.weights import embedding_names, read_config, read_state
 from ivr.errors import ConfigError
-from ivr.tokenizer.rules import read_rules
-from ivr.training.bits_per_byte import score_documents
+from ivr.evaluation.bits_per_byte import score_documents
+from ivr.tokenizer.remap.rules import read_rules
 
 WTE, HEAD = "transformer.wte.weight", "lm_head.weight"
 
@@ -300,7 +300,8 @@ import resource, sys
 from pathlib import Path
 from ivr.embedding import align
 import torch, transformers, tokenizers
-from ivr.embedding import body, trials, model_directory
+from ivr.embedding import trials, model_directory
+from ivr.embedding.initialisers.rows import body
 transformers.GPT2Model
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -1,22 +1,12 @@
 """Tiny runs that stand after `analyze`, `distill-tokenizer`, `select` and `remap`; each is built once and copied."""
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 from tiny_run import GENERAL_WORDS, NASTY, RARE, SWAPS, WORDS, TinyRun, domain_documents, learnt_merges
 
 from ivr.artifacts import ArtifactPaths
-from ivr.console import LOG
-
-
-@pytest.fixture(autouse=True)
-def restore_log() -> Iterator[None]:
-    """`main` changes the log for its whole process."""
-    handlers, propagate, level = LOG.handlers[:], LOG.propagate, LOG.level
-    yield
-    LOG.handlers[:], LOG.propagate = handlers, propagate
-    LOG.setLevel(level)
 
 
 def general_documents() -> list[str]:
@@ -30,7 +20,7 @@ def _built(tmp_path_factory: pytest.TempPathFactory) -> TinyRun:
     documents, general = domain_documents(), general_documents()
     known = [" ".join(word for word in text.split(" ") if not any(rare in word for rare in RARE)) for text in documents]
     with pytest.MonkeyPatch.context() as patch:  # it imports transformers; tests/corpus sees to it
-        patch.setattr("ivr.corpus.base_model.check_auto_tokenizer", lambda folder, origin: None)
+        patch.setattr("ivr.base.model_directory.check_auto_tokenizer", lambda folder, origin: None)
         # general words are learnt last: among ids that cost nothing the last one goes first
         merges = learnt_merges([*known * 3, *NASTY * 30, *general[:20]], num_merges=520)
         assert {"Ġ" + word for word in GENERAL_WORDS} <= {left + right for left, right in merges}

@@ -5,9 +5,9 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from ivr.corpus.packing import TokenStream
 from ivr.errors import ConfigError
 from ivr.training.feed import Feed, block_order, make_feed
-from ivr.training.packing import TokenStream
 
 SIZE = 4
 

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from ivr.artifacts import ArtifactPaths
 from ivr.embedding import align
 from ivr.errors import TryAgainError
-from ivr.tokenizer.rules import read_rules
+from ivr.tokenizer.remap.rules import read_rules
 from ivr.training import loop
 from ivr.training.phases import RowMask, freeze_all_but_embeddings
 from ivr.training.train import Config, run

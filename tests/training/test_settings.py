@@ -14,7 +14,7 @@ from test_train import config, metrics
 
 from ivr.artifacts import ArtifactPaths
 from ivr.errors import ConfigError, TryAgainError
-from ivr.training.signals import StopRequest
+from ivr.training.launch.signals import StopRequest
 from ivr.training.train import run
 
 World = ArtifactPaths

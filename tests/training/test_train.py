@@ -16,11 +16,11 @@ import torch
 from safetensors.torch import load_file
 
 from ivr.artifacts import ArtifactPaths
+from ivr.corpus.packing import load_tokenizer
 from ivr.errors import ConfigError, StaleInputError, TryAgainError
 from ivr.training import loop
 from ivr.training.divergence import LossWatch
 from ivr.training.metrics import TIME_FIELDS, without_times
-from ivr.training.packing import load_tokenizer
 from ivr.training.train import Config, run
 
 World = ArtifactPaths

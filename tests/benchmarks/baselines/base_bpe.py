@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
-from ivr.corpus.base_tokenizer import END_OF_TEXT, read_vocab_and_merges
+from ivr.base.tokenizer import END_OF_TEXT, read_vocab_and_merges
 from ivr.encoding.byte_alphabet import from_alphabet, to_alphabet
 
 

@@ -13,13 +13,13 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from ivr.artifacts import ArtifactPaths
-from ivr.corpus.base_tokenizer import write_tokenizer_config
+from ivr.base.tokenizer import write_tokenizer_config
 
 ROOT = Path(__file__).resolve().parents[3]
 STAGES = {
-    "init": "ivr.corpus.init",
+    "init": "ivr.base.init",
     "analyze": "ivr.analysis.analyze",
-    "distill-tokenizer": "ivr.tokenizer.distill",
+    "distill-tokenizer": "ivr.tokenizer.distill.stage",
 }
 
 

@@ -1,0 +1,288 @@
+"""Stage `init`: pin the base model and its tokenizer, clean the corpora, hold a part of them out."""
+
+import argparse
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from ivr.artifacts import ArtifactPaths, atomic_directory, atomic_file
+from ivr.base.pinning import SAMPLE, ModelChoice, pin_model
+from ivr.base.sample_model import SampleRecipe
+from ivr.console import LOG
+from ivr.corpus.cleaning import CleaningOptions, clean_corpus, total
+from ivr.corpus.documents import SEPARATOR
+from ivr.corpus.readers import SEPARATORS, ReadOptions, check_encoding
+from ivr.corpus.sample_text import DOMAIN_PACKAGES, GENERAL_PACKAGES, write_sample_corpora
+from ivr.corpus.sources import READABLE, find_sources
+from ivr.errors import ConfigError
+from ivr.stage import Input, Manifest, open_stage
+
+DESCRIPTION = """\
+Fetch and pin the base model and its tokenizer; clean the raw corpora into one text file per source, and hold a
+part of every source's documents out."""
+EPILOG = """\
+examples:
+  ivr init
+  ivr init --model-name openai-community/gpt2 --raw-corpora-dir my/text --document-separator line
+"""
+
+RECIPE = SampleRecipe()
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """One of the two corpora: its name, where it lies, how it is read."""
+
+    name: str
+    root: Path
+    read: ReadOptions
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that decides what `ivr init` makes."""
+
+    artifacts_dir: Path = Path("artifacts")
+    force: bool = False
+    model_name: str = SAMPLE
+    revision: str | None = None
+    raw_corpora_dir: Path | None = None
+    cleaned_corpora_dir: Path | None = None
+    general_corpora_dir: Path | None = None
+    text_key: str = "text"
+    encoding: str = "utf-8"
+    document_separator: str = "auto"
+    heldout_fraction: float = 0.1
+    seed: int = 0
+    normalize_force: bool = field(default=False, metadata={"identity": False})
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `ivr init`."""
+    model = parser.add_argument_group("base model")
+    model.add_argument(
+        "--model-name",
+        default=Config.model_name,
+        metavar="NAME",
+        help="`sample` (trained here, offline), a Hub id such as openai-community/gpt2, or a local directory "
+        "(default: %(default)s)",
+    )
+    model.add_argument(
+        "--revision", default=Config.revision, metavar="REV", help="branch, tag or commit on the Hub (default: main)"
+    )
+    corpora = parser.add_argument_group("corpora")
+    corpora.add_argument(
+        "--raw-corpora-dir",
+        type=Path,
+        default=Config.raw_corpora_dir,
+        metavar="DIR",
+        help=f"your text: {READABLE} (default: ARTIFACTS_DIR/corpora/raw; with the sample model and nothing there, "
+        "the docstrings of NumPy and PyTorch)",
+    )
+    corpora.add_argument(
+        "--cleaned-corpora-dir",
+        type=Path,
+        default=Config.cleaned_corpora_dir,
+        metavar="DIR",
+        help="where the cleaned text goes (default: ARTIFACTS_DIR/corpora/cleaned)",
+    )
+    corpora.add_argument(
+        "--general-corpora-dir",
+        type=Path,
+        default=Config.general_corpora_dir,
+        metavar="DIR",
+        help="general text that must not get worse (default: none; with the sample model, the text it learned from)",
+    )
+    reading = parser.add_argument_group("reading")
+    reading.add_argument(
+        "--text-key",
+        default=Config.text_key,
+        metavar="KEY",
+        help="where the text is in a JSON object; a.b reaches into objects (default: %(default)s)",
+    )
+    reading.add_argument(
+        "--encoding", default=Config.encoding, metavar="NAME", help="of every raw file (default: %(default)s)"
+    )
+    reading.add_argument(
+        "--document-separator",
+        choices=SEPARATORS,
+        default=Config.document_separator,
+        help="what parts the documents of a .txt file; auto: blank lines where its first MiB has one, else every line "
+        "is a document (default: %(default)s)",
+    )
+    reading.add_argument(
+        "--normalize-force",
+        action="store_true",
+        help="clean the corpora again, but keep the base model (default: only when something changed)",
+    )
+    split = parser.add_argument_group("held-out text")
+    split.add_argument(
+        "--heldout-fraction",
+        type=float,
+        default=Config.heldout_fraction,
+        metavar="F",
+        help="share of the documents no stage learns from, chosen by their own bytes (default: %(default)s)",
+    )
+    split.add_argument(
+        "--seed", type=int, default=Config.seed, metavar="N", help="of the split and the sample (default: %(default)s)"
+    )
+
+
+def run(config: Config) -> Manifest:
+    """Clean the corpora first (seconds, and where a user's mistakes show), then pin the model."""
+    paths = ArtifactPaths(config.artifacts_dir)
+    choice = _check(config, paths)
+    with open_stage("init", config, [Input(path) for path in _input_files(config, paths, choice)]) as stage:
+        if not config.normalize_force and stage.current:
+            return stage.manifest
+        previous = Manifest.read(paths.manifest("init"))
+        domain, general = _corpora(config, paths)
+        stage.results["corpora"] = _clean(config, paths, domain, general)
+        stage.results["model"] = pin_model(choice, paths, previous, config.force, RECIPE)
+        stage.results["revision"] = stage.results["model"]["revision"]
+        outputs = [paths.base_model, paths.original_tokenizer, _cleaned(config, paths), paths.heldout_corpora]
+        if general is not None:
+            outputs += [paths.general_cleaned, paths.general_heldout]
+        return stage.finish([*outputs, paths.rejects])
+
+
+def _check(config: Config, paths: ArtifactPaths) -> ModelChoice:
+    """Raises ConfigError for options that cannot work, before anything is read or locked."""
+    check_encoding(config.encoding)
+    if not 0 <= config.heldout_fraction < 1:
+        raise ConfigError(f"--heldout-fraction {config.heldout_fraction}: give a share from 0 to below 1, such as 0.1")
+    if not config.text_key:
+        raise ConfigError("--text-key is empty; name the key that holds the text, such as text")
+    choice = ModelChoice(config.model_name, config.revision, config.heldout_fraction, config.seed)
+    if config.revision is not None and (config.model_name == SAMPLE or choice.directory is not None):
+        raise ConfigError(
+            f"--revision is for models of the Hub; --model-name {config.model_name} has none, leave it out"
+        )
+    for option, folder in (
+        ("--raw-corpora-dir", config.raw_corpora_dir),
+        ("--general-corpora-dir", config.general_corpora_dir),
+    ):
+        if folder is not None and not folder.exists():
+            raise ConfigError(f"{option} {folder}: no such file or directory")
+    targets = (_cleaned(config, paths), paths.heldout_corpora, paths.general_cleaned, paths.general_heldout)
+    for raw in (_raw(config, paths), *([config.general_corpora_dir] if config.general_corpora_dir else [])):
+        for target in targets:
+            _check_apart(raw, target)
+    _check_replaceable(_cleaned(config, paths))
+    return choice
+
+
+def _check_apart(raw: Path, target: Path) -> None:
+    """A target is replaced whole: it must not hold, or lie in, what is read."""
+    one, other = raw.resolve(), target.resolve()
+    if one == other or one in other.parents or other in one.parents:
+        raise ConfigError(f"{raw} would be read and {target} replaced, but one lies in the other; keep them apart")
+
+
+def _check_replaceable(folder: Path) -> None:
+    """Only a directory of cleaned files may be replaced by one: everything in it must look like ours."""
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if not (path.is_file() and path.suffix == ".txt" and _ends_as_cleaned(path)):
+            if path.name.startswith(".") and (path.name == ".gitkeep" or ".tmp-" in path.name):
+                continue
+            raise ConfigError(
+                f"--cleaned-corpora-dir {folder} holds {path.name}, which `ivr init` did not write, and would be "
+                "replaced whole; give an empty or new directory"
+            )
+
+
+def _ends_as_cleaned(path: Path) -> bool:
+    end = f"\n{SEPARATOR}\n".encode()
+    with path.open("rb") as stream:
+        stream.seek(max(0, path.stat().st_size - len(end)))
+        return stream.read() == end
+
+
+def _raw(config: Config, paths: ArtifactPaths) -> Path:
+    return config.raw_corpora_dir or paths.raw_corpora
+
+
+def _cleaned(config: Config, paths: ArtifactPaths) -> Path:
+    return config.cleaned_corpora_dir or paths.cleaned_corpora
+
+
+def _input_files(config: Config, paths: ArtifactPaths, choice: ModelChoice) -> list[Path]:
+    """Every file that decides the outcome: the corpora, unreadable ones too (they are reported), a local model."""
+    found: list[Path] = []
+    for root in (_raw(config, paths), config.general_corpora_dir):
+        if root is not None:
+            sources, left_out = find_sources(root)
+            found += [source.path for source in sources]
+            found += [root / item.name for item in left_out if (root / item.name).is_file()]
+    if choice.name != SAMPLE and choice.directory is not None:
+        found += [path for path in choice.directory.iterdir() if path.is_file() and path.name[0] != "."]
+    return sorted(set(found))
+
+
+def _corpora(config: Config, paths: ArtifactPaths) -> tuple[Corpus, Corpus | None]:
+    """Domain and general text: the user's where there is any, else (with the sample model) the sample's."""
+    read = ReadOptions(config.text_key, config.encoding, config.document_separator)
+    raw, general = _raw(config, paths), config.general_corpora_dir
+    is_sample = config.model_name == SAMPLE
+    if is_sample:  # its model learns from this text, whatever general text the user has
+        write_sample_corpora(paths.sample_corpora / "general", GENERAL_PACKAGES)
+    sources, left_out = find_sources(raw)
+    if sources:
+        domain = Corpus("domain", raw, read)
+    elif is_sample and config.raw_corpora_dir is None and not left_out:
+        write_sample_corpora(paths.sample_corpora / "domain", DOMAIN_PACKAGES)
+        domain = Corpus("domain", paths.sample_corpora / "domain", ReadOptions())
+    else:
+        there = f"; what is there cannot be read: {left_out[0].name} ({left_out[0].reason})" if left_out else ""
+        raise ConfigError(
+            f"no text in {raw}: looked for {READABLE}{there}; put files there, or `ivr init --raw-corpora-dir DIR`"
+        )
+    if general is not None:
+        return domain, Corpus("general", general, read)
+    return domain, Corpus("general", paths.sample_corpora / "general", ReadOptions()) if is_sample else None
+
+
+def _clean(config: Config, paths: ArtifactPaths, domain: Corpus, general: Corpus | None) -> dict[str, Any]:
+    """Clean both corpora into their four directories and the rejects file; returns the figures."""
+    results = {}
+    with atomic_file(paths.rejects) as rejects:
+        results["domain"] = _clean_one(config, domain, _cleaned(config, paths), paths.heldout_corpora, rejects)
+        if general is not None:
+            results["general"] = _clean_one(config, general, paths.general_cleaned, paths.general_heldout, rejects)
+    if general is None:
+        # an earlier run's general text would be taken for this run's
+        shutil.rmtree(paths.general_cleaned.parent, ignore_errors=True)
+    LOG.info("left out: %s, in %s", _total_rejected(results) or "nothing", paths.rejects)
+    return results
+
+
+def _clean_one(config: Config, corpus: Corpus, train: Path, heldout: Path, rejects: IO[str]) -> dict[str, Any]:
+    options = CleaningOptions(corpus.name, corpus.read, config.heldout_fraction, config.seed)
+    with atomic_directory(train) as new_train, atomic_directory(heldout) as new_heldout:
+        counts = clean_corpus(corpus.root, options, new_train, new_heldout, rejects)
+        figures = total(counts)
+        _check_split(config, corpus, figures)
+    return figures
+
+
+def _check_split(config: Config, corpus: Corpus, figures: dict[str, Any]) -> None:
+    """Raises ConfigError where there is nothing to learn from, or nothing to measure on."""
+    documents, heldout = figures["documents"], figures["heldout_documents"]
+    if not documents + heldout:
+        reasons = ", ".join(f"{reason} ({number:,})" for reason, number in figures["rejected"].items()) or "empty files"
+        raise ConfigError(
+            f"no document of {corpus.root} could be used: {reasons}; check --text-key, --encoding and "
+            f"--document-separator (looked for {READABLE})"
+        )
+    if not documents or (config.heldout_fraction and not heldout):
+        kind = "held-out text" if documents else "text to learn from"
+        raise ConfigError(
+            f"{corpus.root} has {documents + heldout:,} documents, too few for --heldout-fraction "
+            f"{config.heldout_fraction}: no {kind} is left; try --document-separator line, "
+            "or --heldout-fraction 0 to hold nothing out"
+        )
+
+
+def _total_rejected(results: dict[str, Any]) -> int:
+    return sum(number for figures in results.values() for number in figures["rejected"].values())

@@ -1,0 +1,180 @@
+"""`distill`: new rows are trained so that the frozen model reads and writes the new tokens as it does their pieces.
+
+Token distillation (Dobler, Elliott and de Melo, 2505.20133), for tokens that replace others. With H_L the last hidden
+states, x the rows of the new tokens and both sides reading the same snippets (snippets.py),
+
+    minimise over x   mean over places of |H_L(new tokens) - H_L(pieces)|^2 / mean |H_L(pieces)|^2  +  CE
+
+by Adam, the body and every kept row frozen. The paper starts from the piece means. These are a poor start where the
+base never saw the pieces (the bytes of another script: long rows that were only ever pushed away), so here it is
+whichever of several starts has the least of that sum on the first snippets (`best_start`). Compared are places from a
+snippet's first new token on: before it both sides are the same. CE is the cross-entropy of the student's next tokens:
+in a tied matrix the row is also the token's output weight, of which the hidden states say nothing. An untied head's
+rows get the CE alone, an untied wte the distillation alone.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from ivr.console import Progress
+from ivr.embedding.initialisers.body import Body
+from ivr.embedding.initialisers.snippets import Snippet
+
+WARMUP_SHARE = 0.05
+TRIED_ON = 64  # snippets
+BETAS = (0.9, 0.98)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """batch: snippets a step; epochs: passes over them; rate: Adam's peak, in units of the matrix's RMS value."""
+
+    batch: int = 16
+    epochs: int = 1
+    rate: float = 0.1
+
+
+def distill(
+    body: Body,
+    wte_VD: torch.Tensor,
+    head_VD: torch.Tensor | None,
+    base_VD: torch.Tensor,
+    new_ids: Sequence[int],
+    start: Sequence[np.ndarray],
+    snippets: Sequence[Snippet],
+    schedule: Schedule,
+) -> list[np.ndarray]:
+    """The rows (K, D) for wte and, where it is untied, for the head, started from `start`.
+
+    `wte_VD`, `head_VD`: by remapped id, of which only kept rows are read; `base_VD`: the teacher's wte. float32, and
+    the same bytes for the same machine, threads and inputs.
+    """
+    device = body.device
+    rows = [torch.tensor(start_KD, dtype=torch.float32, device=device, requires_grad=True) for start_KD in start]
+    if not snippets or not len(new_ids):
+        return [start_KD.copy() for start_KD in start]
+    matrices = [_Matrix(wte_VD, new_ids, device), _Matrix(wte_VD if head_VD is None else head_VD, new_ids, device)]
+    teacher_VD = base_VD.to(device, torch.float32)
+    # Adam's steps are about as long as its rate in every coordinate: measure it in the rows' own unit
+    peaks = [schedule.rate * matrix.rms() for matrix in (matrices if head_VD is not None else matrices[:1])]
+    optimizer = torch.optim.Adam(
+        [{"params": [row], "lr": peak} for row, peak in zip(rows, peaks, strict=True)], betas=BETAS
+    )
+    batches = list(_batches(snippets, schedule.batch)) * schedule.epochs
+    with Progress("distill", total=len(batches), unit="step") as bar:
+        for step, batch in enumerate(batches):
+            factor = _factor(step, len(batches))
+            for group, peak in zip(optimizer.param_groups, peaks, strict=True):
+                group["lr"] = peak * factor
+            distance, entropy = _losses(body, matrices, teacher_VD, rows, batch, tied=head_VD is None)
+            optimizer.zero_grad()
+            (distance + entropy).backward()
+            optimizer.step()
+            bar.update(1, note=f"distance {distance.item():.4f}, cross-entropy {entropy.item():.4f}")
+    return [row.detach().cpu().to(torch.float64).numpy() for row in rows]
+
+
+def best_start(
+    body: Body,
+    wte_VD: torch.Tensor,
+    head_VD: torch.Tensor | None,
+    base_VD: torch.Tensor,
+    new_ids: Sequence[int],
+    starts: Mapping[str, Sequence[np.ndarray]],
+    snippets: Sequence[Snippet],
+    schedule: Schedule,
+) -> str:
+    """The name of the start, of `starts` (each as `distill` takes it), with the least objective on the first snippets.
+
+    The first one where there are no snippets.
+    """
+    if not snippets or not len(new_ids):
+        return next(iter(starts))
+    matrices = [_Matrix(wte_VD, new_ids, body.device)]
+    matrices.append(matrices[0] if head_VD is None else _Matrix(head_VD, new_ids, body.device))
+    teacher_VD = base_VD.to(body.device, torch.float32)
+    found = []
+    with torch.no_grad():
+        for order, (name, start) in enumerate(starts.items()):
+            rows = [torch.tensor(start_KD, dtype=torch.float32, device=body.device) for start_KD in start]
+            losses = [
+                sum(_losses(body, matrices, teacher_VD, rows, batch, tied=head_VD is None)).item()
+                for batch in _batches(snippets[:TRIED_ON], schedule.batch)
+            ]
+            found.append((sum(losses) / len(losses), order, name))
+    return min(found)[2]
+
+
+class _Matrix:
+    """A frozen matrix with other rows at the new ids, without a copy of it."""
+
+    def __init__(self, matrix_VD: torch.Tensor, new_ids: Sequence[int], device: torch.device) -> None:
+        self.kept_VD = matrix_VD.detach().to(device, torch.float32)
+        self.new_ids = torch.tensor(list(new_ids), device=device)
+        self.place_V = torch.full((len(matrix_VD),), -1, device=device)
+        self.place_V[self.new_ids] = torch.arange(len(new_ids), device=device)
+
+    def rms(self) -> float:
+        return float(self.kept_VD.square().mean().sqrt())
+
+    def look_up(self, ids_BT: torch.Tensor, rows_KD: torch.Tensor) -> torch.Tensor:
+        embedded_BTD = self.kept_VD[ids_BT]
+        place_BT = self.place_V[ids_BT]
+        new_BT = place_BT >= 0
+        return embedded_BTD.index_put((*torch.nonzero(new_BT, as_tuple=True),), rows_KD[place_BT[new_BT]])
+
+    def logits(self, hidden_ND: torch.Tensor, rows_KD: torch.Tensor) -> torch.Tensor:
+        return (hidden_ND @ self.kept_VD.T).index_copy(1, self.new_ids, hidden_ND @ rows_KD.T)
+
+
+def _losses(
+    body: Body,
+    matrices: Sequence[_Matrix],
+    teacher_VD: torch.Tensor,
+    rows: Sequence[torch.Tensor],
+    batch: Sequence[Snippet],
+    tied: bool,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """(relative squared distance of the states, cross-entropy in nats a token)."""
+    device = body.device
+    student_BT, real_BT = _pad([snippet.student for snippet in batch])
+    teacher_BU, _ = _pad([snippet.teacher for snippet in batch])
+    ends_BT, _ = _pad([snippet.ends for snippet in batch])
+    compared_BT = real_BT & (np.arange(real_BT.shape[1]) >= np.array([snippet.first for snippet in batch])[:, None])
+    ids_BT = torch.from_numpy(student_BT).to(device)
+    ends = torch.from_numpy(ends_BT).to(device)
+    compared = torch.from_numpy(compared_BT).to(device)
+    with torch.no_grad():
+        target_BUD = body.hidden(teacher_VD[torch.from_numpy(teacher_BU).to(device)])
+        target_ND = target_BUD.gather(1, ends[..., None].expand(-1, -1, target_BUD.shape[2]))[compared]
+    hidden_BTD = body.hidden(matrices[0].look_up(ids_BT, rows[0]))
+    distance = (hidden_BTD[compared] - target_ND).square().sum() / target_ND.square().sum()
+    predicting = torch.from_numpy(real_BT[:, 1:]).to(device)
+    states_ND = hidden_BTD[:, :-1][predicting]
+    if not tied:
+        states_ND = states_ND.detach()  # the head learns from the states, they not from it
+    logits_NV = matrices[1].logits(states_ND, rows[-1])
+    return distance, torch.nn.functional.cross_entropy(logits_NV, ids_BT[:, 1:][predicting])
+
+
+def _pad(arrays: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """((B, T) with zeros on the right, which of them are real)."""
+    lengths_B = np.array([len(array) for array in arrays])
+    padded_BT = np.zeros((len(arrays), lengths_B.max()), dtype=np.int64)
+    for row, array in zip(padded_BT, arrays, strict=True):
+        row[: len(array)] = array
+    return padded_BT, np.arange(padded_BT.shape[1]) < lengths_B[:, None]
+
+
+def _batches(snippets: Sequence[Snippet], size: int) -> Iterator[Sequence[Snippet]]:
+    for start in range(0, len(snippets), size):
+        yield snippets[start : start + size]
+
+
+def _factor(step: int, num_steps: int) -> float:
+    """Linear warm-up, then linearly to zero."""
+    warmup = max(1, round(WARMUP_SHARE * num_steps))
+    return min(1.0, (step + 1) / warmup) * (1 - step / num_steps)

@@ -1,0 +1,83 @@
+"""Short pieces of the training text that hold new tokens, read twice: as new tokens and as their pieces.
+
+The student reads the remapped ids. The teacher reads the same text with every new token spelt by its pieces under the
+original tokenizer; a kept token is itself to both. Where the student stands after its i-th token, the teacher stands
+after the last piece of that token: these two states are compared.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ivr.embedding.initialisers.domain_text import DomainText
+
+
+@dataclass(frozen=True)
+class Snippet:
+    """student: remapped ids, `<|endoftext|>` first; teacher: base rows; ends: for each of the student's, the teacher's
+    place; first: the student's first new token."""
+
+    student: np.ndarray
+    teacher: np.ndarray
+    ends: np.ndarray
+    first: int
+
+
+def choose_snippets(
+    text: DomainText,
+    new_ids: Sequence[int],
+    pieces: Sequence[Sequence[int]],
+    sources: np.ndarray,
+    *,
+    per_token: int,
+    max_snippets: int,
+    length: int,
+    context: int,
+    seed: int,
+) -> list[Snippet]:
+    """At most `max_snippets` windows of `length` tokens, in a seeded order.
+
+    Windows are taken in rounds: in round r those that hold a token of which fewer than r were taken, so that rare
+    tokens are served before frequent ones are served again. A window whose teacher side exceeds `context` is cut.
+    """
+    spelt = dict(zip(new_ids, pieces, strict=True))
+    windows = [ids[start : start + length] for ids in text.documents for start in range(0, len(ids), length)]
+    is_new_V = np.zeros(len(sources), dtype=bool)
+    is_new_V[list(new_ids)] = True
+    held = {i: set(ids[mask].tolist()) for i, ids in enumerate(windows) if (mask := is_new_V[ids]).any()}
+    taken: dict[int, None] = {}
+    counts = dict.fromkeys(new_ids, 0)
+    for round_ in range(1, per_token + 1):
+        if len(taken) >= max_snippets:
+            break
+        for i, tokens in held.items():
+            if i not in taken and any(counts[token] < round_ for token in tokens):
+                taken[i] = None
+                for token in tokens:
+                    counts[token] += 1
+                if len(taken) >= max_snippets:
+                    break
+    order = np.random.Generator(np.random.PCG64([seed, 2])).permutation(len(taken))
+    chosen = list(taken)
+    snippets = (_spell(windows[chosen[i]], spelt, sources, text.end_id, context) for i in order)
+    return [snippet for snippet in snippets if snippet is not None]
+
+
+def _spell(
+    ids: np.ndarray, spelt: Mapping[int, Sequence[int]], sources: np.ndarray, end_id: int, context: int
+) -> Snippet | None:
+    teacher, ends = [int(sources[end_id])], [0]
+    first = 0
+    for place, token_id in enumerate(ids.tolist(), start=1):
+        rows = spelt.get(token_id) or (int(sources[token_id]),)
+        if len(teacher) + len(rows) > context:
+            break
+        teacher += rows
+        ends.append(len(teacher) - 1)
+        if token_id in spelt and not first:
+            first = place
+    if not first:
+        return None  # the cut took the new tokens away
+    student = np.array([end_id, *ids[: len(ends) - 1].tolist()], dtype=np.int64)
+    return Snippet(student, np.array(teacher, dtype=np.int64), np.array(ends, dtype=np.int64), first)

@@ -1,0 +1,248 @@
+"""Stage `evaluate`: the base, the aligned, the trained model, and any others, over the same held-out documents.
+
+Bits per byte compare models with different tokenizers; tokens per byte and agreement compare the tokenizers alone.
+"""
+
+import argparse
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ivr.artifacts import ArtifactPaths, atomic_file, sha256_file, write_json
+from ivr.console import LOG
+from ivr.errors import ConfigError
+from ivr.evaluation.subjects import Subject, choose_subjects, named_paths
+from ivr.options import add_number, check_least
+from ivr.stage import Input, Manifest, Stage, open_stage
+
+if TYPE_CHECKING:
+    from ivr.evaluation.bits_per_byte import Scores
+
+DESCRIPTION = """\
+Bits per byte and tokens per byte of the base, the aligned and the trained model on held-out text, with intervals for
+their differences; what they write by themselves; tokens saved by the remapped tokenizer; agreement of the distilled
+one with the original. A stage that was not run is left out."""
+EPILOG = """\
+examples:
+  ivr evaluate --model gpt2-finetuned=/path/to/model
+  ivr evaluate --max-bytes 1000000 --stride 256
+"""
+KINDS = ("domain", "general")
+
+
+@dataclass(frozen=True)
+class Config:
+    artifacts_dir: Path = Path("artifacts")
+    force: bool = False
+    model: Sequence[str] = ()
+    text: Sequence[str] = ()
+    leave_out: Sequence[str] = ()
+    max_documents: int = 1000
+    max_bytes: int = 100_000
+    stride: int = 0
+    samples: int = 16
+    sample_tokens: int = 64
+    seed: int = 0
+    threads: int = 2
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The stage's options."""
+    models = parser.add_argument_group("models and texts beside the run's own; each option may be given several times")
+    for name, metavar, what in (
+        ("--model", "NAME=DIR", "measure this model, too, with its own tokenizer"),
+        ("--text", "NAME=DIR", "on this text, too: a folder in the form of corpora/heldout"),
+        ("--leave-out", "NAME", "do not measure base, aligned or trained"),
+    ):
+        models.add_argument(name, action="append", default=[], metavar=metavar, help=f"{what} (default: none)")
+    text = parser.add_argument_group("held-out text scored by the models")
+    add_number(text, Config, "--max-documents", "of each kind, domain and general; the same for every model")
+    add_number(text, Config, "--max-bytes", "of each kind, together")
+    add_number(
+        text, Config, "--stride", "new tokens a window in documents longer than the context; 0: half the context"
+    )
+    sampling = parser.add_argument_group("what the models write by themselves")
+    add_number(sampling, Config, "--samples", "texts drawn from each model; 0: none")
+    add_number(sampling, Config, "--sample-tokens", "tokens of each, at most the model's context")
+    add_number(sampling, Config, "--seed", "of what is drawn, and of the intervals")
+    machine = parser.add_argument_group("machine")
+    add_number(machine, Config, "--threads", "CPU threads; another number rounds differently")
+
+
+def run(config: Config) -> Manifest:
+    """Measure what there is and write evaluation.json and documents.parquet."""
+    paths = ArtifactPaths(config.artifacts_dir)
+    least = {"max_documents": 1, "max_bytes": 1, "stride": 0, "samples": 0, "sample_tokens": 1, "seed": 0, "threads": 1}
+    check_least(config, least)
+    subjects = choose_subjects(paths, config.model, config.leave_out)
+    texts = dict(named_paths("--text", config.text, taken=KINDS))
+    inputs = [Input(subject.model_dir, made_by=subject.made_by) for subject in subjects]
+    inputs += [Input(path) for path in texts.values()]
+    inputs += [
+        Input(paths.original_tokenizer, made_by="init"),
+        Input(paths.distilled_tokenizer, made_by="distill-tokenizer"),
+        Input(paths.remapped_tokenizer, made_by="remap"),
+        Input(paths.heldout_corpora, made_by="init"),
+        Input(paths.general_heldout, made_by="init", optional=True),
+    ]
+    with open_stage("evaluate", config, inputs) as stage:
+        if stage.current:
+            return stage.manifest
+        stage.results |= _tokenizer_figures(paths)
+        texts = {"domain": paths.heldout_corpora, "general": paths.general_heldout, **texts}
+        measured = _measure(config, paths, subjects, texts)
+        stage.results |= measured.results(config.seed)
+        measured.write_documents(paths.evaluated_documents)
+        write_json(paths.evaluation, stage.results)
+        stage.results["generation_speed"] = measured.speeds  # never twice the same: in the manifest alone
+        _say(stage)
+        return stage.finish([paths.evaluation, paths.evaluated_documents])
+
+
+def _tokenizer_figures(paths: ArtifactPaths) -> dict[str, Any]:
+    """Over all held-out domain text."""
+    from ivr.console import track
+    from ivr.corpus.documents import read_documents
+    from ivr.corpus.packing import load_tokenizer
+    from ivr.evaluation.heldout import compare_tokenizers
+
+    original, distilled, remapped = (
+        load_tokenizer(path) for path in (paths.original_tokenizer, paths.distilled_tokenizer, paths.remapped_tokenizer)
+    )
+    documents = track(read_documents(paths.heldout_corpora), "compare tokenizers", unit="document")
+    return compare_tokenizers(documents, original, distilled, remapped).results()
+
+
+@dataclass
+class Measured:
+    """scores: {kind of text: {model: Scores}}, the documents of a kind the same and in the same order for each."""
+
+    texts: Mapping[str, list[str]]
+    scores: dict[str, dict[str, "Scores"]]
+    samples: dict[str, Any] = field(default_factory=dict)
+    speeds: dict[str, Any] = field(default_factory=dict)
+
+    def results(self, seed: int) -> dict[str, Any]:
+        """bits_per_byte, tokens_per_byte: {kind: {model: figure}}; differences: {kind: {"B - A": ...}}; sampling."""
+        from ivr.evaluation.intervals import paired_difference
+
+        def of_each(figure: Callable[["Scores"], float]) -> dict[str, dict[str, float]]:
+            return {kind: {name: figure(found) for name, found in of.items()} for kind, of in self.scores.items()}
+
+        return {
+            "bits_per_byte": of_each(lambda scores: scores.bits_per_byte),
+            "tokens_per_byte": of_each(lambda scores: scores.tokens_per_byte),
+            "differences": {
+                kind: {
+                    f"{later} - {earlier}": paired_difference(of[later], of[earlier], seed).results()
+                    for earlier, later in combinations(of, 2)
+                }
+                for kind, of in self.scores.items()
+            },
+            "scored": {
+                kind: {"documents": len(chosen), "bytes": sum(len(text.encode()) for text in chosen)}
+                for kind, chosen in self.texts.items()
+            },
+            "sampling": self.samples,
+        }
+
+    def write_documents(self, path: Path) -> None:
+        """One row a document and model: text (kind), document (number), model, bytes, tokens, bits, beginning."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        columns: dict[str, list[Any]] = {
+            name: [] for name in ("text", "document", "model", "bytes", "tokens", "bits", "beginning")
+        }
+        for kind, of in self.scores.items():
+            for name, scores in of.items():
+                rows = zip(scores.bytes_N.tolist(), scores.tokens_N.tolist(), scores.bits_N.tolist(), strict=True)
+                for number, (row, text) in enumerate(zip(rows, self.texts[kind], strict=True)):
+                    for column, value in zip(columns, (kind, number, name, *row, text[:40]), strict=True):
+                        columns[column].append(value)
+        with atomic_file(path, "wb") as stream:
+            pq.write_table(pa.table(columns), stream)
+
+
+def _measure(
+    config: Config, paths: ArtifactPaths, subjects: Sequence[Subject], folders: Mapping[str, Path]
+) -> Measured:
+    import torch
+
+    from ivr.evaluation.heldout import choose_documents
+    from ivr.tokenizer.remap.rules import read_rules
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    torch.set_num_threads(config.threads)
+    texts = {
+        kind: choose_documents(path, config.max_documents, config.max_bytes)
+        for kind, path in folders.items()
+        if path.is_dir()
+    }
+    texts = {kind: chosen for kind, chosen in texts.items() if chosen}
+    measured = Measured(texts, {kind: {} for kind in texts})
+    remapped = sha256_file(paths.remapped_tokenizer / "tokenizer.json")
+    swapped = [swap.id for swap in read_rules(paths.remap_rules).swaps]
+    for subject in subjects:
+        path = subject.tokenizer_dir / "tokenizer.json"
+        new_ids = swapped if path.is_file() and sha256_file(path) == remapped else None
+        _measure_one(config, subject, measured, new_ids, device)
+    return measured
+
+
+def _measure_one(
+    config: Config, subject: Subject, measured: Measured, new_ids: Sequence[int] | None, device: Any
+) -> None:
+    """Add the figures of one model; it is freed again on return."""
+    import numpy as np
+
+    from ivr.corpus.packing import bytes_per_token, encode_documents, end_of_text_id, load_tokenizer
+    from ivr.evaluation.bits_per_byte import score_documents
+    from ivr.evaluation.models import load_model
+    from ivr.evaluation.sampling import new_token_figures, sample
+
+    tokenizer = load_tokenizer(subject.tokenizer_dir)
+    end_id = end_of_text_id(tokenizer, subject.tokenizer_dir)
+    model = load_model(subject.model_dir).to(device)
+    context = int(model.config.n_positions)
+    stride = config.stride or context // 2
+    if not 1 <= stride <= context:
+        raise ConfigError(f"--stride {stride}: the context of the {subject.name} model is {context}")
+    encoded = {}
+    for kind, chosen in measured.texts.items():
+        LOG.info("evaluate: %s model on %d documents of %s text", subject.name, len(chosen), kind)
+        encoded[kind] = list(encode_documents(tokenizer, chosen))
+        measured.scores[kind][subject.name] = score_documents(model, encoded[kind], end_id, context, stride, device)
+    if config.samples:
+        drawn = sample(model, end_id, config.samples, min(config.sample_tokens, context), config.seed, device)
+        sizes_V = bytes_per_token(tokenizer)
+        sizes_V = np.pad(sizes_V, (0, max(0, model.config.vocab_size - len(sizes_V))))  # rows that are no token's
+        measured.samples[subject.name] = drawn.results(sizes_V)
+        if new_ids is not None:
+            measured.samples[subject.name] |= new_token_figures(drawn.ids_BT, encoded.get("domain", []), new_ids)
+        measured.speeds[subject.name] = drawn.speed(sizes_V)
+
+
+def _say(stage: Stage) -> None:
+    results = stage.results
+    for kind, figures in results["bits_per_byte"].items():
+        shown = ", ".join(f"{name} {value:.4f}" for name, value in figures.items())
+        LOG.info("evaluate: bits per byte on %s text: %s", kind, shown)
+        for pair, found in results["differences"][kind].items():
+            if found["low"] is not None:
+                LOG.info(
+                    "evaluate:   %s: %+.4f, 95 %% of resamples %+.4f to %+.4f (%d documents)", pair, *found.values()
+                )
+    for name, speed in results["generation_speed"].items():
+        share = results["sampling"][name].get("new_token_share_sampled")
+        new = "" if share is None else f", {100 * share:.1f} % of the tokens are new ones"
+        LOG.info("evaluate: %s model writes %.0f bytes a second%s", name, speed["bytes_per_second"], new)
+    LOG.info(
+        "evaluate: %s tokens before, %s after (%s %% saved); agreement %s %%",
+        f"{results['heldout_tokens_before']:,}",
+        f"{results['heldout_tokens_after']:,}",
+        results["tokens_saved_percent"],
+        results["agreement_percent"],
+    )

@@ -1,0 +1,185 @@
+"""certificate.json: what was compared between the base and the distilled tokenizer, and each mismatch by name."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from ivr.analysis.pretokens import pretoken_encoder
+from ivr.analysis.tables import PretokenTable
+from ivr.artifacts import sha256_file
+from ivr.encoding.bpe import read_bpe
+from ivr.errors import CorruptInputError
+from ivr.tokenizer.distill.certificate_checks import quick_checks
+from ivr.tokenizer.distill.pipeline import Distillation
+from ivr.tokenizer.distill.score_gaps import margins_report
+from ivr.tokenizer.proof.checker import NAME as PROOF
+from ivr.tokenizer.proof.checker import check_files
+from ivr.tokenizer.scores.merge_counts import merge_differences, segmentations
+from ivr.tokenizer.scores.merge_weights import EXACT, EXACT_IN_FILE
+from ivr.tokenizer.verify.comparison import Mismatch, compare_pretokens, compare_vocabularies
+
+FORMAT = 3
+SCORE = "score"  # a mismatch that scores could mend but the fit did not see
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What the two tokenizers are compared on."""
+
+    base_file: Path  # tokenizer.json
+    result_file: Path
+    table: PretokenTable  # of the corpora
+    earlier: Sequence[str] = ()  # pretokens of earlier text that are not in the table
+    corpora: Sequence[Path] = ()  # directories of cleaned text
+    files: Sequence[dict[str, Any]] = ()  # path, sha256 and bytes of each file the table was made of
+    documents: int | None = None  # in these files
+
+
+def build_certificate(
+    compared: Compared, distillation: Distillation, on_batch: Callable[[int], None]
+) -> dict[str, Any]:
+    """Compare the two on every pretoken and every id, through the `tokenizers` library; returns the certificate."""
+    # what is certified is the file, read back
+    base, result = (Tokenizer.from_file(str(file)) for file in (compared.base_file, compared.result_file))
+    table, earlier = compared.table, list(compared.earlier)
+    vocabulary = compare_vocabularies(base, result)
+    found = list(compare_pretokens(base, result, table.pretokens, table.counts_P, on_batch))
+    found_earlier = list(compare_pretokens(base, result, earlier, np.zeros(len(earlier), np.int64), on_batch))
+    name_cause = _cause_namer(base)
+    rows = [_row(base, mismatch, name_cause(mismatch)) for mismatch in found]
+    occurrences = int(table.counts_P.sum())
+    wrong = sum(mismatch.count for mismatch in found)
+    corpus = {
+        "types": len(table),
+        "occurrences": occurrences,
+        "mismatched_types": len(found),
+        "mismatched_occurrences": wrong,
+        "agreement_percent": round(100 * (1 - wrong / max(occurrences, 1)), 6),
+        "causes": dict(sorted(Counter(row["cause"] for row in rows).items())),
+    }
+    certificate = {
+        "format": FORMAT,
+        "base_tokenizer_sha256": sha256_file(compared.base_file),
+        "result_tokenizer_sha256": sha256_file(compared.result_file),
+        "fit": {
+            "rounds": distillation.fit.rounds,
+            "constraints": len(distillation.fit.constraints),
+            "prior_exponent": round(distillation.exponent, 3),
+            "largest_score": int(distillation.fit.scores_V.max()),
+            "run_units": distillation.units,
+            "run_contexts": distillation.contexts,
+            "short_numbers": distillation.numbers_fitted,
+            "largest_exact_score": EXACT_IN_FILE,
+        },
+        "corpora": {"documents": compared.documents, "files": list(compared.files)},
+        "corpus": corpus,
+        "earlier_text": {"types": len(earlier), "mismatched_types": len(found_earlier)},
+        "vocabulary": {
+            "ids": vocabulary.num_ids,
+            "different_strings": vocabulary.different_strings,
+            "different_decodings": vocabulary.different_decodings,
+            "different_encodings": [
+                {"id": token_id, "token": base.id_to_token(token_id)} for token_id in vocabulary.different_encodings
+            ],
+            "not_to_themselves": vocabulary.not_to_themselves,
+        },
+        "margins": _margins(base, result, table, distillation),
+        **quick_checks(compared.base_file, compared.result_file, compared.corpora),
+        # a proof for all strings, where there is one
+        "universal_proof": _universal(compared, distillation),
+        "mismatches": rows + [_row(base, mismatch, name_cause(mismatch)) for mismatch in found_earlier],
+    }
+    return {"summary": summary(certificate), **certificate}
+
+
+def _universal(compared: Compared, distillation: Distillation) -> dict[str, Any]:
+    """What is proved of strings that were not compared; a proof counts when its file passes the checker."""
+    entry = distillation.universal.entry()
+    if not distillation.proofs:
+        return entry
+    verdicts = check_files(compared.base_file, compared.result_file, compared.result_file.parent / PROOF)
+    for name, verdict in verdicts.items():
+        if not verdict.accepted:
+            raise CorruptInputError(f"{PROOF}, {name}, was refused: {verdict.reason}; please report this tokenizer")
+    checked = {name: verdict.inequalities for name, verdict in verdicts.items()}
+    return {**entry, "file": PROOF, "inequalities_checked": checked}
+
+
+def summary(certificate: dict[str, Any]) -> str:
+    """One paragraph for a reader."""
+    corpus, vocabulary, earlier = certificate["corpus"], certificate["vocabulary"], certificate["earlier_text"]
+    documents, runs, hard = certificate["documents"], certificate["runs"], certificate["adversarial"]
+    margins = certificate["margins"]
+    same = vocabulary["ids"] - len(vocabulary["different_encodings"])
+    sentences = [
+        f"{corpus['agreement_percent']:.4f} % of {corpus['occurrences']:,} pretoken occurrences "
+        f"({corpus['types']:,} distinct) are encoded to the same ids; {corpus['mismatched_types']:,} distinct "
+        "pretokens differ.",
+        f"{same:,} of {vocabulary['ids']:,} tokens encode alike, {len(vocabulary['different_strings']):,} ids differ "
+        f"in string, {len(vocabulary['different_decodings']):,} in decoding.",
+        f"Of {documents['documents']:,} whole documents {documents['different_documents']:,} differ in ids and "
+        f"{documents['different_decodings']:,} in decoding.",
+        f"Of {runs['strings']:,} runs {runs['mismatched']:,} differ (to length {runs['max_length']} alone and beside "
+        f"one character that shares a token, {runs['beside_two_neighbours']} between two{_left_out(runs)}), of "
+        f"{hard['strings']:,} adversarial strings (seed {hard['seed']}) {hard['strings'] - hard['equal']:,}.",
+        f"The best segmentation of a pretoken scores at least {margins['smallest']} more than the second best, but for "
+        f"{margins['ties']:,} ties that the library's own rule decides; the largest score of one is "
+        f"{margins['largest_score_of_a_string'] / EXACT:.0%} of 2^53, to which sums are exact.",
+        _other_strings(certificate["universal_proof"]),
+        "`ivr verify` compares all documents, longer runs and more strings, from scratch.",
+    ]
+    if earlier["types"]:
+        kept = f"Of {earlier['types']:,} distinct pretokens of earlier text {earlier['mismatched_types']:,} differ."
+        sentences.insert(1, kept)
+    return " ".join(sentences)
+
+
+def _left_out(runs: dict[str, Any]) -> str:
+    left_out = runs["pairs_left_out"]
+    return f"; {left_out:,} pairs are left out, but each such character is in others" if left_out else ""
+
+
+def _other_strings(universal: dict[str, Any]) -> str:
+    if universal["proved"]:
+        return f"Equality is proved for {universal['strings']} ({universal['file']})."
+    others = f"Equality on strings that were not compared is {universal['others']}."
+    if "file" not in universal:
+        return others
+    proved = ", ".join(f"of {name}" for name in universal["inequalities_checked"])
+    return (
+        f"{others} But where a piece is made {proved}, it is proved for {universal['strings']} ({universal['file']})."
+    )
+
+
+def _row(base: Tokenizer, mismatch: Mismatch, cause: str) -> dict[str, Any]:
+    """A mismatch by name; a count of 0: of earlier text."""
+    return {
+        "pretoken": mismatch.pretoken,
+        "count": mismatch.count,
+        "cause": cause,
+        "bpe": [base.id_to_token(token_id) for token_id in mismatch.first],
+        "unigram": [base.id_to_token(token_id) for token_id in mismatch.second],
+    }
+
+
+def _margins(base: Tokenizer, result: Tokenizer, table: PretokenTable, distillation: Distillation) -> dict[str, Any]:
+    """Over the distinct pieces that the result's model sees of the corpora's pretokens."""
+    split = pretoken_encoder(result).pre_tokenizer.pre_tokenize_str
+    pieces = {piece for pretoken in table.pretokens for piece, _ in split(pretoken)}
+    return margins_report(sorted(pieces), read_bpe(base).token_bytes(), distillation.fit.scores_V)
+
+
+def _cause_namer(base: Tokenizer) -> Callable[[Mismatch], str]:
+    bpe = read_bpe(base)
+    starts, ranks = bpe.derivations()
+
+    def name(mismatch: Mismatch) -> str:
+        sides = segmentations([mismatch.first]), segmentations([mismatch.second])
+        return merge_differences(*sides, starts, ranks).causes()[0] or SCORE
+
+    return name

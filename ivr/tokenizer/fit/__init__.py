@@ -1,0 +1,1 @@
+"""Fitting merge weights to text and to strings likely to differ."""

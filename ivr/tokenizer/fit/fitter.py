@@ -1,0 +1,244 @@
+"""Fits the bonuses of one BPE to text, again and again as the pieces that runs are cut into change."""
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from ivr.console import LOG
+from ivr.encoding.batch import Batch, Segmentations
+from ivr.encoding.bpe import ByteLevelBpe
+from ivr.encoding.bpe_encoder import BpeEncoder
+from ivr.encoding.unigram_encoder import UnigramEncoder
+from ivr.tokenizer.fit.closed_subsets import ClosedParts, margins
+from ivr.tokenizer.fit.straddling import Crossings
+from ivr.tokenizer.fit.strings import LONGEST_CHARACTER, NAME_LETTERS, rows_with_periods, short_names
+from ivr.tokenizer.proof.closure import Proof, is_attempted
+from ivr.tokenizer.scores.budget import affordable
+from ivr.tokenizer.scores.constraints import Constraints, solve
+from ivr.tokenizer.scores.merge_weights import EXACT_IN_FILE, Fit, ScoresTooLarge, fit, prior_bonuses, token_scores
+
+EXPONENT_STEP = 0.4  # by which the prior is flattened where scores outgrow the file
+SMALLEST_EXPONENT = 3.0
+ROUNDS = 30  # of fitting the neighbours that a token lies across
+CLOSINGS = 8  # turns of fitting the text and closing what is to be right on every string beside it
+FEW = 50  # new constraints: the rest is not worth another round
+ROOM = EXACT_IN_FILE // 8 * 3  # for names: neighbours that a token lies across ask for more beside them
+NO_LIMIT = 1 << 62
+
+
+@dataclass(frozen=True, eq=False)
+class _Encoded:
+    """Strings and BPE's answers."""
+
+    batch: Batch
+    truth: Segmentations
+
+    @classmethod
+    def of(cls, strings: Iterable[bytes], encoder: BpeEncoder) -> "_Encoded":
+        batch = Batch.of(list(strings))
+        return cls(batch, encoder.encode(batch))
+
+    def select(self, rows: np.ndarray) -> "_Encoded":
+        return _Encoded(self.batch.select(rows), self.truth.select(rows))
+
+    def __add__(self, other: "_Encoded") -> "_Encoded":
+        return _Encoded(
+            Batch(*_one_after_another(self.batch.data, self.batch.starts, other.batch.data, other.batch.starts)),
+            Segmentations(*_one_after_another(self.truth.ids, self.truth.starts, other.truth.ids, other.truth.starts)),
+        )
+
+
+def _one_after_another(
+    data: np.ndarray, starts: np.ndarray, more: np.ndarray, more_starts: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    return np.concatenate([data, more]), np.concatenate([starts, starts[-1] + more_starts[1:]])
+
+
+class TextFitter:
+    """`strings` are always fitted, and every token; `optional` ones as long as scores allow.
+
+    `tested` ones are many, and next to all of them are right: those are fitted that lose, as long as scores allow.
+    """
+
+    def __init__(self, bpe: ByteLevelBpe, exponent: float) -> None:
+        self._bpe, self.exponent = bpe, exponent
+        self.tokens = bpe.token_bytes()
+        self.names = [name for token_id, name in enumerate(bpe.tokens) if token_id not in bpe.special_ids]
+        self.encoder = BpeEncoder(bpe)
+        self.unigram = UnigramEncoder(self.tokens, np.zeros(bpe.num_ids, np.int64))
+        self._strings = self._optional = self._tested = _Encoded.of([], self.encoder)
+        self._tested_fitted = np.zeros(0, np.int64)  # rows of the tested that are among the strings
+        self.optional_fitted = True
+        # a fit that is closed as a whole leaves nothing to be right beyond it
+        self._margins_R = None if is_attempted(bpe) else margins(len(bpe.merges_R3))
+        self._parts: ClosedParts | None = None  # those that are to remain right on every string
+        self._parts_kept = True
+        self._names_fitted = not is_attempted(bpe)
+        self._known: Constraints | None = None  # what the parts that close, and then these strings, ask for
+
+    def take(self, strings: Iterable[bytes], optional: Iterable[bytes] = (), tested: Iterable[bytes] = ()) -> None:
+        """The strings to fit, each once."""
+        known = dict.fromkeys([*filter(None, self.tokens), *strings])
+        self._strings = _Encoded.of(known, self.encoder)
+        self._optional = _Encoded.of((string for string in optional if string not in known), self.encoder)
+        self._tested, self._tested_fitted = _Encoded.of(tested, self.encoder), np.zeros(0, np.int64)
+
+    @property
+    def prior_R(self) -> np.ndarray:
+        return prior_bonuses(len(self._bpe.merges_R3), self.exponent)
+
+    def fit(self, pieces: Iterable[bytes] = ()) -> Fit:
+        """Scores for the strings and these pieces, from the steepest prior that leaves them room in a file."""
+        while True:
+            try:
+                if self._known is None:
+                    self._known = self._with_crossings(self._close())
+                return self.fit_beside(pieces, self._known)
+            except ScoresTooLarge as error:
+                lower = max(self.exponent - EXPONENT_STEP, SMALLEST_EXPONENT)
+                names_fitted = self._known is not None and self._names_fitted
+                self._known = None
+                if names_fitted:
+                    LOG.info("%s; trying without short names", error)
+                    self._names_fitted = False
+                elif lower < self.exponent:
+                    LOG.info("%s; trying %.3g", error, lower)
+                    self.exponent = lower
+                elif self.optional_fitted and len(self._optional.batch):
+                    LOG.warning("short numbers beyond the corpus are not fitted: %s", error)
+                    self.optional_fitted = False
+                elif self._margins_R is not None:
+                    LOG.warning("no margins, and no part is made right on every string: %s", error)
+                    self._parts = self._margins_R = None
+                else:
+                    raise
+
+    def fit_beside(self, pieces: Iterable[bytes], constraints: Constraints) -> Fit:
+        """The same with these constraints besides, from the prior as it is."""
+        every = self._strings + _Encoded.of(dict.fromkeys(pieces), self.encoder)
+        if self.optional_fitted:
+            every += self._optional
+        fitted = self._fit_closed(every, constraints)
+        while len(lost := self._lost(fitted.scores_V)):
+            LOG.info("%s of %s strings between parts differ", f"{len(lost):,}", f"{len(self._tested.batch):,}")
+            more = self._tested.select(lost)
+            try:
+                fitted = self._fit_closed(every := every + more, fitted.constraints)
+            except ScoresTooLarge as error:
+                LOG.info("characters of which tokens hold parts are not all right beside units: %s", error)
+                self._tested = self._tested.select(lost[:0])
+                break
+            self._strings += more
+            self._tested_fitted = np.concatenate([self._tested_fitted, lost])
+        return fitted
+
+    def _lost(self, scores_V: np.ndarray) -> np.ndarray:
+        """Rows of the strings only tested that differ."""
+        found = self.unigram.with_scores(scores_V).differing(self._tested.batch, self._tested.truth)
+        return np.setdiff1d(found, self._tested_fitted)
+
+    def proofs(self, fitted: Fit) -> list[Proof]:
+        """Of the parts that are right on every string."""
+        return [] if self._parts is None else self._parts.proofs(fitted.scores_V)
+
+    def _fit_closed(self, every: _Encoded, constraints: Constraints) -> Fit:
+        """The parts that are right on every string remain so, or are closed no more."""
+        fitted = self._fit(every, constraints)
+        if self._parts is None or not self._parts_kept:
+            return fitted
+        for _ in range(CLOSINGS):
+            constraints = fitted.constraints.copy()
+            if not self._parts.close_again(self.prior_R, constraints):
+                return fitted
+            try:
+                fitted = self._fit(every, constraints)
+            except ScoresTooLarge as error:
+                LOG.info("%s", error)
+                break
+        LOG.warning("what is right on every string by itself is not, as a whole, beside the text")
+        self._parts_kept = False  # `proofs` finds those that are
+        return fitted
+
+    def _fit(self, every: _Encoded, constraints: Constraints) -> Fit:
+        of = every.batch, every.truth, self.exponent, constraints.copy()
+        return fit(self._bpe, self.unigram, *of, margins_R=self._margins_R)
+
+    def _close(self) -> Constraints:
+        if self._margins_R is None:
+            return Constraints()  # all merges are closed later, or there is no room for parts
+        self._parts_kept = True
+        self._parts = self._parts or ClosedParts(self._bpe, self._margins_R)
+        own = _Encoded.of(dict.fromkeys(filter(None, self.tokens)), self.encoder)
+        if self.optional_fitted:
+            own += self._optional
+
+        def refit(constraints: Constraints) -> Constraints:
+            return self._fit(own, constraints).constraints
+
+        return self._parts.close(self.prior_R, Constraints(), refit)
+
+    @cached_property
+    def _crossings(self) -> Crossings:
+        return Crossings(self._bpe, self.encoder, self.unigram)
+
+    def _with_crossings(self, constraints: Constraints) -> Constraints:
+        """What the strings ask for, and all pairs of neighbours that a third token lies across, beside these."""
+        if is_attempted(self._bpe):
+            return self.fit_beside([], constraints).constraints
+        constraints, crossed = self._crossed(self.fit_beside([], constraints))
+        if not crossed:
+            return constraints
+        if self._names_fitted:
+            before = self._parts_kept, self._tested
+            try:
+                with_names = self._cross(self.fit_beside([], self._with_names(constraints)))
+                if (self._parts_kept, self._tested) == before:
+                    return with_names
+                LOG.info("short names are not fitted: they leave no room for what matters more")
+            except ScoresTooLarge as error:
+                LOG.info("short names are not fitted: %s", error)
+            self._names_fitted = False
+            self._parts_kept, self._tested = before
+        return self._crossed(self.fit_beside([], constraints))[0]
+
+    def _crossed(self, fitted: Fit) -> tuple[Constraints, bool]:
+        """As `_cross`, or what the fit asks for where that outgrows the file; and whether it does not."""
+        try:
+            return self._cross(fitted), True
+        except ScoresTooLarge as error:
+            LOG.info("neighbours that a token lies across are not all right: %s", error)
+            return fitted.constraints, False
+
+    def _with_names(self, constraints: Constraints) -> Constraints:
+        """These and what short names ask for that lose, as far as scores allow."""
+        bonuses_R = solve(self.prior_R, constraints, self._margins_R)
+        unigram = self.unigram.with_scores(token_scores(bonuses_R, *self._bpe.derivations()))
+        wrong = _Encoded.of([], self.encoder)
+        for capitals in range(NAME_LETTERS + 1):
+            names = short_names(capitals)
+            batch = names.select(unigram.differing(names, self.encoder.encode(names)))
+            wrong += _Encoded(batch, self.encoder.encode(batch))
+        LOG.info("%s short names differ", f"{len(wrong.batch):,}")
+        of = wrong.batch, wrong.truth, self.exponent, constraints.copy(), logging.DEBUG, self._margins_R, NO_LIMIT
+        wishes = fit(self._bpe, self.unigram, *of).constraints.rows
+        return affordable(self.prior_R, constraints, wishes, self._bpe.derivations(), ROOM, self._margins_R)
+
+    def _cross(self, fitted: Fit) -> Constraints:
+        """Raise what neighbours ask for that lose, in rounds, until one brings little that is new."""
+        for rounds in range(1, ROUNDS + 1):
+            batch = Batch.of(self._crossings.lost(fitted.scores_V))
+            # whole runs would ask for scores that no cut run needs
+            runs = rows_with_periods(batch, range(1, LONGEST_CHARACTER + 1))
+            batch = batch.select(np.setdiff1d(np.arange(len(batch)), runs))
+            known, constraints = len(fitted.constraints), fitted.constraints.copy()
+            truth = self.encoder.encode(batch)
+            of = batch, truth, self.exponent, constraints
+            fitted = fit(self._bpe, self.unigram, *of, level=logging.DEBUG, margins_R=self._margins_R)
+            added = len(fitted.constraints) - known
+            LOG.info("neighbours, round %d: %s lose, %s new constraints", rounds, f"{len(batch):,}", f"{added:,}")
+            if added < FEW:
+                break
+        return fitted.constraints

@@ -1,0 +1,236 @@
+"""Two neighbours and a token across their border: the quarrels that text most often shows, all of them at once.
+
+BPE's `bin`,`string` loses to `b`,`inst`,`ring` where `inst` scores at least what the two give up for it:
+
+    s(inst) >= (s(bin) - s(b)) + (s(string) - s(ring))
+
+with the best that is left of either in the brackets; whole tokens m between the two, which `inst` covers, are given up
+too. These are the walks of `worst_case` with one crossing. Of the 10^9 pairs of neighbours only those are looked at
+whose losses are small enough, smallest first, and whose trees do not both hold the merge by which the token comes to
+lie across: BPE would do it there as well.
+"""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+
+from ivr.encoding.batch import Batch, default_processes
+from ivr.encoding.bpe import ByteLevelBpe
+from ivr.encoding.bpe_encoder import BpeEncoder
+from ivr.encoding.compiler import compiled
+from ivr.encoding.unigram_encoder import UnigramEncoder
+from ivr.tokenizer.proof.merge_trees import ADJACENT, LATEST, MergeTrees, border
+
+PARTS = 16  # of the crossings, for threads
+MOST_FOUND = 1 << 16  # in each part at a time
+NO_MIDDLE = -1
+NO_NODE = -1
+# columns of a crossing: the token across, the groups of what it takes of the first and of the last neighbour, the
+# number of m, and the nodes of its tree that part where the neighbours meet, at the beginning and at the end of m
+TOKEN, END, BEGIN, MIDDLE, FIRST, LAST = range(6)
+
+
+@compiled
+def _nodes(ids, lengths, left, right, rank, starts, nodes):  # type: ignore[no-untyped-def]
+    """For every place within each token the node of its tree that parts there."""
+    for row in range(len(ids)):
+        for place in range(1, lengths[ids[row]]):
+            node = ids[row]
+            if rank[node] < 0:
+                continue
+            begin = 0
+            while begin + lengths[left[node]] != place:
+                if place < begin + lengths[left[node]]:
+                    node = left[node]
+                else:
+                    begin += lengths[left[node]]
+                    node = right[node]
+            nodes[starts[row] + place - 1] = node
+
+
+@compiled
+def _holds(token, part, before, side, rank):  # type: ignore[no-untyped-def]
+    """Whether `part` stands at this side of the token's tree and is not merged on until after the rank `before`."""
+    parent = LATEST
+    while token != part:
+        if rank[token] < 0:
+            return False
+        parent = rank[token]
+        token = side[token]
+    return parent > before
+
+
+@compiled
+def _lost(  # type: ignore[no-untyped-def]
+    crossings, end_starts, end_id, end_loss, begin_starts, begin_id, begin_loss, scores, middle_starts, middle_ids,
+    middle_scores, left, right, rank, keys, values, found,
+):  # fmt: skip
+    """For each neighbour of each crossing the worst other one with which it loses, into `found`; their number."""
+    count = 0
+    longest = 0
+    for group in range(len(begin_starts) - 1):
+        longest = max(longest, begin_starts[group + 1] - begin_starts[group])
+    unlike, done = np.empty(longest, np.int64), np.empty(longest, np.bool_)
+    size, of_group, of_node = 0, -1, -1
+    for x in range(len(crossings)):
+        q, group, other, m, first, last = crossings[x]
+        low, high = end_starts[group], end_starts[group + 1]
+        begin, stop = begin_starts[other], begin_starts[other + 1]
+        room = scores[q] - (middle_scores[m] if m >= 0 else 0)
+        if low == high or begin == stop or end_loss[low] + begin_loss[begin] > room:
+            continue
+        # a merge of a token with itself can be drawn to another place: it tells nothing
+        told_first = first >= 0 and left[first] != right[first]
+        told_last = last >= 0 and left[last] != right[last]
+        like_left = like_right = True  # a neighbour may hold its part of the token across
+        if m >= 0:
+            one, two = middle_ids[middle_starts[m]], middle_ids[middle_starts[m + 1] - 1]
+            like_left = not (told_first and _holds(one, right[first], rank[first], left, rank))
+            like_right = not (told_last and _holds(two, left[last], rank[last], right, rank))
+        if other != of_group or last != of_node:
+            size, of_group, of_node = 0, other, last
+            for row in range(begin, stop):
+                if not (told_last and _holds(begin_id[row], right[last], rank[last], left, rank)):
+                    unlike[size] = row
+                    size += 1
+        if not like_right and size == 0:
+            continue
+        done[: stop - begin] = False
+        for end in range(low, high):
+            if end_loss[end] + begin_loss[begin] > room:
+                break
+            p0 = end_id[end]
+            like = told_first and _holds(p0, left[first], rank[first], right, rank)
+            if like and not like_left:
+                continue
+            few = like if m < 0 else not like_right
+            end_done = False
+            for k in range(size if few else stop - begin):
+                row = unlike[k] if few else begin + k
+                if end_loss[end] + begin_loss[row] > room:
+                    break
+                if end_done and done[row - begin]:
+                    continue
+                p = begin_id[row]
+                if m < 0:
+                    if border(p0, p, LATEST, left, right, rank, keys, values) != ADJACENT:
+                        continue
+                elif (
+                    border(p0, one, LATEST, left, right, rank, keys, values) != ADJACENT
+                    or border(two, p, LATEST, left, right, rank, keys, values) != ADJACENT
+                ):
+                    continue
+                end_done = done[row - begin] = True
+                found[count, 0] = p0
+                found[count, 1] = m
+                found[count, 2] = p
+                count += 1
+                if count == len(found):
+                    return count
+    return count
+
+
+@dataclass(frozen=True)
+class _Sides:
+    """Tokens by what they end in (or begin with), and the string that is left of each: groups ascending."""
+
+    groups: np.ndarray
+    ids: np.ndarray
+    rest: Batch
+    num_groups: int
+
+    @classmethod
+    def of(cls, rows: Sequence[tuple[int, int]], rest: Sequence[bytes], num_groups: int) -> "_Sides":
+        columns = np.array(rows, np.int64).reshape(-1, 2)
+        return cls(columns[:, 0], columns[:, 1], Batch.of(rest), num_groups)
+
+    def by_loss(self, unigram: UnigramEncoder) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(where each group begins, the ids, the losses), smallest loss first."""
+        loss = unigram.scores_V[self.ids] - _sums(unigram, self.rest)
+        order = np.lexsort((loss, self.groups))
+        starts = np.searchsorted(self.groups[order], np.arange(self.num_groups + 1))
+        return starts, self.ids[order], loss[order]
+
+
+class Crossings:
+    """All that one token can lie across, of one BPE."""
+
+    def __init__(self, bpe: ByteLevelBpe, encoder: BpeEncoder, unigram: UnigramEncoder) -> None:
+        self._trees, self._unigram, self._tokens = MergeTrees.of(bpe), unigram, bpe.token_bytes()
+        ids = {token: token_id for token_id, token in enumerate(self._tokens) if token}
+        heads = {token[:size] for token in ids for size in range(1, len(token))}
+        tails = {token[size:] for token in ids for size in range(1, len(token))}
+        ends: dict[bytes, int] = {}
+        begins: dict[bytes, int] = {}
+        end_rows, begin_rows = [], []
+        end_rest, begin_rest = [], []
+        for token_id in np.flatnonzero(self._trees.regular_V).tolist():
+            token = self._tokens[token_id]
+            for place in range(len(token)):
+                if token[place:] in heads:
+                    end_rows.append((ends.setdefault(token[place:], len(ends)), token_id))
+                    end_rest.append(token[:place])
+                if token[: place + 1] in tails:
+                    begin_rows.append((begins.setdefault(token[: place + 1], len(begins)), token_id))
+                    begin_rest.append(token[place + 1 :])
+        self._ends = _Sides.of(end_rows, end_rest, len(ends))
+        self._begins = _Sides.of(begin_rows, begin_rest, len(begins))
+        middles: dict[bytes, int] = {}
+        lengths = np.array([len(token) for token in self._tokens], np.int64)
+        across = np.array(list(ids.values()), np.int64)
+        starts = np.concatenate([[0], np.cumsum(lengths[across] - 1)])
+        nodes = np.full(starts[-1], NO_NODE, np.int64)
+        _nodes(across, lengths, self._trees.left, self._trees.right, self._trees.rank, starts, nodes)
+        rows = []
+        for begin, (token, token_id) in zip((starts[:-1] - 1).tolist(), ids.items(), strict=True):
+            tail_groups = [begins.get(token[place:]) for place in range(len(token))]
+            for head in range(1, len(token)):
+                if (end := ends.get(token[:head])) is None:
+                    continue
+                for body in range(head, len(token)):
+                    if (tail := tail_groups[body]) is not None:
+                        middle = middles.setdefault(token[head:body], len(middles)) if body > head else NO_MIDDLE
+                        rows.append((token_id, end, tail, middle, begin + head, begin + body))
+        crossings = np.array(rows, np.int64).reshape(-1, 6)
+        for column in (FIRST, LAST):
+            crossings[:, column] = nodes[crossings[:, column]]
+        self._crossings = crossings[np.lexsort((crossings[:, LAST], crossings[:, BEGIN]))]
+        self._middles = encoder.encode(Batch.of(list(middles)))
+
+    def lost(self, scores_V: np.ndarray) -> list[bytes]:
+        """Strings of neighbours that lose: of each neighbour and crossing the worst, in order, each once.
+
+        A part that finds MOST_FOUND stops there, so an empty list, not a short one, says that none is left.
+        """
+        unigram = self._unigram.with_scores(scores_V)
+        middle_ids = self._middles.ids.astype(np.int64)
+        sums = np.concatenate([[0], np.cumsum(unigram.scores_V[middle_ids])])
+        middle_scores = sums[self._middles.starts[1:]] - sums[self._middles.starts[:-1]]
+        sides = (*self._ends.by_loss(unigram), *self._begins.by_loss(unigram))
+
+        lost: Callable[..., int] = _lost  # compiled: its parameters are not for the type checker to count
+
+        def part(begin: int, end: int) -> np.ndarray:
+            found = np.empty((MOST_FOUND, 3), np.int64)
+            count = lost(
+                self._crossings[begin:end], *sides, unigram.scores_V, self._middles.starts, middle_ids, middle_scores,
+                *self._trees.arrays(), found,
+            )  # fmt: skip
+            return found[:count]
+
+        borders = np.linspace(0, len(self._crossings), PARTS + 1).astype(np.int64).tolist()
+        with ThreadPoolExecutor(default_processes()) as pool:
+            found = np.concatenate(list(pool.map(part, borders[:-1], borders[1:])))
+        return list(dict.fromkeys(self._string(*row) for row in found.tolist()))
+
+    def _string(self, first: int, middle: int, last: int) -> bytes:
+        between = self._middles.row(middle).tolist() if middle != NO_MIDDLE else []
+        return b"".join(self._tokens[token_id] for token_id in (first, *between, last))
+
+
+def _sums(unigram: UnigramEncoder, batch: Batch) -> np.ndarray:
+    found = unigram.encode(batch)
+    sums = np.concatenate([[0], np.cumsum(unigram.scores_V[found.ids])])
+    return sums[found.starts[1:]] - sums[found.starts[:-1]]

@@ -1,0 +1,236 @@
+"""Swapping token strings in place: from candidates to rules, from rules to a tokenizer, and what must hold after."""
+
+import contextlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from ivr.analysis.pretokens import PretokenSplitter
+from ivr.analysis.tables import PretokenTable
+from ivr.encoding.batch import Batch
+from ivr.encoding.bpe import ByteLevelBpe
+from ivr.encoding.bpe_encoder import BpeEncoder
+from ivr.encoding.byte_alphabet import from_alphabet
+from ivr.encoding.unigram_encoder import UnigramEncoder
+from ivr.errors import CorruptInputError
+from ivr.tokenizer.remap.rules import RemapRules, Swap
+from ivr.tokenizer.remap.whole_pretokens import cut_again, uncut_pattern
+from ivr.tokenizer.scores.merge_weights import EXACT_IN_FILE
+from ivr.tokenizer.select.entry_scores import best_splits, entry_score, raised_scores
+from ivr.tokenizer.select.table import Candidate
+from ivr.tokenizer.unigram_file import unigram_tokenizer
+from ivr.tokenizer.verify.comparison import compare_pretokens, one_pretoken
+
+
+@dataclass(frozen=True)
+class DistilledTokenizer:
+    """A distilled tokenizer read back: strings and integer scores by id."""
+
+    tokenizer: Tokenizer
+    strings: list[str]
+    scores_V: np.ndarray
+
+    def added(self) -> frozenset[int]:
+        return frozenset(self.tokenizer.get_added_tokens_decoder())
+
+    def token_bytes(self) -> list[bytes]:
+        """The bytes of every id; empty for an added token."""
+        added = self.added()
+        return [b"" if token_id in added else from_alphabet(token) for token_id, token in enumerate(self.strings)]
+
+
+def check_candidates(
+    path: Path, candidates: Sequence[Candidate], distilled: DistilledTokenizer, split: PretokenSplitter
+) -> None:
+    """Refuse the first row that cannot be carried out, naming line, value and reason. `split`: the original's."""
+    added = distilled.added()
+    places = {token: token_id for token_id, token in enumerate(distilled.strings)}
+    seen: dict[int | str, str] = {}  # id or string -> where
+    for row in candidates:
+        where = f"{path}, " + _place(row)
+        if not 0 <= row.old_id < len(distilled.strings):
+            raise CorruptInputError(f"{where}: old_id {row.old_id} is not an id (0 to {len(distilled.strings) - 1})")
+        if row.old_id in added or len(distilled.strings[row.old_id]) == 1:
+            kind = "an added token" if row.old_id in added else "a byte"
+            raise CorruptInputError(f"{where}: old_id {row.old_id} is {kind} and cannot be given away")
+        if distilled.strings[row.old_id] != row.old_token:
+            raise CorruptInputError(
+                f"{where}: old_token {row.old_token!r} is not id {row.old_id}, {distilled.strings[row.old_id]!r}; "
+                f"run `ivr select` for this tokenizer"
+            )
+        if row.new_token in places:
+            raise CorruptInputError(f"{where}: new_token {row.new_token!r} is id {places[row.new_token]} already")
+        for value in (row.old_id, row.new_token):
+            if value in seen:
+                column = "old_id" if value == row.old_id else "new_token"
+                raise CorruptInputError(f"{where}: {column} {value!r} stands in {seen[value]} already")
+            seen[value] = _place(row)
+        if row.score is not None and abs(row.score) >= EXACT_IN_FILE:
+            raise CorruptInputError(f"{where}: score {row.score} is not below {EXACT_IN_FILE}, where sums stay exact")
+        try:
+            text = from_alphabet(row.new_token).decode("utf-8")
+        except UnicodeDecodeError:
+            continue  # part of a character: never a pretoken of its own
+        if len(split(text)) != 1:
+            raise CorruptInputError(f"{where}: new_token {text!r} is split into {split(text)} before the model sees it")
+
+
+def _place(row: Candidate) -> str:
+    return f"line {row.line}"
+
+
+def make_swaps(candidates: Sequence[Candidate], distilled: DistilledTokenizer, bpe: ByteLevelBpe) -> tuple[Swap, ...]:
+    """Pieces and scores for every row, sorted by id; a score too low, or none, becomes the least one needed."""
+    new = Batch.of([from_alphabet(row.new_token) for row in candidates])
+    pieces = BpeEncoder(bpe).encode(new)
+    splits = UnigramEncoder(distilled.token_bytes(), distilled.scores_V).best_totals(new)
+    tokens, scores_V = distilled.token_bytes(), distilled.scores_V.copy()
+    for place, row in enumerate(candidates):
+        tokens[row.old_id] = new.string(place)
+        alone = entry_score(int(splits[place]), len(row.new_token))
+        scores_V[row.old_id] = alone if row.score is None else row.score
+    scores_V = raised_scores(tokens, scores_V, [row.old_id for row in candidates])
+    swaps = (
+        Swap(
+            row.old_id, row.old_token, row.new_token, tuple(pieces.row(place).tolist()),
+            int(scores_V[row.old_id]), int(distilled.scores_V[row.old_id]),
+        )
+        for place, row in enumerate(candidates)
+    )  # fmt: skip
+    return tuple(sorted(swaps, key=lambda swap: swap.id))
+
+
+def check_rules(
+    path: Path, rules: RemapRules, distilled: DistilledTokenizer, bpe: ByteLevelBpe, split: PretokenSplitter
+) -> None:
+    """Refuse the first swap of a rules file that cannot be carried out as it stands, naming line, value and reason."""
+    rows = [Candidate(swap.line, swap.id, swap.old, swap.new, swap.score) for swap in rules.swaps]
+    check_candidates(path, rows, distilled, split)
+    original = bpe.token_bytes()
+    tokens, scores_V = distilled.token_bytes(), distilled.scores_V.copy()
+    for swap in rules.swaps:
+        tokens[swap.id], scores_V[swap.id] = from_alphabet(swap.new), swap.score
+    splits = best_splits(tokens, scores_V, [swap.id for swap in rules.swaps])
+    for swap in rules.swaps:
+        where = f"{path}, line {swap.line}"
+        unknown = [piece for piece in swap.pieces if not 0 <= piece < len(original) or not original[piece]]
+        if unknown:
+            raise CorruptInputError(f"{where}: pieces {list(swap.pieces)}: {unknown[0]} is no token of the original")
+        if b"".join(original[piece] for piece in swap.pieces) != tokens[swap.id]:
+            raise CorruptInputError(f"{where}: pieces {list(swap.pieces)} do not make {swap.new!r}")
+        if swap.old_score != distilled.scores_V[swap.id]:
+            raise CorruptInputError(
+                f"{where}: old_score {swap.old_score} is not the score of id {swap.id}, {distilled.scores_V[swap.id]}"
+            )
+        if swap.score <= splits[swap.id]:
+            raise CorruptInputError(
+                f"{where}: score {swap.score} is too low, {swap.new!r} would be split: its best split scores "
+                f"{splits[swap.id]}"
+            )
+
+
+def apply_swaps(distilled: DistilledTokenizer, swaps: Sequence[Swap], split: PretokenSplitter) -> Tokenizer:
+    """The tokenizer in which every swapped id has its new string and score; all others keep both.
+
+    Pretokens that hold a new string are not cut any more. `split`: the original tokenizer's.
+    """
+    strings, scores_V = list(distilled.strings), distilled.scores_V.copy()
+    for swap in swaps:
+        strings[swap.id], scores_V[swap.id] = swap.new, swap.score
+    tokenizer = _with_pattern(distilled.tokenizer, lambda pattern: uncut_pattern(pattern, _texts(swaps), split))
+    return unigram_tokenizer(tokenizer, strings, scores_V, sorted(distilled.added()))
+
+
+def undo_swaps(remapped: DistilledTokenizer, swaps: Sequence[Swap], split: PretokenSplitter) -> Tokenizer:
+    """The inverse of `apply_swaps`. Raises CorruptInputError where an id does not hold the string that it was given."""
+    strings, scores_V = list(remapped.strings), remapped.scores_V.copy()
+    for swap in swaps:
+        if not 0 <= swap.id < len(strings) or strings[swap.id] != swap.new:
+            raise CorruptInputError(f"id {swap.id} is not {swap.new!r} in the remapped tokenizer; run `ivr remap`")
+        strings[swap.id], scores_V[swap.id] = swap.old, swap.old_score
+    tokenizer = _with_pattern(remapped.tokenizer, lambda pattern: cut_again(pattern, _texts(swaps), split))
+    return unigram_tokenizer(tokenizer, strings, scores_V, sorted(remapped.added()))
+
+
+def _texts(swaps: Sequence[Swap]) -> list[str]:
+    """The new strings that are whole characters; part of a character is nothing that a pattern could look for."""
+    texts = []
+    for swap in swaps:
+        with contextlib.suppress(UnicodeDecodeError):
+            texts.append(from_alphabet(swap.new).decode("utf-8"))
+    return texts
+
+
+def _with_pattern(tokenizer: Tokenizer, change: Callable[[str], str]) -> Tokenizer:
+    """A copy whose pattern that cuts runs, if it has one, is changed."""
+    spec = json.loads(tokenizer.to_str())
+    pre_tokenizer = spec["pre_tokenizer"]
+    for step in pre_tokenizer["pretokenizers"] if pre_tokenizer["type"] == "Sequence" else []:
+        if step["type"] == "Split" and "Regex" in step["pattern"]:
+            step["pattern"]["Regex"] = change(step["pattern"]["Regex"])
+    return Tokenizer.from_str(json.dumps(spec, ensure_ascii=False))
+
+
+@dataclass(frozen=True)
+class RemapCheck:
+    """What was seen of a remapped tokenizer, through the `tokenizers` library."""
+
+    not_to_themselves: list[int]  # new tokens whose own string is segmented otherwise
+    pretokens: int
+    changed: int  # distinct pretokens encoded otherwise than before
+    changed_unaffected: list[str]  # must be empty
+    lost: list[int]  # ids with their old strings that are not produced for them any more
+
+
+def check_remapped(
+    distilled: DistilledTokenizer,
+    remapped: Tokenizer,
+    swaps: Sequence[Swap],
+    table: PretokenTable,
+    on_batch: Callable[[int], None],
+) -> RemapCheck:
+    """Every new token is produced for its own string; text without new string or old token is as before."""
+    encoded = one_pretoken(remapped)([swap.new for swap in swaps])
+    wrong = [swap.id for swap, ids in zip(swaps, encoded, strict=True) if ids != [swap.id]]
+    given_away = {swap.id for swap in swaps}
+    holds_new = HoldsAny([from_alphabet(swap.new) for swap in swaps])
+    changed = list(compare_pretokens(distilled.tokenizer, remapped, table.pretokens, table.counts_P, on_batch))
+    return RemapCheck(
+        not_to_themselves=wrong,
+        lost=_lost(distilled, remapped, given_away),
+        pretokens=len(table),
+        changed=len(changed),
+        changed_unaffected=[
+            mismatch.pretoken
+            for mismatch in changed
+            if given_away.isdisjoint(mismatch.first) and not holds_new(mismatch.pretoken.encode())
+        ],
+    )
+
+
+def _lost(distilled: DistilledTokenizer, remapped: Tokenizer, given_away: set[int]) -> list[int]:
+    gone = given_away | distilled.added()
+    kept = [i for i in range(len(distilled.strings)) if i not in gone]
+    strings = [distilled.strings[token_id] for token_id in kept]
+    before, after = one_pretoken(distilled.tokenizer)(strings), one_pretoken(remapped)(strings)
+    return [i for i, first, second in zip(kept, before, after, strict=True) if first == [i] != second]
+
+
+class HoldsAny:
+    """`holds(text)`: does a byte string contain any of these?"""
+
+    def __init__(self, strings: Sequence[bytes]) -> None:
+        self._by_length: dict[int, set[bytes]] = {}
+        for string in strings:
+            self._by_length.setdefault(len(string), set()).add(string)
+
+    def __call__(self, text: bytes) -> bool:
+        return any(
+            text[begin : begin + length] in group
+            for length, group in self._by_length.items()
+            for begin in range(len(text) - length + 1)
+        )

@@ -1,0 +1,228 @@
+"""Run tables as a pre-tokenizer pattern: GPT-2's own, which also cuts runs where BPE does (Oniguruma syntax).
+
+It splits what ByteLevel has written in the byte alphabet: mapping a text once and splitting it afterwards costs about
+half of splitting it first and mapping every piece. Each alternative of GPT-2's pattern (letters, numbers, others,
+blanks) gets three in front of it: a word without three equal units in a row, whole (`fast_paths`); the first token of
+a run that starts where the piece starts; whatever stands before a run.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+from ivr.encoding.utf8_pattern import character_class, quote
+from ivr.tokenizer.repeats.character_classes import PieceClass, PieceClasses
+from ivr.tokenizer.repeats.fast_paths import AGAIN, whole_pieces
+from ivr.tokenizer.repeats.groups import Longer, by_length, by_value, length_ranges, next_longer
+from ivr.tokenizer.repeats.lone_repeats import lone_runs
+from ivr.tokenizer.repeats.tables import NONE, OTHER, SHORTEST, RunTable, continues
+
+FAR = 4  # units from which a run's other end changes next to nothing of what is drawn out of its beginning
+KEPT = 256  # rules written of tables: learning changes few of them at a time
+
+
+def cutting_pattern(tables: Sequence[RunTable], classes: PieceClasses, tokenized: Sequence[Sequence[str]] = ()) -> str:
+    """GPT-2's pattern, cutting the runs of these tables where BPE does.
+
+    `tokenized`: tokens of pretokens with such runs that are cut at every one of them, even within characters.
+    """
+    mine = {kind.name: [table for table in tables if classes.of(table.unit) == kind] for kind in classes.kinds}
+    alternatives = whole_pieces(classes, mine)
+    parts = []
+    for kind in classes.kinds:
+        whole, of_parts = _tokens(
+            kind, [tokens for tokens in tokenized if classes.of_pretoken("".join(tokens)) == kind]
+        )
+        # behind the marker, where pretokens with a new token's string are taken first
+        lone = [lone_runs(kind, mine[kind.name])] if kind.name == "others" else []
+        slow = "|".join(filter(None, [*whole, *lone, *_around_runs(kind, mine[kind.name]), *_plain(kind)]))
+        alternatives.append(f"{kind.begins}(?:{marker(kind)}{slow})")
+        parts += of_parts
+    alternatives += parts  # where a match begins within a character nothing else is possible
+    return classes.definitions + "|".join(filter(None, alternatives))
+
+
+def marker(kind: PieceClass) -> str:
+    """Stands in the pattern where words of this class without runs have been taken, and runs are not yet cut."""
+    return f"(?#{kind.name})"
+
+
+def _plain(kind: PieceClass) -> list[str]:
+    """GPT-2's own alternative."""
+    one = kind.character
+    return [rf"{one}+(?={one}|\z)", f"{one}+"] if kind.name == "blanks" else [f"{kind.lead}{one}+"]
+
+
+def _tokens(kind: PieceClass, tokenized: Sequence[Sequence[str]]) -> tuple[list[str], list[str]]:
+    """The tokens of these pretokens, each before what follows it: (those that begin with a character, the others).
+
+    Wherever such a piece begins BPE has a border, so that it encodes the rest as if it stood alone.
+    """
+    rests = sorted({tuple(tokens[at:]) for tokens in tokenized for at in range(len(tokens))})
+    found: tuple[list[str], list[str]] = [], []
+    for first, *others in rests:
+        found[continues(first[0])].append(f"{quote(first)}(?={quote(''.join(others))}{kind.end})")
+    return found
+
+
+def _around_runs(kind: PieceClass, tables: Sequence[RunTable]) -> list[str]:
+    """The first token of a run that starts where the piece starts; what stands before a run."""
+    if not tables:
+        return []
+    one = kind.character
+    # an empty piece would be skipped over
+    before = f"(?:Ġ{one}*?|{one}+?)" if kind.lead else f"{one}+?"
+    starts = _guarded(tables, [_starts(kind, table) for table in tables])
+    units = tuple(table.unit for table in tables)
+    return [starts, f"{before}{_guarded(tables, [_later(kind, table, units) for table in tables])}"]
+
+
+def _guarded(tables: Sequence[RunTable], rules: Sequence[str]) -> str:
+    """The rules of all tables; those of one-byte units behind one look at whether three of these follow."""
+    narrow = [rule for table, rule in zip(tables, rules, strict=True) if len(table.unit) == 1]
+    options = [rule for table, rule in zip(tables, rules, strict=True) if len(table.unit) > 1]
+    if narrow:
+        units = character_class([table.unit for table in tables if len(table.unit) == 1])
+        options.insert(0, f"(?=({units}){AGAIN}{{{SHORTEST - 1}}})(?:{'|'.join(narrow)})")
+    return f"(?:{'|'.join(options)})"
+
+
+@lru_cache(KEPT)
+def _starts(kind: PieceClass, table: RunTable) -> str:
+    """A run that starts where the piece starts: its first token."""
+    y = _group(table.unit)
+    options = []
+    if far := table.far_first:
+        units, size = far
+        # first, so that not every piece of a very long run looks at all that is left of it
+        options.append(_cut(kind, table.unit, units, units, size, y if kind.name == "blanks" else ""))
+    longer = next_longer(list(table.first), ends=False)
+    for rights, counts in by_value(table.first).items():
+        after = _right(kind, table, rights, longer)
+        options += [_cut(kind, table.unit, *piece, after) for piece in length_ranges(counts) if piece[2] > 0]
+    return f"(?={y}{{{SHORTEST}}})(?:{'|'.join(options) or '(?!)'})"
+
+
+@lru_cache(KEPT)
+def _later(kind: PieceClass, table: RunTable, units: tuple[str, ...]) -> str:
+    """A run after something else: the piece ends before it, or after what its left neighbour draws in. `units`: of
+    all tables of these characters.
+    """
+    y = _group(table.unit)
+    options = []
+    paired = set(table.paired_lefts)
+    for known, rights in ((table.lefts, [OTHER]), (table.paired_lefts, sorted(filter(None, table.first)))):
+        by_left: dict[tuple[tuple[str, tuple[int, ...]], ...], list[str]] = {}
+        for x in known:
+            row = tuple((r, table.drawn[x, r]) for r in rights if (x, r) in table.drawn)
+            by_left.setdefault(row, []).append(x)
+        longer = next_longer(known, ends=True)
+        longer_rights: dict[int, Longer] = {}  # a blank knows more right neighbours than others
+        afters: dict[tuple[int, tuple[str, ...]], str] = {}  # many left neighbours part the right ones alike
+        for row, lefts in by_left.items():
+            inner = []
+            if len(row) not in longer_rights:
+                longer_rights[len(row)] = next_longer([r for r, _ in row], ends=False)
+            for alike, counts in by_value(dict(row)).items():
+                key = (len(row), alike)
+                after = afters.get(key) or afters.setdefault(key, _right(kind, table, alike, longer_rights[len(row)]))
+                inner += [_cut(kind, table.unit, *piece, after) for piece in length_ranges(counts) if piece[2] != NONE]
+            if inner:
+                options.append(f"(?:{_left(longer, lefts, units)})(?:{'|'.join(inner)})")
+            far = [x for x in lefts if x not in paired]
+            if far and kind.name != "blanks":
+                ends = f"(?!{y})" if len(table.unit) > 1 else ""
+                low = [
+                    (max(low, FAR), high, size) for low, high, size in length_ranges(row[0][1]) if (high or FAR) >= FAR
+                ]
+                inner = [_cut(kind, table.unit, *piece, ends) for piece in low if piece[2] != NONE]
+                options += [f"(?:{_left(longer, far, units)})(?:{'|'.join(inner)})"] if inner else []
+    every = set(table.lefts)
+    shortest = [x for x in sorted(every) if not any(x[len(x) - size :] in every for size in range(1, len(x)))]
+    inert = "".join(f"(?<!{_alternatives(same)})" for same in by_length(shortest))
+    options.append(f"(?<=.){inert}(?={_starts(kind, table)})")
+    return f"{_run_begins(table.unit)}(?={y}{{{SHORTEST}}})(?:{'|'.join(options)})"
+
+
+def _run_begins(unit: str) -> str:
+    """Zero-width: no unit stands before; one that a cut has parted is none, what is left of it begins the piece."""
+    parted = "".join(rf"|(?<=\G{quote(unit[size:])})" for size in range(1, len(unit)))
+    none = f"(?<!{quote(unit)})"
+    return f"(?:{none}{parted})" if parted else none
+
+
+def _left(longer_than: Longer, lefts: Sequence[str], units: Sequence[str]) -> str:
+    """Zero-width: one of these left neighbours fits, and none that is longer.
+
+    None fits that a cut behind another run has parted: `00001000` is `0000`,`1000`, where the second run stands behind
+    `1`, not `01`.
+    """
+    options = []
+    plain = []
+    for x in lefts:
+        longer = longer_than.get(x, ())
+        if len(x) == 1 and not longer:
+            plain.append(x)
+        else:
+            whole = "".join(f"(?<!\\G{quote(rest)})" for rest in _rests(x, units))
+            options.append(f"(?<={quote(x)}){whole}{_unless(longer, units)}")
+    if plain:
+        options.append(f"(?<={character_class(plain)})")
+    return "|".join(options)
+
+
+def _unless(longer: Sequence[str], units: Sequence[str]) -> str:
+    """Zero-width: none of these left neighbours fits."""
+    by_rests: dict[tuple[str, ...], str] = {}
+    for z in longer:
+        rests = tuple(_rests(z, units))
+        by_rests[rests] = by_rests.get(rests, "") + f"(?<!{quote(z)})"
+    # atomic: where both hold, each of them would be tried with each of all that follow
+    parted = ((refused, "".join(f"(?<=\\G{quote(rest)})|" for rest in rests)) for rests, refused in by_rests.items())
+    return "".join(f"(?>{part}{refused})" if part else refused for refused, part in parted)
+
+
+def _rests(left: str, units: Sequence[str]) -> list[str]:
+    """What may begin a piece of this left neighbour, the rest of which ends a run."""
+    return [left[at:] for at in range(1, len(left)) if any((at * unit).endswith(left[:at]) for unit in units)]
+
+
+def _alternatives(strings: Sequence[str]) -> str:
+    return character_class(strings) if len(strings[0]) == 1 else "|".join(quote(string) for string in strings)
+
+
+def _right(kind: PieceClass, table: RunTable, rights: tuple[str, ...], longer_than: Longer) -> str:
+    """Zero-width: one of these right neighbours fits, and none that is longer."""
+    options, plain = [], []
+    for r in rights:
+        longer = [z[len(r) :] for z in longer_than.get(r, ())]
+        if len(r) == 1 and not longer:
+            plain.append(r)
+        elif r:
+            refused = "".join(f"(?!{quote(z)}{kind.inside})" for z in longer)
+            options.append(f"{quote(r)}{kind.inside}{refused}")
+    if plain:
+        options.append(f"{character_class(plain)}{kind.inside}")
+    if OTHER in rights:
+        shortest = [r for r in table.first if r and not any(r[:size] in table.first for size in range(1, len(r)))]
+        others = "".join(f"(?!(?:{_alternatives(r)}){kind.inside})" for r in by_length(shortest))
+        other = f"(?!{quote(table.unit)}{kind.inside}){others}{kind.inside}"
+        options.append(f"{kind.end}|{other}" if kind.name == "blanks" else other)
+    # a right neighbour may begin like the unit: then it is none while the run goes on
+    run_ends = f"(?!{quote(table.unit)}{kind.inside})" if len(table.unit) > 1 else ""
+    return f"{run_ends}(?:{'|'.join(options)})"
+
+
+def _cut(kind: PieceClass, unit: str, low: int, high: int | None, size: int, after: str) -> str:
+    """The first `size` bytes of a run of `low` to `high` units (None: any more) that ends before `after`."""
+    y = _group(unit)
+    whole, part = divmod(size, len(unit))
+    begun = whole + bool(part)
+    # possessive, so that the neighbour is the run's; but the last blank before a word is not the run's
+    more = "*" if kind.name == "blanks" else "*+"
+    rest = f"{y}{{{low - begun}}}{y}{more}" if high is None else f"{y}{{{low - begun},{high - begun}}}"
+    tail = quote(unit[part:]) if part else ""
+    return f"{y}{{{whole}}}{quote(unit[:part])}(?={tail}{rest}{after})"
+
+
+def _group(unit: str) -> str:
+    return quote(unit) if len(unit) == 1 else f"(?:{quote(unit)})"

@@ -1,0 +1,254 @@
+"""Where BPE cuts runs: tables made from the merge list, from which `pattern` makes a pre-tokenizer pattern.
+
+Scores cannot order the pieces of a run: `YYY` is `YY`,`Y` for BPE and `Y`,`YY` for Viterbi, at the same score. But what
+follows a token border is encoded by BPE as if it stood alone, so a cut at a BPE border is always safe, and after it the
+rest of the run starts anew. For every unit y that merges with itself this module tabulates, by running BPE on generated
+runs,
+
+* f(j, r): how many y the first token of `y^j r` holds, for every right neighbour r that shares a token with y;
+* a(x, k, r): how many y the left neighbour x draws into its own token in `x y^k r`.
+
+Units and neighbours are strings of the byte alphabet, one character a byte, as the pattern sees text after ByteLevel.
+Neighbours begin as single characters of text. Where a text shows that more of it decides, `Contexts.extended` looks one
+byte further; what no text showed is left to the certificate and to `ivr verify`.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ivr.analysis.pretokens import PretokenSplitter
+from ivr.encoding.batch import Batch
+from ivr.encoding.bpe import ByteLevelBpe
+from ivr.encoding.bpe_encoder import BpeEncoder
+from ivr.encoding.byte_alphabet import from_alphabet
+
+NONE = -1
+SHORTEST = 3  # units from which a run is ambiguous
+LONGEST_CONTEXT = 12  # bytes of a neighbour
+BLANK = "Ġ"  # the one blank that belongs to the word behind it
+OTHER = ""  # the right neighbour: the end, or any character that shares no token with the unit
+
+
+@dataclass(frozen=True, eq=False)
+class RunTable:
+    """What BPE does to runs of one unit. Of the neighbours that fit the longest holds.
+
+    A left neighbour x that is known beside the right neighbour OTHER only tells nothing of other ones.
+    """
+
+    unit: str
+    first: dict[str, tuple[int, ...]]  # r -> f(1..K, r), in bytes; NONE: the first token holds r too
+    drawn: dict[tuple[str, str], tuple[int, ...]]  # (x, r) -> a(x, 1..K, r), in bytes; NONE: as before
+
+    @property
+    def lefts(self) -> list[str]:
+        return sorted({x for x, _ in self.drawn})
+
+    @property
+    def paired_lefts(self) -> list[str]:
+        """Those known beside every right neighbour."""
+        return sorted({x for x, r in self.drawn if r != OTHER})
+
+    @property
+    def far_first(self) -> tuple[int, int] | None:
+        """(K, bytes of the first token) of runs of K units and more, where it is the same before whatever follows."""
+        found = {(len(row), row[-1]) for row in self.first.values()}
+        units, size = found.pop()
+        return None if found or size <= 0 else (units, size)
+
+
+@dataclass(frozen=True)
+class Contexts:
+    """The neighbours to tabulate for one unit: single characters, longer ones where a text showed need.
+
+    These are tabulated in pairs. The far ones, which are many, stand alone: no left neighbour (or a blank) before a far
+    right one, and nothing that shares a token with the unit after a far left one.
+    """
+
+    unit: str
+    longest: int  # the longest run that is one token
+    lefts: frozenset[str]
+    rights: frozenset[str]
+    far_lefts: frozenset[str] = frozenset()
+    far_rights: frozenset[str] = frozenset()
+
+    def extended(self, before: str, after: str) -> "Contexts":
+        """With one byte more of the text before and after a run, where the neighbour shares a token with it."""
+        left = _one_longer(self.lefts, before, lambda size: before[len(before) - size :])
+        right = _one_longer(self.rights, after, lambda size: after[:size])
+        return replace(self, lefts=self.lefts | left, rights=self.rights | right)
+
+
+def _one_longer(known: frozenset[str], text: str, part: Callable[[int], str]) -> set[str]:
+    sizes = [size for size in range(1, len(text) + 1) if part(size) in known]
+    if not sizes or sizes[-1] == len(text) or sizes[-1] == LONGEST_CONTEXT:
+        return set()
+    return {part(sizes[-1] + 1)}
+
+
+def self_merging_units(bpe: ByteLevelBpe) -> list[tuple[str, int]]:
+    """(shortest unit, longest run of it that is a token) for every token that merges with itself, in merge order.
+
+    A unit that begins within a character stands for that of the same run that begins with it, if both are text there.
+    """
+    longest: dict[str, int] = {}
+    for left, right, product in bpe.merges_R3.tolist():
+        if left == right:
+            part = _shortest_unit(bpe.tokens[left])
+            unit = part if text_of(part) else _from_character(part)
+            longest[unit] = max(longest.get(unit, 0), len(bpe.tokens[product]) // len(unit))
+    return [(unit, length) for unit, length in longest.items() if text_of(unit)]
+
+
+def _from_character(unit: str) -> str:
+    """The same run from its last character's beginning on: of `´Ã` `Ã´`."""
+    start = next((at for at in reversed(range(len(unit))) if not continues(unit[at])), 0)
+    return unit[start:] + unit[:start]
+
+
+def text_of(alphabet_text: str) -> str:
+    """The text these bytes are; empty when they are not whole characters."""
+    try:
+        return from_alphabet(alphabet_text).decode("utf-8")
+    except UnicodeDecodeError:
+        return ""
+
+
+def _shortest_unit(string: str) -> str:
+    for size in range(1, len(string) + 1):
+        if string[:size] * (len(string) // size) == string:
+            return string[:size]
+    raise AssertionError("every string is a run of itself")
+
+
+def initial_contexts(bpe: ByteLevelBpe, splitter: PretokenSplitter) -> list[Contexts]:
+    """Every self-merging unit whose runs stay one pretoken, with the characters that share a token with it."""
+    found = []
+    holding: dict[str, list[str]] = defaultdict(list)
+    for token_id, token in enumerate(bpe.tokens):
+        if token_id not in bpe.special_ids:
+            for character in set(token):
+                holding[character].append(token)
+    for unit, longest in self_merging_units(bpe):
+        run = text_of(unit) * SHORTEST
+        if len(splitter(run)) != 1:
+            continue
+        lefts, rights = _neighbours(unit, [token for end in {unit[0], unit[-1]} for token in holding[end]])
+        # a part of a character may belong to one that stays with the run, if it is its end (its beginning)
+        lefts = {x for x in lefts if (len(splitter(text_of(x) + run)) == 1 if text_of(x) else continues(x[0]))}
+        rights = {
+            r for r in rights if (len(splitter(run + 2 * text_of(r))) == 1 if text_of(r) else not continues(r[0]))
+        }
+        found.append(Contexts(unit, longest, frozenset(lefts), frozenset(rights)))
+    return found
+
+
+def tabulate(
+    contexts: Contexts, encoder: BpeEncoder, token_lengths: np.ndarray, known: RunTable | None = None
+) -> RunTable:
+    """Run BPE on `x y^k r` for these neighbours and every k up to K, beyond which the first token stays the same.
+
+    `token_lengths`: int64 (V,), bytes of every token. `known`: a table of fewer neighbours, not to be run again.
+    """
+    rights = [OTHER, *sorted(contexts.rights)]
+    every_right = [OTHER, *sorted(contexts.rights | contexts.far_rights)]
+    pairs = [(x, r) for x in ["", *sorted(contexts.lefts)] for r in (every_right if x in ("", BLANK) else rights)]
+    pairs += [(x, OTHER) for x in sorted(contexts.far_lefts - contexts.lefts)]
+    found = {**{("", r): row for r, row in known.first.items()}, **known.drawn} if known else {}
+    new = [pair for pair in pairs if pair not in found]
+    counts = first_of_runs(contexts, new, encoder, token_lengths).tolist() if new else []
+    for row in counts:
+        if row[-1] == len(row) * len(contexts.unit):
+            row[-1] = NONE  # no border between characters, however long the run is
+    found.update((pair, tuple(row)) for pair, row in zip(new, counts, strict=True))
+    return RunTable(
+        contexts.unit,
+        first={r: found[x, r] for x, r in pairs if not x},
+        drawn={(x, r): found[x, r] for x, r in pairs if x},
+    )
+
+
+def first_of_runs(
+    contexts: Contexts,
+    pairs: Sequence[tuple[str, str]],
+    encoder: BpeEncoder,
+    token_lengths: np.ndarray,
+    longest: int | None = None,
+) -> np.ndarray:
+    """f(k, r) or a(x, k, r) of every pair (x, r), x empty for f: int64 (pairs, K), in bytes; see RunTable.
+
+    `longest`: in place of K, from which on the first token stays the same.
+    """
+    longest = longest or 2 * contexts.longest + 2 * SHORTEST
+    runs = [from_alphabet(contexts.unit) * k for k in range(1, longest + 1)]
+    bytes_of = {text: from_alphabet(text) for text in {text for pair in pairs for text in pair}}
+    sides = [(bytes_of[x], bytes_of[r]) for x, r in pairs]
+    answers = encoder.encode(Batch.of([before + run + after for before, after in sides for run in runs]))
+    befores = np.repeat(np.array([len(before) for before, _ in sides], np.int64), longest)
+    lengths = np.tile(np.array([len(run) for run in runs], np.int64), len(sides))
+    taken = _in_first(befores, lengths, contexts.unit, token_lengths[answers.ids], answers.starts)
+    return taken.reshape(-1, longest)
+
+
+def _in_first(befores: np.ndarray, runs: np.ndarray, unit: str, lengths: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    """Bytes of each run in its first token (after some bytes: in the token of the last of them); see RunTable.
+
+    A piece ends where a character does: where a token ends within one, those behind it are counted too, up to the first
+    that does not. All int64: `befores`, `runs` (n,) bytes before the run and of the run; `lengths` of all tokens of all
+    answers, of which row n has `starts[n]:starts[n + 1]`.
+    """
+    begins_U = np.array([byte & 0xC0 != 0x80 for byte in from_alphabet(unit)])
+    ends = np.concatenate([[0], np.cumsum(lengths)])
+    base = ends[starts[:-1]]
+    places = np.searchsorted(ends, base + np.maximum(befores, 1))
+    while True:
+        taken = ends[places] - base - befores
+        within = (taken <= runs) & ~begins_U[taken % len(begins_U)]
+        if not within.any():
+            return np.where(taken <= runs, taken, NONE)
+        places = places + within
+
+
+def _neighbours(unit: str, tokens: Iterable[str]) -> tuple[set[str], set[str]]:
+    """Characters (or what a token holds of them) right before, and right after, the unit inside some token.
+
+    Beside a unit of several bytes also those that a token holds with its beginning (before) or its end (after) alone.
+    """
+    lefts, rights = set(), set()
+    for token in tokens:
+        place = token.find(unit)
+        while place >= 0:
+            end = place + len(unit)
+            if place > 0:
+                lefts.add(_last_character(token[:place]))
+            if end < len(token):
+                rights.add(_first_character(token[end:]))
+            place = token.find(unit, place + 1)
+        for size in range(1, min(len(unit), len(token))):
+            if token.endswith(unit[:size]):
+                lefts.add(_last_character(token[:-size]))
+            if token.startswith(unit[-size:]):
+                rights.add(_first_character(token[size:]))
+    return (lefts - {unit}, rights - {unit}) if len(unit) == 1 else (lefts, rights)
+
+
+def continues(alphabet_character: str) -> bool:
+    """Whether this byte does not begin a character."""
+    return 0x80 <= from_alphabet(alphabet_character)[0] < 0xC0
+
+
+def _last_character(text: str) -> str:
+    start = len(text) - 1
+    while start > 0 and continues(text[start]):
+        start -= 1
+    return text[start:]
+
+
+def _first_character(text: str) -> str:
+    end = 1
+    while end < len(text) and continues(text[end]):
+        end += 1
+    return text[:end]

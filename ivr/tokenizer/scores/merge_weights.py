@@ -1,0 +1,159 @@
+"""Merge bonuses: integers b_r, one a merge rank, so that a Unigram model returns BPE's segmentation.
+
+Every token t scores s(t) = sum of b_r over the merge ranks r in its derivation tree T(t). A segmentation then scores
+sum_r b_r n_r, where n_r counts the uses of merge r in it. BPE returns the segmentation whose vector (n_0, n_1, ...) is
+lexicographically largest, ties and runs of a self-merging unit aside (README, Method): with d = n(BPE) - n(other), the
+lowest rank r* with d != 0 has d > 0. So every mismatch is mended by raising b_{r*} alone, which involves only ranks
+above r*: a triangular system, solved in one pass from the highest r* to the lowest.
+
+Bonuses are integers: scores survive JSON, and sums of them are exact in float64 below 2^53, in any order of addition.
+No token scores a fifth of that.
+"""
+
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+
+from ivr.console import LOG
+from ivr.encoding.batch import Batch, Segmentations
+from ivr.encoding.bpe import ByteLevelBpe
+from ivr.encoding.unigram_encoder import UnigramEncoder
+from ivr.errors import ConfigError
+from ivr.tokenizer.scores.constraints import Constraints, solve
+from ivr.tokenizer.scores.merge_counts import merge_differences
+
+EXACT = 2**53  # float64 holds every integer up to here
+# `tokenizers` reads 123.0 as 1230 / 10, and a float64 holds every even integer up to 2^54
+EXACT_IN_FILE = 2 * EXACT // 10
+MAX_ROUNDS = 60
+SHIFT = 0.014  # of the merges: what the prior's power law is flat below
+
+AT_A_TIME = 100_000  # strings that differ, for memory
+
+
+def prior_bonuses(num_merges: int, exponent: float) -> np.ndarray:
+    """b_r = ceil(((R + c) / (r + 1 + c))^exponent) with c = SHIFT * R, int64 (R,): smallest 1.
+
+    The bits of a float64 are to go where they decide unseen text. A merge is displaced by two later ones together, so
+    it should outweigh both: their ranks then differ the less, the steeper the prior is there. A plain power law spends
+    half of its bits on the first 1 % of the merges; few as these are, constraints order them with far fewer bits. So
+    the prior is flat there, and twice as steep for the rest (Mandelbrot's shift of Zipf's law).
+    """
+    ranks = np.arange(1, num_merges + 1)
+    shift = SHIFT * num_merges
+    return np.ceil(np.minimum(((num_merges + shift) / (ranks + shift)) ** exponent, EXACT)).astype(np.int64)
+
+
+class ScoresTooLarge(ConfigError):
+    """Scores that fit the text pass what a file holds exactly."""
+
+
+def token_scores(bonuses_R: np.ndarray, starts: np.ndarray, ranks: np.ndarray) -> np.ndarray:
+    """s(t) for every id, int64 (V,); a byte or an added token scores 0."""
+    running = np.concatenate([[0], np.cumsum(bonuses_R[ranks])])
+    return running[starts[1:]] - running[starts[:-1]]
+
+
+@dataclass
+class Fit:
+    """The outcome of `fit`: bonuses and scores, and the rows that scores cannot mend."""
+
+    bonuses_R: np.ndarray
+    scores_V: np.ndarray
+    constraints: Constraints
+    rounds: int
+    unmended: dict[int, str]  # row -> TIE or INVERSION
+
+
+def fit(
+    bpe: ByteLevelBpe,
+    unigram: UnigramEncoder,
+    batch: Batch,
+    truth: Segmentations,
+    exponent: float,
+    constraints: Constraints | None = None,
+    level: int = logging.INFO,
+    margins_R: np.ndarray | None = None,
+    limit: int = EXACT_IN_FILE,
+) -> Fit:
+    """Find bonuses under which every string of `batch` is segmented as in `truth` (BPE's answer).
+
+    A round encodes all strings; then those that differed, now or earlier, are fitted by themselves. Ends when a round
+    brings no new constraint. Time grows with strings x rounds (3 to 5), memory with their bytes.
+    Rounds are logged at `level`; `margins_R` as in `solve`. Raises ScoresTooLarge when a token's score passes `limit`,
+    the range that a file holds exactly.
+    """
+    constraints = Constraints() if constraints is None else constraints
+    fitter = _Fitter(bpe, unigram, prior_bonuses(len(bpe.merges_R3), exponent), constraints, margins_R, limit)
+    active = np.zeros(0, np.int64)
+    for rounds in range(1, MAX_ROUNDS + 1):
+        wrong = fitter.wrong(batch, truth)
+        added, unmended = fitter.learn(batch, truth, wrong)
+        LOG.log(
+            level,
+            "fit round %d: %s of %s strings differ, %s new constraints",
+            rounds,
+            f"{len(wrong):,}",
+            f"{len(batch):,}",
+            f"{added:,}",
+        )
+        if not added:
+            return Fit(fitter.bonuses_R, fitter.scores_V, constraints, rounds, unmended)
+        active = np.union1d(active, wrong)
+        some, some_truth = batch.select(active), truth.select(active)
+        for _ in range(MAX_ROUNDS):
+            added, _ = fitter.learn(some, some_truth, fitter.wrong(some, some_truth))
+            if not added:
+                break
+    raise ConfigError(f"the fit found new constraints for {MAX_ROUNDS} rounds; please report this tokenizer")
+
+
+class _Fitter:
+    """Bonuses and scores that meet all constraints so far."""
+
+    def __init__(
+        self,
+        bpe: ByteLevelBpe,
+        unigram: UnigramEncoder,
+        prior_R: np.ndarray,
+        constraints: Constraints,
+        margins_R: np.ndarray | None,
+        limit: int,
+    ) -> None:
+        self._starts, self._ranks = bpe.derivations()
+        self._prior_R, self._constraints, self._margins_R, self._unigram = prior_R, constraints, margins_R, unigram
+        self._limit = limit
+        self._solve()
+
+    def wrong(self, batch: Batch, truth: Segmentations) -> np.ndarray:
+        """Rows that differ under the scores as they are."""
+        return self._unigram.differing(batch, truth)
+
+    def learn(self, batch: Batch, truth: Segmentations, wrong: np.ndarray) -> tuple[int, dict[int, str]]:
+        """Constraints against the present answers for these rows: (how many are new, the rows without and why)."""
+        added, unmended = 0, {}
+        for begin in range(0, len(wrong), AT_A_TIME):
+            rows = wrong[begin : begin + AT_A_TIME]
+            expected, answers = truth.select(rows), self._unigram.encode(batch.select(rows))
+            differences = merge_differences(expected, answers, self._starts, self._ranks)
+            causes = differences.causes()
+            added += self._constraints.add_all(differences.select(np.flatnonzero([not cause for cause in causes])))
+            for number in [number for number, cause in enumerate(causes) if cause]:
+                tokens, difference = expected.row(number), differences.row(number)
+                if len(tokens) == 1 and difference:
+                    last_merge = int(self._ranks[self._starts[tokens[0] + 1] - 1])
+                    added += self._constraints.add_own(difference, last_merge)
+                else:
+                    unmended[int(rows[number])] = causes[number]
+        if added:
+            self._solve()
+        return added, unmended
+
+    def _solve(self) -> None:
+        self.bonuses_R = solve(self._prior_R, self._constraints, self._margins_R)
+        self.scores_V = token_scores(self.bonuses_R, self._starts, self._ranks)
+        self._unigram = self._unigram.with_scores(self.scores_V)
+        largest = self.scores_V.max(initial=0)
+        if largest >= self._limit:
+            raise ScoresTooLarge(f"token scores pass 2^54 / 10 ({largest:.3g}); try a smaller --prior-exponent")

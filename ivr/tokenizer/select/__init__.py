@@ -1,0 +1,1 @@
+"""Which ids leave and which strings enter, by exact token counts; stage `select`."""

@@ -1,0 +1,82 @@
+"""selection_log.md: what was chosen and why, for a reader."""
+
+from collections.abc import Sequence
+
+from ivr.encoding.byte_alphabet import readable, to_alphabet
+from ivr.tokenizer.select.selection import Selection, Swap
+
+SHOWN = 40
+
+
+def selection_log(selection: Selection, wanted: int, protect_weight: float, rules: dict[str, object]) -> str:
+    """The log as Markdown."""
+    swaps = selection.swaps
+    saved = selection.tokens_before - selection.tokens_after
+    lines = [
+        "# Selection of swaps",
+        "",
+        f"{len(swaps):,} ids get a new string, of {wanted:,} asked for; {selection.candidates:,} were candidates.",
+        "",
+        "| | before | after | change |",
+        "|---|---:|---:|---:|",
+        _change("tokens of the corpus", selection.tokens_before, selection.tokens_after),
+    ]
+    if selection.protected_before:
+        lines.append(_change("tokens of the protected text", selection.protected_before, selection.protected_after))
+    lines += [
+        "",
+        f"Tokens saved: {saved:,}. The objective is the corpus's tokens plus {protect_weight:g} times those of the "
+        "protected text. Each figure below is a recount under the tokenizer with all other swaps in place.",
+        "",
+        "Conditions for a new string: " + ", ".join(f"{name} {value}" for name, value in rules.items()) + ".",
+        "",
+        f"Ids that leave: {sum(swap.old_count == 0 for swap in swaps):,} are never produced on the corpus, "
+        f"{sum(swap.old_count > 0 for swap in swaps):,} are. A negative loss means that the text "
+        "gets shorter without the old string.",
+        *_idle(swaps),
+        "",
+        f"## The {min(SHOWN, len(swaps))} swaps that save most",
+        "",
+        "| id | old | uses | loss | new | uses | saving |",
+        "|---:|---|---:|---:|---|---:|---:|",
+        *(_row(swap) for swap in swaps[:SHOWN]),
+    ]
+    if len(swaps) < wanted:
+        lines[4:4] = [
+            f"Fewer than asked for: no further string saves enough, or no further id is cheap enough "
+            f"(the {len(swaps):,}th swap saves {swaps[-1].saved:,.0f})." if swaps else "No string saves enough.",
+            "",
+        ]  # fmt: skip
+    return "\n".join(lines) + "\n"
+
+
+def _idle(swaps: Sequence[Swap]) -> list[str]:
+    """Strings for the last ids, if any, that the corpus itself has no use for."""
+    idle = sum(swap.saved <= 0 for swap in swaps)
+    if not idle:
+        return []
+    return [
+        "",
+        f"{idle:,} new strings save nothing on the corpus itself: words seen in one form hold them, which have tokens "
+        "of their own. They took the ids that were left, for words not seen; `--min-gain 2` does without.",
+    ]
+
+
+def _change(name: str, before: int, after: int) -> str:
+    return (
+        f"| {name} | {before:,} | {after:,} | {100 * (after / before - 1):+.2f} % |"
+        if before
+        else f"| {name} | 0 | 0 | |"
+    )
+
+
+def _row(swap: Swap) -> str:
+    return (
+        f"| {swap.token_id} | {_code(swap.old)} | {swap.old_count:,} | {swap.lost:,.0f} "
+        f"| {_code(swap.new)} | {swap.new_count:,} | {swap.saved:,.0f} |"
+    )
+
+
+def _code(token: bytes) -> str:
+    text = readable(to_alphabet(token)).replace("|", "\\|").replace("\n", "\\n")
+    return f"`` {text} ``"

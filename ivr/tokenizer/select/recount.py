@@ -1,0 +1,203 @@
+"""Counting tokens of chosen pretokens under changing scores: the inner loop of `select`.
+
+Tokens and candidates are known from the start and only their scores change, so their occurrences in every pretoken, the
+arcs of its lattice, are looked up once; a recount is one pass over them.
+
+A pretoken may be cut (a distilled tokenizer cuts runs as BPE does): no token crosses a cut, unless the pretoken holds a
+new token's string. Then the remapped tokenizer takes it whole (`whole_pretokens`), and so does this.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ivr.encoding.batch import Batch
+from ivr.encoding.compiler import compiled
+from ivr.encoding.hash_table import find
+from ivr.encoding.unigram_encoder import UnigramEncoder
+from ivr.tokenizer.unigram_file import NEVER
+
+PATH_BITS = 53  # path sums lie in [0, 2^53)
+
+
+@dataclass(frozen=True)
+class CutBatch:
+    """Pretokens, and where they are cut: `cuts[i]` is 1 where a piece begins at byte i inside a pretoken."""
+
+    strings: Batch
+    cuts: np.ndarray  # uint8, one a byte
+
+    @classmethod
+    def of(cls, pieces: list[list[bytes]]) -> "CutBatch":
+        strings = Batch.of([b"".join(row) for row in pieces])
+        cuts = np.zeros(len(strings.data), np.uint8)
+        ends = np.cumsum([len(piece) for row in pieces for piece in row], dtype=np.int64)
+        cuts[ends[ends < len(cuts)]] = 1
+        cuts[strings.starts[:-1][strings.starts[:-1] < len(cuts)]] = 0
+        return cls(strings, cuts)
+
+    @classmethod
+    def whole(cls, strings: Sequence[bytes]) -> "CutBatch":
+        """Strings without cuts."""
+        batch = Batch.of(strings)
+        return cls(batch, np.zeros(len(batch.data), np.uint8))
+
+    def __len__(self) -> int:
+        return len(self.strings)
+
+    def is_cut(self) -> np.ndarray:
+        """Which pretokens have cuts, bool."""
+        sums = np.concatenate([[0], np.cumsum(self.cuts, dtype=np.int64)])
+        return sums[self.strings.starts[1:]] > sums[self.strings.starts[:-1]]
+
+
+@compiled
+def _arcs(data, starts, cuts, keys, values, terminal, arc_starts, begins, ends, tokens, crosses):  # type: ignore[no-untyped-def]
+    """Every occurrence of every token, ordered by row, begin and end; when `tokens` is empty it only counts."""
+    written = 0
+    for row in range(len(starts) - 1):
+        offset = starts[row]
+        for i in range(offset, starts[row + 1]):
+            node = np.int64(0)
+            crossed = False
+            for j in range(i, starts[row + 1]):
+                crossed |= j > i and cuts[j] != 0
+                node = np.int64(find(keys, values, (node << 8) | data[j]))
+                if node < 0:
+                    break
+                if terminal[node] >= 0:
+                    if len(tokens) > 0:
+                        begins[written] = i - offset
+                        ends[written] = j + 1 - offset
+                        tokens[written] = terminal[node]
+                        crosses[written] = crossed
+                    written += 1
+        arc_starts[row + 1] = written
+
+
+@compiled
+def _best_paths(starts, arc_starts, begins, ends, tokens, crosses, rows, whole, scores, forced, lengths, totals, used):  # type: ignore[no-untyped-def]
+    """Tokens and score of the best segmentation of `rows`; each use of the id `forced` counts 2^53 more.
+
+    `whole`: for each of the rows, may tokens cross its cuts? `used`, unless empty: gets the id of the token that ends
+    at each byte, -1 where none does. Ties as in `UnigramEncoder`.
+    """
+    longest = 0
+    for row in rows:
+        longest = max(longest, starts[row + 1] - starts[row])
+    best = np.empty(longest + 1, np.int64)
+    count = np.empty(longest + 1, np.int32)
+    last = np.empty(longest + 1, np.int64)
+    for place in range(len(rows)):
+        row = rows[place]
+        n = starts[row + 1] - starts[row]
+        for i in range(n + 1):
+            count[i] = 0
+        best[0] = 0
+        for arc in range(arc_starts[row], arc_starts[row + 1]):
+            token = tokens[arc]
+            score = scores[token]
+            begin, end = begins[arc], ends[arc]
+            if score == NEVER and end - begin > 1:
+                continue
+            if (begin > 0 and count[begin] == 0) or (crosses[arc] and not whole[place]):
+                continue
+            candidate = best[begin] + score
+            if token == forced:
+                candidate += np.int64(1) << np.int64(53)
+            if count[end] == 0 or candidate > best[end]:
+                best[end] = candidate
+                count[end] = count[begin] + 1
+                last[end] = arc
+        lengths[place] = count[n]
+        totals[place] = best[n]
+        if len(used) > 0:
+            for i in range(starts[row], starts[row + 1]):
+                used[i] = -1
+            at = n
+            while at > 0:
+                arc = last[at]
+                used[starts[row] + at - 1] = tokens[arc]
+                at = begins[arc]
+
+
+@compiled
+def _using(used, starts, rows, token, found):  # type: ignore[no-untyped-def]
+    """found[i]: is `token` in the current segmentation of rows[i]?"""
+    for place in range(len(rows)):
+        found[place] = False
+        for i in range(starts[rows[place]], starts[rows[place] + 1]):
+            if used[i] == token:
+                found[place] = True
+                break
+
+
+@compiled
+def _holders(arc_starts, begins, ends, tokens, starts, rows):  # type: ignore[no-untyped-def]
+    """The rows that hold each token of two bytes or more; when `rows` is empty it only counts, into `starts`."""
+    seen = np.full(len(starts) - 1, -1, np.int64)
+    place = starts.copy()
+    for row in range(len(arc_starts) - 1):
+        for arc in range(arc_starts[row], arc_starts[row + 1]):
+            token = tokens[arc]
+            if ends[arc] - begins[arc] > 1 and seen[token] != row:
+                seen[token] = row
+                if len(rows) > 0:
+                    rows[place[token]] = row
+                    place[token] += 1
+                else:
+                    starts[token + 1] += 1
+
+
+class Lattices:
+    """All tokens' occurrences in P strings, and the best segmentations of those strings under given scores."""
+
+    def __init__(self, batch: CutBatch, encoder: UnigramEncoder) -> None:
+        """`encoder`: knows the tokens; its scores do not matter."""
+        self._num_tokens = len(encoder.scores_V)
+        self._starts, self._arc_starts = batch.strings.starts, np.zeros(len(batch) + 1, np.int64)
+        arguments = (batch.strings.data, self._starts, batch.cuts, *encoder.trie, self._arc_starts)
+        nothing = np.zeros(0, np.int32)
+        _arcs(*arguments, nothing, nothing, nothing, np.zeros(0, np.bool_))
+        size = self._arc_starts[-1]
+        self._begins, self._ends, self._tokens = (np.empty(size, np.int32) for _ in range(3))
+        self._crosses = np.empty(size, np.bool_)
+        if size:
+            _arcs(*arguments, self._begins, self._ends, self._tokens, self._crosses)
+
+    def measure(
+        self,
+        scores_V: np.ndarray,
+        rows: np.ndarray,
+        whole: np.ndarray,
+        forced: int = -1,
+        used: np.ndarray | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """(tokens int32, score int64) of each of `rows`; every use of `forced` adds 2^53 to the score.
+
+        `used`: int32, one for every byte; where `rows` lie it gets the id of the token that ends there, or -1.
+        """
+        lengths, totals = np.empty(len(rows), np.int32), np.empty(len(rows), np.int64)
+        _best_paths(
+            self._starts, self._arc_starts, self._begins, self._ends, self._tokens, self._crosses, rows, whole,
+            scores_V, forced, lengths, totals, np.zeros(0, np.int32) if used is None else used,
+        )  # fmt: skip
+        return lengths, totals
+
+    def using(self, used: np.ndarray, rows: np.ndarray, token: int) -> np.ndarray:
+        """For each of `rows`: is the token in the segmentation that `used` tells of? bool."""
+        found = np.empty(len(rows), np.bool_)
+        _using(used, self._starts, rows, token, found)
+        return found
+
+    def holders(self) -> tuple[np.ndarray, np.ndarray]:
+        """(starts, rows): token t of two bytes or more lies in the rows `rows[starts[t]:starts[t + 1]]`, ascending."""
+        starts = np.zeros(self._num_tokens + 1, np.int64)
+        arcs = (self._arc_starts, self._begins, self._ends, self._tokens)
+        _holders(*arcs, starts, np.zeros(0, np.int64))
+        np.cumsum(starts, out=starts)
+        rows = np.empty(starts[-1], np.int64)
+        if len(rows):
+            _holders(*arcs, starts, rows)
+        return starts, rows

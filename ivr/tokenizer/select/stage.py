@@ -1,0 +1,285 @@
+"""Stage `select`: which ids leave and which strings enter, by exact token counts."""
+
+import argparse
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ivr.artifacts import ArtifactPaths, write_text
+from ivr.console import LOG
+from ivr.errors import ConfigError
+from ivr.stage import Input, Manifest, open_stage
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ivr.analysis.tables import PretokenTable
+    from ivr.tokenizer.select.selection import AtLeast
+
+DESCRIPTION = """\
+Choose which rarely used ids are given to which strings of the corpus, by exact token counts under the distilled
+tokenizer. Bytes, added tokens and --keep-tokens never leave; what protected text would lose counts against a choice.
+
+Writes replacement_candidates.csv, which you may edit before `ivr remap`, and selection_log.md.
+"""
+EPILOG = """\
+examples:
+  ivr select --swaps 1000
+  ivr select --swaps auto --min-gain 5
+  ivr select --swaps 5000 --protect-corpus my/general/text --protect-weight 2
+"""
+
+
+# what a new string must have; and what is enough where the K that were asked for are not found
+MIN_COUNT, MIN_GAIN = 3, 2.0
+LEAST_COUNT, LEAST_GAIN = 2, 1.0
+
+
+@dataclass(frozen=True)
+class Config:
+    """Options of `ivr select`."""
+
+    artifacts_dir: Path = Path("artifacts")
+    force: bool = False
+    swaps: int | str = 500
+    min_gain: float | None = None
+    min_count: int | None = None
+    min_documents: int = 2
+    max_bytes: int = 128
+    partial_characters: bool = False
+    exclude: str | None = None
+    keep_tokens: Path | None = None
+    protect_corpus: Path | None = None
+    protect_weight: float = 1.0
+    use_cost: float = 0.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the stage's options."""
+    amount = parser.add_argument_group("how much")
+    amount.add_argument(
+        "--swaps",
+        type=_swaps,
+        default=Config.swaps,
+        metavar="K",
+        help="ids to reassign; auto: as many as pay on a tenth of the documents to learn from, which is set aside to "
+        "find out, at most 10,000 (default: %(default)s)",
+    )
+    amount.add_argument(
+        "--min-gain",
+        type=float,
+        default=Config.min_gain,
+        metavar="N",
+        help="a new string must save N tokens of the corpus or more; with --swaps auto a hundred swaps must, on "
+        "average, on the documents set aside, counted for as many as the corpus has (default: 2; with --swaps K, where "
+        "fewer than K are found, 1, then strings that serve words like those of the corpus)",
+    )
+    strings = parser.add_argument_group("strings that may enter")
+    strings.add_argument(
+        "--min-count",
+        type=int,
+        default=Config.min_count,
+        metavar="N",
+        help="occurrences in the corpus, so that it can be learnt (default: 3; with --swaps K, where fewer than K are "
+        "found, 2)",
+    )
+    strings.add_argument(
+        "--min-documents",
+        type=int,
+        default=Config.min_documents,
+        metavar="N",
+        help="it is in N documents or more: one of its pretokens is (default: %(default)s)",
+    )
+    strings.add_argument(
+        "--max-bytes", type=int, default=Config.max_bytes, metavar="N", help="longest string (default: %(default)s)"
+    )
+    strings.add_argument(
+        "--partial-characters", action="store_true", help="allow parts of characters (default: whole characters only)"
+    )
+    strings.add_argument(
+        "--exclude",
+        metavar="REGEX",
+        default=Config.exclude,
+        help="refuse strings that match; '' refuses none (default: e-mail and web addresses, five or more digits)",
+    )
+    ids = parser.add_argument_group("ids that may leave")
+    ids.add_argument(
+        "--keep-tokens", type=Path, metavar="FILE", help="tokens that never leave, one a line, as text (default: none)"
+    )
+    ids.add_argument(
+        "--protect-corpus",
+        type=Path,
+        metavar="PATH",
+        help="text that must not get longer: cleaned .txt files (default: the general text that init cleaned, if any)",
+    )
+    ids.add_argument(
+        "--protect-weight",
+        type=float,
+        default=Config.protect_weight,
+        metavar="W",
+        help="tokens of protected text count W times (default: %(default)s)",
+    )
+    ids.add_argument(
+        "--use-cost",
+        type=float,
+        default=Config.use_cost,
+        metavar="C",
+        help="giving up an id costs C tokens for each of its uses, besides what its text then takes: the model has "
+        "learnt a row for it; 0 counts tokens alone (default: %(default)s)",
+    )
+
+
+def run(config: Config) -> Manifest:
+    """Run the stage; returns its manifest."""
+    paths = ArtifactPaths(config.artifacts_dir)
+    _check(config)
+    inputs = [
+        Input(paths.pretoken_frequency, made_by="analyze"),
+        Input(paths.distilled_tokenizer / "tokenizer.json", made_by="distill-tokenizer"),
+        Input(paths.general_pretoken_frequency, made_by="analyze", optional=True),
+        Input(paths.original_tokenizer / "tokenizer.json", made_by="init"),
+        Input(paths.base_model / "model.safetensors", made_by="init", optional=True),
+    ]
+    if config.swaps == "auto":
+        inputs.append(Input(paths.cleaned_corpora, made_by="init"))
+    inputs += [Input(path) for path in (config.keep_tokens, config.protect_corpus) if path]
+    with open_stage("select", config, inputs) as stage:
+        if stage.current:
+            return stage.manifest
+        stage.protect_edits(paths.replacement_candidates)
+        from ivr.analysis.pretokens import PretokenSplitter
+        from ivr.analysis.tables import read_pretoken_frequency
+        from ivr.encoding.byte_alphabet import from_alphabet
+        from ivr.tokenizer.select.candidates import DEFAULT_EXCLUDE, CandidateRules
+        from ivr.tokenizer.select.log import selection_log
+        from ivr.tokenizer.select.selection import Wishes, join_texts, select_swaps, weighted_uses
+        from ivr.tokenizer.select.table import write_candidates
+        from ivr.tokenizer.select.undertrained import order_of_leaving
+        from ivr.tokenizer.unigram_file import read_unigram
+
+        tokenizer, strings, scores_V = read_unigram(paths.distilled_tokenizer / "tokenizer.json")
+        added = frozenset(tokenizer.get_added_tokens_decoder())
+        tokens = [b"" if token_id in added else from_alphabet(token) for token_id, token in enumerate(strings)]
+        rules = CandidateRules(
+            MIN_COUNT if config.min_count is None else config.min_count, config.min_documents, config.max_bytes,
+            not config.partial_characters,
+            DEFAULT_EXCLUDE if config.exclude is None else config.exclude,
+        )  # fmt: skip
+        kept = _untouchable(tokens, added, config.keep_tokens)
+        distances = _distances(paths, tokens)
+        splitter, protected = PretokenSplitter(tokenizer), _protected(paths, config)
+        texts = join_texts(read_pretoken_frequency(paths.pretoken_frequency), protected, splitter)
+        produced_V = weighted_uses(tokens, scores_V, texts, config.protect_weight)
+        droppable = order_of_leaving(
+            [token_id for token_id in range(len(tokens)) if token_id not in kept], produced_V, distances
+        )
+        min_gain = MIN_GAIN if config.min_gain is None else config.min_gain
+        wishes = Wishes(0, min_gain, config.protect_weight, config.use_cost, rules)
+        if config.swaps == "auto":
+            from tokenizers import Tokenizer
+
+            from ivr.tokenizer.select.stopping import swaps_that_pay, tables_for_stopping
+
+            base = Tokenizer.from_file(str(paths.original_tokenizer / "tokenizer.json"))
+            aside, others = (
+                join_texts(table, protected, splitter) for table in tables_for_stopping(paths.cleaned_corpora, base)
+            )
+            wanted = swaps_that_pay(tokens, scores_V, droppable, others, aside, wishes)
+        else:
+            wanted = int(config.swaps)
+        wishes = replace(wishes, swaps=wanted, at_least=_at_least(config))
+        selection = select_swaps(tokens, scores_V, droppable, texts, wishes)
+        write_candidates(paths.replacement_candidates, selection.swaps)
+        write_text(paths.selection_log, selection_log(selection, wanted, config.protect_weight, vars(rules)))
+        saved = 100 * (1 - selection.tokens_after / max(selection.tokens_before, 1))
+        LOG.info(
+            "%s of %s swaps chosen; the corpus takes %.2f %% fewer tokens (%s -> %s)",
+            f"{len(selection.swaps):,}", f"{wanted:,}", saved,
+            f"{selection.tokens_before:,}", f"{selection.tokens_after:,}",
+        )  # fmt: skip
+        stage.results.update(
+            swaps=len(selection.swaps),
+            candidates=selection.candidates,
+            tokens_before=selection.tokens_before,
+            tokens_after=selection.tokens_after,
+            tokens_saved_percent=round(saved, 4),
+            protected_before=selection.protected_before,
+            protected_after=selection.protected_after,
+            dropped_cost=sum(swap.lost for swap in selection.swaps),
+        )
+        if len(selection.swaps) < wanted:
+            LOG.warning(
+                "%s of the %s ids asked for stay as they are: no other string keeps the conditions (selection_log.md)",
+                f"{wanted - len(selection.swaps):,}", f"{wanted:,}",
+            )  # fmt: skip
+        return stage.finish([paths.selection_log], editable=[paths.replacement_candidates])
+
+
+def _check(config: Config) -> None:
+    """Raises ConfigError for a value that no selection could be made with."""
+    import regex
+
+    if isinstance(config.swaps, int) and config.swaps < 1:
+        raise ConfigError(f"--swaps {config.swaps}: at least 1 is needed")
+    for option, value in (
+        ("--protect-weight", config.protect_weight), ("--use-cost", config.use_cost), ("--min-gain", config.min_gain),
+    ):  # fmt: skip
+        if value is not None and not (math.isfinite(value) and value >= 0):
+            raise ConfigError(f"{option} {value}: a number from 0 on is needed")
+    try:
+        regex.compile(config.exclude or "")
+    except regex.error as error:
+        raise ConfigError(f"--exclude {config.exclude!r} is no pattern: {error}") from None
+
+
+def _at_least(config: Config) -> "AtLeast | None":
+    """What is enough where fewer than K strings keep the defaults; None where the user has said it, or wants no K."""
+    from ivr.tokenizer.select.selection import AtLeast
+
+    if config.swaps == "auto" or config.min_gain is not None:
+        return None
+    return AtLeast(LEAST_COUNT if config.min_count is None else config.min_count, LEAST_GAIN)
+
+
+def _swaps(text: str) -> int | str:
+    return text if text == "auto" else int(text)
+
+
+def _distances(paths: ArtifactPaths, tokens: "list[bytes]") -> "np.ndarray | None":
+    from ivr.tokenizer.select.undertrained import distances_from_unused, read_wte
+
+    wte_VD = read_wte(paths.base_model / "model.safetensors", len(tokens))
+    distances = None if wte_VD is None else distances_from_unused(wte_VD, tokens)
+    if distances is None:
+        LOG.info(
+            "no embedding rows at hand to tell under-trained ids: among ids that cost the same, the last goes first"
+        )
+    return distances
+
+
+def _untouchable(tokens: list[bytes], added: frozenset[int], keep_tokens: Path | None) -> frozenset[int]:
+    """Ids that never leave: bytes, added tokens, and those whose text is a line of the file."""
+    kept = set(added) | {token_id for token_id, token in enumerate(tokens) if len(token) == 1}
+    if keep_tokens:
+        places = {token: token_id for token_id, token in enumerate(tokens)}
+        for number, line in enumerate(keep_tokens.read_text(encoding="utf-8").splitlines(), 1):
+            if not line:
+                continue
+            if line.encode() not in places:
+                raise ConfigError(f"{keep_tokens}, line {number}: {line!r} is not a token (a leading blank counts)")
+            kept.add(places[line.encode()])
+    return frozenset(kept)
+
+
+def _protected(paths: ArtifactPaths, config: Config) -> "PretokenTable | None":
+    from tokenizers import Tokenizer
+
+    from ivr.analysis.analyze import count_corpus
+    from ivr.analysis.tables import as_table, read_pretoken_frequency
+
+    if config.protect_corpus:
+        base = Tokenizer.from_file(str(paths.original_tokenizer / "tokenizer.json"))
+        return as_table(count_corpus(base, config.protect_corpus, 1, "count protected text"))
+    file = paths.general_pretoken_frequency
+    return read_pretoken_frequency(file) if file.is_file() else None

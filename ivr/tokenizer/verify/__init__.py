@@ -1,0 +1,1 @@
+"""Are two tokenizers the same? Knows nothing of how either was made; stage `verify`."""

@@ -1,0 +1,262 @@
+"""Stage `verify`: are two tokenizers the same? Documents, every id, runs and adversarial strings, from scratch."""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ivr.artifacts import ArtifactPaths, sha256_file, write_json
+from ivr.errors import ConfigError, DifferenceError
+from ivr.manifest import package_versions
+from ivr.stage import Input, Manifest, open_stage
+
+if TYPE_CHECKING:
+    from ivr.tokenizer.verify.pair import Pair
+
+DESCRIPTION = """\
+Compare two tokenizers from scratch: whole documents encoded and decoded, every id, runs of every unit, adversarial
+strings. Both run in the `tokenizers` library; nothing of the fitting code is used.
+
+Exit code 0: equal wherever they were compared. 1: they differ; the first differences are printed side by side. The
+report lists what was compared and the first 1,000 differences of each kind.
+"""
+EPILOG = """\
+examples:
+  ivr verify
+  ivr verify --corpus my/text.txt more/text --adversarial 100000 --runs 16
+"""
+
+FORMAT = 1
+KEPT = 1_000  # differences listed in the report, of each kind
+
+
+@dataclass(frozen=True)
+class Config:
+    """Options of `ivr verify`."""
+
+    artifacts_dir: Path = Path("artifacts")
+    force: bool = False
+    tokenizer: Path | None = None
+    against: Path | None = None
+    corpus: Sequence[Path] | None = None
+    max_documents: int | None = None
+    adversarial: int = 0
+    runs: int = 64
+    every_pair: bool = False
+    seed: int = 0
+    output: Path | None = None
+    processes: int = field(default=0, metadata={"identity": False})
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the stage's options."""
+    inputs = parser.add_argument_group("input")
+    inputs.add_argument(
+        "--tokenizer",
+        type=Path,
+        metavar="PATH",
+        help="tokenizer in question, a directory or tokenizer.json (default: ARTIFACTS/tokenizers/distilled_unigram)",
+    )
+    inputs.add_argument(
+        "--against",
+        type=Path,
+        metavar="PATH",
+        help="tokenizer it must equal, a directory or tokenizer.json (default: ARTIFACTS/tokenizers/original)",
+    )
+    inputs.add_argument(
+        "--corpus",
+        type=Path,
+        nargs="+",
+        metavar="PATH",
+        help="text files or directories: cleaned or plain .txt, .jsonl, .json, each also .gz or .xz "
+        "(default: cleaned, held-out and general text of ARTIFACTS)",
+    )
+    inputs.add_argument(
+        "--max-documents",
+        type=int,
+        metavar="N",
+        help="read the first N documents of every file only, for a quick look (default: all)",
+    )
+    strings = parser.add_argument_group("strings beyond the corpus")
+    strings.add_argument(
+        "--runs",
+        type=int,
+        default=Config.runs,
+        metavar="MAXLEN",
+        help="runs of every unit to this length, with every kind of neighbour; 0 for none (default: %(default)s)",
+    )
+    strings.add_argument(
+        "--every-pair",
+        action="store_true",
+        help="put every pair of neighbours around runs of every length; otherwise pairs take turns at lengths from "
+        "which BPE repeats itself (GPT-2 to 256: four times the strings)",
+    )
+    strings.add_argument(
+        "--adversarial",
+        type=int,
+        default=Config.adversarial,
+        metavar="N",
+        help="number of generated strings to compare (default: %(default)s)",
+    )
+    strings.add_argument("--seed", type=int, default=Config.seed, help="of what is generated (default: %(default)s)")
+    work = parser.add_argument_group("work")
+    work.add_argument(
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="the report, JSON (default: ARTIFACTS/verification/verification.json)",
+    )
+    work.add_argument(
+        "--processes",
+        type=int,
+        default=Config.processes,
+        metavar="N",
+        help="worker processes, 0 for every core (default: %(default)s)",
+    )
+
+
+def run(config: Config) -> Manifest:
+    """Run the stage; returns its manifest. Raises DifferenceError, the report written, when the two differ."""
+    _check_numbers(config)
+    paths = ArtifactPaths(config.artifacts_dir)
+    output = config.output or paths.root / "verification" / "verification.json"
+    tokenizer = _tokenizer_input(config.tokenizer, paths.distilled_tokenizer, "distill-tokenizer")
+    against = _tokenizer_input(config.against, paths.original_tokenizer, "init")
+    corpora = _corpus_inputs(config, paths)
+    with open_stage("verify", config, [tokenizer, against, *corpora]) as stage:
+        if stage.current:
+            manifest = stage.manifest
+        else:
+            from ivr.tokenizer.verify.summary import print_report
+
+            report = _verify(config, tokenizer.path, against.path, [item.path for item in corpora])
+            write_json(output, report)
+            print_report(report)
+            stage.results.update(_figures(report))
+            manifest = stage.finish([output])
+    if not manifest.results["equal"]:
+        raise DifferenceError(f"{tokenizer.path} and {against.path} differ; {output} lists where")
+    return manifest
+
+
+# inputs -----------------------------------------------------------------------------------------------------------
+def _check_numbers(config: Config) -> None:
+    for name in ("adversarial", "runs", "processes"):
+        if getattr(config, name) < 0:
+            raise ConfigError(f"--{name} {getattr(config, name)}: a number from 0 on is needed")
+    if config.max_documents is not None and config.max_documents < 1:
+        raise ConfigError(f"--max-documents {config.max_documents}: a number from 1 on is needed")
+
+
+def _tokenizer_input(given: Path | None, default: Path, made_by: str) -> Input:
+    if given is None:
+        return Input(default / "tokenizer.json", made_by=made_by)
+    if given.is_dir() and not (given / "tokenizer.json").is_file():
+        raise ConfigError(f"{given} holds no tokenizer.json")
+    return Input(given / "tokenizer.json" if given.is_dir() else given)
+
+
+def _corpus_inputs(config: Config, paths: ArtifactPaths) -> list[Input]:
+    if config.corpus is not None:
+        return [Input(path) for path in config.corpus]
+    optional = (paths.heldout_corpora, paths.general_cleaned, paths.general_heldout)
+    return [
+        Input(paths.cleaned_corpora, made_by="init"),
+        *(Input(path, made_by="init", optional=True) for path in optional if path.is_dir() and any(path.iterdir())),
+    ]
+
+
+# the comparison ---------------------------------------------------------------------------------------------------
+def _verify(config: Config, tokenizer_file: Path, against_file: Path, corpora: Sequence[Path]) -> dict[str, Any]:
+    from ivr.encoding.batch import default_processes
+    from ivr.tokenizer.verify.adversarial import compare_adversarial
+    from ivr.tokenizer.verify.causes import MEANING
+    from ivr.tokenizer.verify.documents import compare_documents
+    from ivr.tokenizer.verify.pair import Workers, read_tokenizer_text
+    from ivr.tokenizer.verify.repeats import compare_runs
+    from ivr.tokenizer.verify.sources import sources_of
+    from ivr.tokenizer.verify.summary import summary
+
+    sources = sources_of([path for path in corpora if path.exists()])
+    ours, theirs = read_tokenizer_text(tokenizer_file), read_tokenizer_text(against_file)
+    with Workers(ours, theirs, config.processes or default_processes()) as workers:
+        pair = workers.pair
+        sizes = [tokenizer.get_vocab_size(with_added_tokens=True) for tokenizer in (pair.ours, pair.theirs)]
+        if sizes[0] != sizes[1]:
+            raise ConfigError(
+                f"{tokenizer_file} has {sizes[0]:,} ids, {against_file} has {sizes[1]:,}: they cannot be the same"
+            )
+        report = {
+            "ids": _compare_ids(pair),
+            "documents": compare_documents(workers, sources, KEPT, config.max_documents),
+            "runs": compare_runs(workers, theirs, config.runs, every_pair=config.every_pair),
+            "adversarial": compare_adversarial(workers, config.seed, config.adversarial, KEPT),
+        }
+    return {
+        "format": FORMAT,
+        "equal": _equal(report),
+        "summary": summary(report),
+        "tokenizer": {"path": str(tokenizer_file), "sha256": sha256_file(tokenizer_file), "model": _model(ours)},
+        "against": {"path": str(against_file), "sha256": sha256_file(against_file), "model": _model(theirs)},
+        "causes": MEANING,
+        "versions": package_versions(),
+        "seed": config.seed,
+        **report,
+    }
+
+
+def _compare_ids(pair: "Pair") -> dict[str, Any]:
+    """String, encoding of the own string and decoding of every id; the numbers and the first of each."""
+    from ivr.tokenizer.verify.comparison import compare_vocabularies
+
+    found = asdict(compare_vocabularies(pair.theirs, pair.ours))
+    names = ("different_strings", "different_encodings", "different_decodings", "not_to_themselves")
+    return {
+        "ids": found["num_ids"],
+        **{name: len(found[name]) for name in names},
+        "first": {name: [_own_string(pair, token_id) for token_id in found[name][:KEPT]] for name in names},
+    }
+
+
+def _own_string(pair: "Pair", token_id: int) -> dict[str, Any]:
+    token = pair.theirs.id_to_token(token_id) or ""
+    ours, theirs = pair.encode_symbols([token])
+    return {"id": token_id, "text": token, **pair.mismatch(token, ours[0], theirs[0], symbols=True)}
+
+
+def _figures(report: dict[str, Any]) -> dict[str, Any]:
+    """What the manifest keeps, for `ivr report`."""
+    documents, runs, adversarial = report["documents"], report["runs"], report["adversarial"]
+    names = ("documents", "pretokens", "distinct_pretokens", "different_documents", "mismatched_pretokens")
+    return {
+        "equal": report["equal"],
+        **{name: documents[name] for name in names},
+        "mismatches_per_million": documents["mismatches_per_million"],
+        "longest_run": runs["max_length"],
+        "runs": runs["strings"],
+        "different_runs": runs["mismatched"],
+        "adversarial_strings": adversarial["strings"],
+        "adversarial_equal_percent": adversarial["equal_percent"],
+        "adversarial_scores_cannot": adversarial["scores_cannot"],
+        "adversarial_not_fixed": adversarial["not_fixed"],
+    }
+
+
+def _equal(report: dict[str, Any]) -> bool:
+    """True when every comparison that was made found no difference."""
+    ids, documents, adversarial = report["ids"], report["documents"], report["adversarial"]
+    return (
+        not any(ids[name] for name in ids["first"])
+        and not documents["different_documents"]
+        and not documents["different_decodings"]
+        and not report["runs"]["mismatched"]
+        and adversarial["equal"] == adversarial["strings"]
+        and not adversarial["decoded_otherwise"]
+    )
+
+
+def _model(text: str) -> str:
+    import json
+
+    return str(json.loads(text)["model"]["type"])

@@ -1,0 +1,1 @@
+"""The processes of one training run: starting them, what they are, signals, how they end."""

@@ -1,0 +1,40 @@
+"""Margins against a list of every segmentation."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ivr.encoding.batch import Batch
+from ivr.tokenizer.distill.score_gaps import NO_OTHER, margins, margins_report
+
+TOKENS = [b"a", b"b", b"ab", b"ba", b"aa", b"aab", b""]
+
+
+def segmentations(text: bytes) -> Iterator[list[int]]:
+    if not text:
+        yield []
+    for token_id, token in enumerate(TOKENS):
+        if token and text.startswith(token):
+            yield from ([token_id, *rest] for rest in segmentations(text[len(token) :]))
+
+
+@given(
+    st.lists(st.text("ab", min_size=1, max_size=9), min_size=1), st.lists(st.integers(-50, 50), min_size=7, max_size=7)
+)
+@settings(max_examples=200, deadline=None)
+def test_the_margin_is_that_of_all_segmentations(texts: list[str], scores: list[int]) -> None:
+    found = margins(Batch.of([text.encode() for text in texts]), TOKENS, np.array(scores))
+    for text, margin in zip(texts, found.tolist(), strict=True):
+        totals = sorted((sum(scores[i] for i in ids) for ids in segmentations(text.encode())), reverse=True)
+        assert margin == (totals[0] - totals[1] if len(totals) > 1 else NO_OTHER)
+
+
+def test_the_report_counts_ties_and_names_the_closest() -> None:
+    scores = np.array([0, 0, 7, 3, 5, 9, 0])
+    report = margins_report(["a", "aaa", "ab", "aab", "ba"], TOKENS, scores)
+    assert (report["strings"], report["with_one_segmentation"], report["ties"]) == (5, 1, 1)
+    assert report["tied_strings"] == ["aaa"]  # `aa`,`a` and `a`,`aa`
+    assert report["largest_score_of_a_string"] == 9  # `aab`
+    assert report["closest"][0] == {"string": "aab", "margin": 2} and report["smallest"] == 2

@@ -1,0 +1,50 @@
+"""Among ids that cost the same, those never produced leave first, the least trained ones first."""
+
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import save_file
+
+from ivr.tokenizer.select.undertrained import distances_from_unused, order_of_leaving, read_wte
+
+TOKENS = [b"\xc0", b"\xff", b"a", b"ab", b"abc", b"abd", b""]
+
+
+def rows() -> np.ndarray:
+    """Unused bytes near (1, 0); id 4 is like them, id 3 a little, id 5 not at all."""
+    return np.array([[1, 0.1], [1, -0.1], [0, 1], [1, 1], [1, 0], [-1, 0], [0, 0]], np.float64)
+
+
+def test_distance_from_bytes_that_no_text_holds() -> None:
+    distances = distances_from_unused(rows(), TOKENS)
+    assert distances is not None
+    np.testing.assert_allclose(distances[[4, 3, 2, 5, 6]], [0, 1 - np.sqrt(0.5), 1, 2, 0], atol=1e-12)
+
+
+def test_without_such_bytes_there_is_no_answer() -> None:
+    assert distances_from_unused(rows()[2:], TOKENS[2:]) is None
+
+
+def test_never_produced_then_least_trained_then_learnt_last() -> None:
+    used = np.array([0, 0, 0, 7, 0, 0, 0])
+    assert order_of_leaving([3, 4, 5], used, np.array([0, 0, 0, 0.0, 0.5, 0.2, 0])) == [5, 4, 3]
+    assert order_of_leaving([3, 4, 5], used, None) == [5, 4, 3]
+    assert order_of_leaving([3, 4, 5], np.zeros(7), np.array([0, 0, 0, 0.3, 0.5, 0.2, 0])) == [5, 3, 4]
+
+
+def test_rows_are_read_from_either_name_and_type(tmp_path: Path) -> None:
+    for name, kind in (("wte.weight", np.float32), ("transformer.wte.weight", np.float16)):
+        save_file({name: rows().astype(kind), "h.0.attn.c_attn.weight": np.zeros((2, 2))}, str(tmp_path / "m"))
+        found = read_wte(tmp_path / "m", 6)
+        assert found is not None
+        np.testing.assert_allclose(found, rows()[:6], atol=1e-3)
+
+
+def test_what_cannot_be_read_gives_none(tmp_path: Path) -> None:
+    assert read_wte(tmp_path / "absent", 6) is None
+    (tmp_path / "bad").write_bytes(b"no tensors")
+    assert read_wte(tmp_path / "bad", 6) is None
+    save_file({"wpe.weight": rows()}, str(tmp_path / "m"))
+    assert read_wte(tmp_path / "m", 6) is None
+    save_file({"wte.weight": rows()}, str(tmp_path / "m"))
+    assert read_wte(tmp_path / "m", 8) is None
