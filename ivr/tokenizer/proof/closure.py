@@ -2,7 +2,8 @@
 
 `worst_case` finds strings that these scores get wrong; each is a constraint d . b >= 1 whose first difference is
 positive (THEOREM.md), so the triangular solve of `merge_weights` meets it; and again, until no counterexample is left.
-Then F is a proof. It need not end: the bonuses may outgrow float64 first, and a circle that gains can be beyond any bonuses.
+Then F is a proof. It need not end: the bonuses may outgrow float64 first, and a circle that gains can be beyond any
+bonuses.
 """
 
 import logging
