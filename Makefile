@@ -75,6 +75,8 @@ SETUP = $(VENV)/.ivr-stamp
 IVR = $(VENV)/bin/ivr
 UV_MINIMUM = 0.9
 M = $(ARTIFACTS)/manifests
+# where one is newer, each stage is asked: it knows whether another version of itself made what stands there
+VERSIONS = $(wildcard ivr/versions.py uv.lock)
 
 # one shell word; `--option='value'` when the variable is not empty
 quote = '$(subst ','\'',$(1))'
@@ -145,23 +147,23 @@ candidates = $(wildcard $(ARTIFACTS)/analysis/reports/replacement_candidates.csv
 rules = $(wildcard $(ARTIFACTS)/tokenizers/remapped/remap_rules.yaml)
 
 # one chain, because one lock guards an artifacts directory: -j gains nothing and harms nothing
-$(M)/init.json: $(call stamp,init) | $(SETUP)
+$(M)/init.json: $(call stamp,init) $(VERSIONS) | $(SETUP)
 	$(call run,init)
-$(M)/analyze.json: $(M)/init.json $(call stamp,analyze) | $(SETUP)
+$(M)/analyze.json: $(M)/init.json $(call stamp,analyze) $(VERSIONS) | $(SETUP)
 	$(call run,analyze)
-$(M)/distill-tokenizer.json: $(M)/analyze.json $(call stamp,distill-tokenizer) | $(SETUP)
+$(M)/distill-tokenizer.json: $(M)/analyze.json $(call stamp,distill-tokenizer) $(VERSIONS) | $(SETUP)
 	$(call run,distill-tokenizer)
-$(M)/select.json: $(M)/distill-tokenizer.json $(call stamp,select) | $(SETUP)
+$(M)/select.json: $(M)/distill-tokenizer.json $(call stamp,select) $(VERSIONS) | $(SETUP)
 	$(call run,select)
-$(M)/remap.json: $(M)/select.json $(candidates) $(call stamp,remap) | $(SETUP)
+$(M)/remap.json: $(M)/select.json $(candidates) $(call stamp,remap) $(VERSIONS) | $(SETUP)
 	$(call run,remap)
-$(M)/align.json: $(M)/remap.json $(rules) $(call stamp,align) | $(SETUP)
+$(M)/align.json: $(M)/remap.json $(rules) $(call stamp,align) $(VERSIONS) | $(SETUP)
 	$(call run,align)
-$(M)/train.json: $(M)/align.json $(call stamp,train) | $(SETUP)
+$(M)/train.json: $(M)/align.json $(call stamp,train) $(VERSIONS) | $(SETUP)
 	$(call run,train)
-$(M)/evaluate.json: $(M)/train.json $(call stamp,evaluate) | $(SETUP)
+$(M)/evaluate.json: $(M)/train.json $(call stamp,evaluate) $(VERSIONS) | $(SETUP)
 	$(call run,evaluate)
-$(M)/report.json: $(M)/evaluate.json $(wildcard $(M)/verify.json) $(call stamp,report) | $(SETUP)
+$(M)/report.json: $(M)/evaluate.json $(wildcard $(M)/verify.json) $(call stamp,report) $(VERSIONS) | $(SETUP)
 	$(call run,report) > /dev/null
 
 # the stamp of the options now; the stage's older stamps go, so that going back to old options runs it again, too

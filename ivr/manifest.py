@@ -58,6 +58,7 @@ class Manifest:
     started_at: str = ""
     wall_seconds: float = 0.0
     peak_memory_bytes: int = 0
+    version: int = 1  # of the stage, see ivr/versions.py; 1 also where none was recorded
 
     @classmethod
     def read(cls, path: Path) -> "Manifest | None":

@@ -32,6 +32,7 @@ from ivr.errors import ConfigError, StaleInputError, TryAgainError
 from ivr.manifest import Manifest as Manifest  # part of this module's interface
 from ivr.manifest import git_commit, package_versions
 from ivr.manifest import peak_memory_bytes as peak_memory_bytes
+from ivr.versions import package_remark, stage_version, why_outdated
 
 NOT_IDENTITY = frozenset({"artifacts_dir", "force"})
 
@@ -74,12 +75,16 @@ class Stage:
 
     @property
     def current(self) -> bool:
-        """True when a finished run had the same config and inputs and its outputs are still what it wrote.
+        """True when a finished run of this version had the same config and inputs, and its outputs are what it wrote.
 
         Says so, and touches the manifest so that make, which sees only times, agrees.
         """
         previous = self._previous
         if previous is None or self.config.force:
+            return False
+        here = package_versions()
+        if outdated := why_outdated(self.name, previous.version, previous.versions, here):
+            LOG.info("%s: %s, running again", self.name, outdated)
             return False
         if previous.identity != self.identity:
             LOG.info("%s: options changed, running again", self.name)
@@ -97,6 +102,8 @@ class Stage:
             ):
                 LOG.info("%s: %s was altered, running again", self.name, path)
                 return False
+        if remark := package_remark(self.name, previous.versions, here):
+            LOG.warning("%s: %s; kept as it is (--force runs it again)", self.name, remark)
         LOG.info("%s: current, nothing to do (--force runs it again)", self.name)
         os.utime(self.manifest_path)
         return True
@@ -138,6 +145,7 @@ class Stage:
             started_at=self._started_at,
             wall_seconds=round(time.monotonic() - self._started, 3),
             peak_memory_bytes=peak_memory_bytes(),
+            version=stage_version(self.name),
         )
         write_json(self.manifest_path, dataclasses.asdict(manifest))
         self._unfinished.unlink(missing_ok=True)

@@ -45,6 +45,7 @@ FOUNDATION = {  # what every room stands on
     "manifest",
     "options",
     "stage",
+    "versions",
     "workers",
 }
 ENTRANCE = {"cli", "__main__", "__init__"}  # may know every room

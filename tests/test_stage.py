@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 from ivr.artifacts import ArtifactPaths, sha256_file, write_text
+from ivr.console import LOG
 from ivr.errors import ConfigError, CorruptInputError, StaleInputError, TryAgainError
 from ivr.stage import Input, Manifest, artifacts_lock, open_stage
+from ivr.versions import DECIDING_PACKAGES, NOTED_PACKAGES, STAGE_VERSIONS
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,50 @@ def test_current_until_something_that_counts_changes(tmp_path: Path, raw: Path) 
     assert first(tmp_path, raw), "an output is gone"
     assert first(tmp_path, raw) is None
     assert first(tmp_path, raw, force=True)
+
+
+def test_a_result_of_another_version_of_the_stage_is_made_again_and_it_says_why(
+    tmp_path: Path, raw: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = first(tmp_path, raw)
+    assert made is not None and made.version == 1
+    monkeypatch.setitem(STAGE_VERSIONS, "first", 2)
+    with caplog.at_level("INFO", LOG.name):
+        again = first(tmp_path, raw)
+    assert again is not None and again.version == 2
+    assert "first: made by version 1 of first, this is 2, running again" in caplog.text
+    assert first(tmp_path, raw) is None
+
+
+def test_a_manifest_without_a_version_counts_as_the_first(
+    tmp_path: Path, raw: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert first(tmp_path, raw)
+    path = ArtifactPaths(tmp_path).manifest("first")
+    old = json.loads(path.read_text())
+    del old["version"]
+    path.write_text(json.dumps(old))
+    assert first(tmp_path, raw) is None, "nothing has changed since the first version"
+    path.write_text(json.dumps(old))
+    monkeypatch.setitem(STAGE_VERSIONS, "first", 2)
+    assert first(tmp_path, raw)
+
+
+def test_another_version_of_a_package_that_decides_runs_the_stage_again_of_another_is_said(
+    tmp_path: Path, raw: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(DECIDING_PACKAGES, "first", ("tokenizers",))
+    monkeypatch.setitem(NOTED_PACKAGES, "first", ("torch",))
+    assert first(tmp_path, raw)
+    path = ArtifactPaths(tmp_path).manifest("first")
+    written = json.loads(path.read_text())
+    with caplog.at_level("INFO", LOG.name):
+        path.write_text(json.dumps({**written, "versions": {**written["versions"], "torch": "1.13.1"}}))
+        assert first(tmp_path, raw) is None
+        assert "first: made with torch 1.13.1, this is " in caplog.text
+        path.write_text(json.dumps({**written, "versions": {**written["versions"], "tokenizers": "0.1.0"}}))
+        assert first(tmp_path, raw)
+    assert "first: made with tokenizers 0.1.0, this is " in caplog.text
 
 
 def test_a_current_stage_touches_its_manifest_for_make(tmp_path: Path, raw: Path) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from ivr.artifacts import ArtifactPaths, sha256_json
 from ivr.errors import ConfigError
 from ivr.stage import Input, Manifest, check_present, config_identity, open_stage
+from ivr.versions import stage_version
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -162,7 +163,7 @@ def _shards(config: Config, paths: ArtifactPaths, corpus: Path, tokenizer_dir: P
         parts=config.shards,
         threads=config.threads or default_processes(),
         sequences=config.sequences,
-        identity=sha256_json(config_identity(config)),
+        identity=sha256_json([config_identity(config), stage_version("analyze")]),
     )
 
 

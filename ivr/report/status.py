@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ivr.artifacts import ArtifactPaths
-from ivr.manifest import PIPELINE, WITH_VERIFY, Manifest
+from ivr.manifest import PIPELINE, WITH_VERIFY, Manifest, package_versions
+from ivr.versions import package_remark, why_outdated
 
 UNITS = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 
@@ -21,6 +22,7 @@ class StageStatus:
     wall_seconds: float = 0.0
     peak_memory_bytes: int = 0
     output_bytes: int = 0
+    remark: str = ""  # what a reader should know of one that is done
 
 
 def read_manifests(paths: ArtifactPaths) -> dict[str, Manifest]:
@@ -38,6 +40,7 @@ def stage_statuses(root: Path, manifests: Mapping[str, Manifest]) -> list[StageS
             written[row["path"]] = (stage, "" if row.get("editable") else row["sha256"])
     rows: list[StageStatus] = []
     not_done: set[str] = set()
+    here = package_versions()
     for stage in WITH_VERIFY:
         if stage not in manifests and stage not in PIPELINE:
             continue
@@ -46,7 +49,8 @@ def stage_statuses(root: Path, manifests: Mapping[str, Manifest]) -> list[StageS
             rows.append(StageStatus(stage, "missing"))
             continue
         manifest = manifests[stage]
-        reason = _stale_reason(root, manifest, written, not_done)
+        reason = why_outdated(stage, manifest.version, manifest.versions, here)
+        reason = reason or _stale_reason(root, manifest, written, not_done)
         if stage == "report" and not reason:
             reason = _not_reported(manifest, manifests, not_done)
         if reason and stage in PIPELINE:
@@ -60,6 +64,7 @@ def stage_statuses(root: Path, manifests: Mapping[str, Manifest]) -> list[StageS
                 manifest.wall_seconds,
                 manifest.peak_memory_bytes,
                 sum(row["bytes"] for row in manifest.outputs),
+                "" if reason else package_remark(stage, manifest.versions, here),
             )
         )
     return rows
@@ -115,7 +120,7 @@ def status_table(
         lines.append([row.stage, row.state, when, *(figures if when else ("", "", "")), *others])
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     text = []
-    for line, reason in zip(lines, ["", *(row.reason for row in rows)], strict=True):
+    for line, reason in zip(lines, ["", *(row.reason or row.remark for row in rows)], strict=True):
         padded = [
             cell.rjust(width) if column in (3, 4, 5) else cell.ljust(width)
             for column, (cell, width) in enumerate(zip(line, widths, strict=True))

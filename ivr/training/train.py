@@ -16,6 +16,7 @@ from ivr.stage import Input, Manifest, Stage, open_stage
 from ivr.training.options import Config as Config  # the stage's interface
 from ivr.training.options import add_arguments as add_arguments
 from ivr.training.options import check_options
+from ivr.versions import stage_version
 
 if TYPE_CHECKING:
     from ivr.training.checkpoints import Card, Checkpoint
@@ -189,6 +190,8 @@ def _card(config: Config, paths: ArtifactPaths, stage: Stage) -> "Card":
     for item in fields(config):
         if "Path" not in str(item.type) and item.name not in left_out and item.metadata.get("identity", True):
             card[f"--{item.name.replace('_', '-')}"] = getattr(config, item.name)
+    if stage_version("train") > 1:  # the first version's cards do not name it
+        card["version of `ivr train`"] = stage_version("train")
     return card
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from ivr.artifacts import ArtifactPaths, sha256_file, write_json, write_text
 from ivr.manifest import PIPELINE, Manifest
+from ivr.versions import stage_version
 
 RESULTS: dict[str, dict[str, Any]] = {
     "distill-tokenizer": {
@@ -87,6 +88,7 @@ def _write_run(root: Path, stages: tuple[str, ...] = PIPELINE) -> ArtifactPaths:
             started_at=f"2026-01-01T00:00:{seconds:02d}Z",
             wall_seconds=7.5 * seconds,
             peak_memory_bytes=(seconds + 1) << 28,
+            version=stage_version(stage),
         )
         write_json(paths.manifest(stage), dataclasses.asdict(manifest))
         previous = written
