@@ -1,7 +1,8 @@
 """A byte-level BPE tokenizer as arrays, read from a `tokenizers.Tokenizer` and checked.
 
 What the distillation rests on: every id has one string; every token is a byte or the product of a merge; both parts
-of a merge exist before it (so a merge's product has a higher rank than anything inside it).
+of a merge are made before it (so a merge's product has a higher rank than anything inside it). Where several merges of
+the tokenizer have one product, as in vocabularies that were joined, those that never happen are left out.
 """
 
 import json
@@ -13,6 +14,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from ivr.encoding.byte_alphabet import BYTE_TO_CHARACTER, CHARACTER_TO_BYTE, from_alphabet
+from ivr.encoding.merge_order import out_of_order, own_merges
 from ivr.errors import ConfigError
 
 
@@ -21,7 +23,7 @@ class ByteLevelBpe:
     """V ids, R merges in rank order."""
 
     tokens: list[str]  # id -> string in the byte alphabet, V
-    merges_R3: np.ndarray  # (R, 3) int32: id of the left part, of the right part, of the product
+    merges_R3: np.ndarray  # (R, 3) int32: id of the left part, of the right part, of the product; a product stands once
     special_ids: frozenset[int]  # added tokens: never produced from text
 
     @property
@@ -44,18 +46,19 @@ class ByteLevelBpe:
     @cached_property
     def _derivations(self) -> tuple[np.ndarray, np.ndarray]:
         trees: list[list[int]] = [[] for _ in self.tokens]
-        known = {token_id for token_id, token in enumerate(self.tokens) if token in CHARACTER_TO_BYTE}
-        for rank, (left, right, product) in enumerate(self.merges_R3.tolist()):
-            if product not in known:  # a product reached twice keeps its first, better-ranked tree
-                trees[product] = sorted([*trees[left], *trees[right], rank])
-                known.add(product)
+        merges = [*enumerate(self.merges_R3.tolist())]
+        for rank, (left, right, product) in sorted(merges, key=lambda row: len(self.tokens[row[1][2]])):  # parts first
+            trees[product] = sorted([*trees[left], *trees[right], rank])
         starts = np.zeros(len(trees) + 1, np.int64)
         np.cumsum([len(tree) for tree in trees], out=starts[1:])
         return starts, np.array([rank for tree in trees for rank in tree], np.int64)
 
 
-def read_bpe(tokenizer: Tokenizer) -> ByteLevelBpe:
-    """Read and check. Raises ConfigError, naming the first offender, for a tokenizer that cannot be distilled."""
+def read_bpe(tokenizer: Tokenizer, in_order: bool = True) -> ByteLevelBpe:
+    """Read and check. Raises ConfigError, naming the first offender, for a tokenizer that cannot be distilled.
+
+    `in_order` False: merges may come before those that make their parts; enough to encode, not to distill.
+    """
     spec = json.loads(tokenizer.to_str())
     model = spec["model"]
     _check_kind(spec, model)
@@ -74,6 +77,15 @@ def read_bpe(tokenizer: Tokenizer) -> ByteLevelBpe:
     special_ids = frozenset(added.values())
     tokens = [strings[token_id] for token_id in range(len(strings))]
     merges = _check_merges(model["merges"], vocabulary)
+    made_by = own_merges(tokens, merges)
+    if in_order and (misplaced := out_of_order(tokens, merges, made_by)):
+        rank, part, made = misplaced
+        raise ConfigError(
+            f"merge {rank} {_pair(tokens, merges[rank])} is out of order: its part {tokens[part]!r} is not made before "
+            f"it but by merge {made} {_pair(tokens, merges[made])}; no scores can follow that, so move it behind that "
+            "one in the tokenizer's merges, or choose another tokenizer"
+        )
+    merges = [merge for rank, merge in enumerate(merges) if made_by[merge[2]] == rank]
     products = {product for _, _, product in merges}
     for token_id, token in enumerate(tokens):
         if token_id not in special_ids and token_id not in products and token not in CHARACTER_TO_BYTE:
@@ -99,19 +111,22 @@ def _check_kind(spec: dict[str, Any], model: dict[str, Any]) -> None:
 
 
 def _check_merges(merges: list[Any], vocabulary: dict[str, int]) -> list[tuple[int, int, int]]:
-    """Merges as ids. Refuses one whose part is made later than itself, or whose part or product has no id."""
-    made = {token for token in vocabulary if token in CHARACTER_TO_BYTE}
+    """Merges as ids. Refuses one of which a part is never made, or whose part or product has no id."""
+    pairs = [tuple(merge.split(" ") if isinstance(merge, str) else merge) for merge in merges]
+    made = {*CHARACTER_TO_BYTE, *(left + right for left, right in pairs)}
     checked = []
-    for rank, merge in enumerate(merges):
-        left, right = merge.split(" ") if isinstance(merge, str) else merge
+    for rank, (left, right) in enumerate(pairs):
         for part in (left, right):
-            if part not in made:
-                raise ConfigError(
-                    f"merge {rank} ({left!r}, {right!r}) is out of order: its part {part!r} is not made before it"
-                )
+            if part not in made or part not in vocabulary:
+                told = f"its part {part!r} is neither a byte nor the product of a merge"
+                raise ConfigError(f"merge {rank} ({left!r}, {right!r}): {told}")
         product = left + right
         if product not in vocabulary:
             raise ConfigError(f"merge {rank} ({left!r}, {right!r}): its product {product!r} is not in the vocabulary")
-        made.add(product)
         checked.append((vocabulary[left], vocabulary[right], vocabulary[product]))
     return checked
+
+
+def _pair(tokens: list[str], merge: tuple[int, int, int]) -> str:
+    left, right, _ = merge
+    return f"({tokens[left]!r}, {tokens[right]!r})"

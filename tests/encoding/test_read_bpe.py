@@ -68,10 +68,10 @@ def swap_merges(model: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("edit", "said"),
     [
-        (swap_merges, "merge 0 ('ab', 'c') is out of order: its part 'ab' is not made before it"),
+        (swap_merges, "merge 0 ('ab', 'c') is out of order: its part 'ab' is not made before it but by merge 1"),
         (lambda model: model["merges"].append(["d", "d"]), "merge 3 ('d', 'd'): its product 'dd' is not in the"),
-        (lambda model: model["merges"].append(["d", "🙂"]), "merge 3 ('d', '🙂') is out of order: its part '🙂'"),
-        (lambda model: model["merges"].pop(0), "merge 0 ('ab', 'c') is out of order: its part 'ab'"),
+        (lambda model: model["merges"].append(["d", "🙂"]), "merge 3 ('d', '🙂'): its part '🙂' is neither a byte nor"),
+        (lambda model: model["merges"].pop(0), "merge 0 ('ab', 'c'): its part 'ab' is neither a byte nor the product"),
         (lambda model: model["merges"].pop(), "token 'cd' (id 258) is neither a byte nor the product of a merge"),
         (lambda model: model["vocab"].update(xyz=260), "token 'xyz' (id 260) is neither a byte nor the product"),
         (lambda model: model["vocab"].update(cd=257), "id 257 belongs to two tokens, 'abc' and 'cd'"),
@@ -81,6 +81,27 @@ def swap_merges(model: dict[str, Any]) -> None:
 )  # fmt: skip
 def test_an_offender_is_named(edit: Edit, said: str) -> None:
     assert said in refusal(Edited(edit))
+
+
+def test_a_part_that_is_made_by_a_later_merge_because_an_earlier_one_never_happens() -> None:
+    # a, bc never happens: ab comes first. So abc is made by the last merge, and abc, ab before that
+    merges = [("a", "b"), ("b", "c"), ("a", "bc"), ("abc", "ab"), ("ab", "c")]
+    said = "merge 3 ('abc', 'ab') is out of order: its part 'abc' is not made before it but by merge 4 ('ab', 'c')"
+    assert said in refusal(bpe_of(merges))
+    assert len(read_bpe(bpe_of(merges), in_order=False).merges_R3) == 4
+
+
+def test_merges_before_their_parts_that_never_happen_are_no_reason() -> None:
+    # abc, ab is nothing that ever stands side by side: of ab, c, ab the last two are joined first
+    bpe = read_bpe(bpe_of([("a", "b"), ("b", "c"), ("c", "ab"), ("a", "bc"), ("abc", "ab"), ("ab", "c")]))
+    assert bpe.tokens.index("abcab") in bpe.merges_R3[:, 2]
+
+
+def test_a_product_of_two_merges_has_the_derivation_that_happens() -> None:
+    bpe = read_bpe(bpe_of([("b", "c"), ("a", "b"), ("ab", "c"), ("a", "bc")]))
+    starts, ranks = bpe.derivations()
+    abc = bpe.tokens.index("abc")
+    assert len(bpe.merges_R3) == 3 and ranks[starts[abc] : starts[abc + 1]].tolist() == [0, 2]
 
 
 def test_a_missing_byte_is_named() -> None:

@@ -147,6 +147,9 @@ class _Checker:
             yield "a number is no integer, or too large to be added up exactly"
             return
         self._bpe = PlainBpe(self._merges, list(self._scores))
+        if late := [token for token in self._scores if not self._bpe.goes_in_order(token)]:
+            yield f"in {late[0]!r} a merge follows one of higher rank, and the theorem is of merges in order"
+            return
         self._of_bpe = [token for token in self._scores if self._bpe(token) == ([self._bpe.numbers[token]], False)]
         for token in self._of_bpe:
             if len(self._proof.get(token, ())) != len(token) - 1:
