@@ -73,7 +73,7 @@ def test_no_text_can_pass_for_a_log_entry_of_its_own(capsys: pytest.CaptureFixtu
     ("text", "expected"),
     [
         ("token is abcdefgh12 and abcdefgh", "token is [secret] and [secret]"),
-        ("hf_abcdefghijklmnopqrst refused", "[secret] refused"),
+        ("hf_ZYXWVUTSRQPONMLKJIHG refused", "[secret] refused"),
         ("Illegal header value b'Bearer something'", "Illegal header value b'Bearer [secret]'"),
         ("https://me:pass@proxy:3128/x", "https://[secret]@proxy:3128/x"),
         ("AKIAABCDEFGHIJKLMNOP", "[secret]"),
