@@ -1,9 +1,14 @@
 """What a person sees while a stage works: log lines on stderr, a progress bar on a terminal.
 
 Standard output is left to results (summaries, `--json`), so that it can be piped.
+
+Text of corpora, tokens, file names and messages of libraries passes `printable` on its way to either: a terminal obeys
+what it is sent. No secret passes `redact`.
 """
 
 import logging
+import os
+import re
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -13,15 +18,62 @@ T = TypeVar("T")
 
 LOG = logging.getLogger("ivr")
 SECONDS_BETWEEN_LOG_LINES = 10.0
+# what a terminal obeys or hides: control characters but tab and line feed, line and paragraph separators, what turns
+# the direction of writing; and halves of characters, which no stream can encode
+OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
+SECRET_NAME = re.compile(r"(TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?|API_?KEY|ACCESS_KEY(_ID)?)$", re.IGNORECASE)
+SECRET_LOOK = re.compile(
+    r"\bhf_[A-Za-z0-9]{16,}|\bgh[pousr]_[A-Za-z0-9]{20,}|\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"
+    r"|(?<=Bearer )[^\s'\"]+|(?<=://)[^/\s@]+(?=@)"
+)
+SHORTEST_SECRET = 8
 
 
 def set_up_logging(verbosity: int = 0) -> None:
     """Log to stderr: -1 warnings only, 0 progress, 1 details."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
+    handler.setFormatter(_Entry("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
     LOG.handlers[:] = [handler]
     LOG.propagate = False
     LOG.setLevel({-1: logging.WARNING, 0: logging.INFO}.get(verbosity, logging.DEBUG))
+
+
+class _Entry(logging.Formatter):
+    """A log entry: harmless, and with its further lines set in, so that no text can pass for an entry of its own."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(redact(super().format(record))).replace("\n", "\n         ")
+
+
+def printable(text: str) -> str:
+    r"""Spell out what a terminal would obey or could not show; tabs and line feeds stay.
+
+    >>> printable("a token \x1b[2J of a corpus\n")
+    'a token \\x1b[2J of a corpus\n'
+    """
+    return OBEYED.sub(_spelt_out, text)
+
+
+def _spelt_out(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+
+def redact(text: str) -> str:
+    """Replace every secret: values of variables like HF_TOKEN, what looks like a token or key, names in URLs.
+
+    >>> redact("https://me:pass@proxy:3128 refuses")
+    'https://[secret]@proxy:3128 refuses'
+    """
+    values = {value for name, value in os.environ.items() if SECRET_NAME.search(name) and len(value) >= SHORTEST_SECRET}
+    for value in sorted(values, key=len, reverse=True):  # one may begin with another
+        text = text.replace(value, "[secret]")
+    return SECRET_LOOK.sub("[secret]", text)
+
+
+def say(text: str = "") -> None:
+    """Print a result on standard output."""
+    print(printable(redact(text)))  # the only print of results
 
 
 class Progress:

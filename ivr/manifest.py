@@ -89,6 +89,7 @@ def git_commit() -> str:
     """The commit of the checkout this package runs from; empty when installed elsewhere."""
     command = ["git", "-C", str(Path(ivr.__file__).parent), "rev-parse", "HEAD"]
     try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)  # noqa: S603 - no shell
+        return done.stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return os.environ.get("IVR_GIT_COMMIT", "")

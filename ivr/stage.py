@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from ivr.artifacts import ArtifactPaths, files_below, remove_leftovers, sha256_file, sha256_json, write_json, write_text
-from ivr.console import LOG
+from ivr.console import LOG, redact
 from ivr.errors import ConfigError, StaleInputError, TryAgainError
 from ivr.manifest import Manifest as Manifest  # part of this module's interface
 from ivr.manifest import git_commit, package_versions
@@ -131,8 +131,8 @@ class Stage:
         """Write the manifest, last of all. Directories among `outputs` are recorded file by file."""
         manifest = Manifest(
             stage=self.name,
-            argv=shlex.join(["ivr", *sys.argv[1:]]),
-            config={key: _plain(value) for key, value in dataclasses.asdict(self.config).items()},
+            argv=redact(shlex.join(["ivr", *sys.argv[1:]])),
+            config={key: _without_secrets(_plain(value)) for key, value in dataclasses.asdict(self.config).items()},
             identity=self.identity,
             inputs=self.inputs,
             outputs=_describe(outputs, self.root)
@@ -251,6 +251,12 @@ def _plain(value: Any) -> Any:
     if isinstance(value, tuple | list):
         return [_plain(item) for item in value]
     return value
+
+
+def _without_secrets(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_without_secrets(item) for item in value]
+    return redact(value) if isinstance(value, str) else value
 
 
 def _relative(path: Path, root: Path) -> str:

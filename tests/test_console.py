@@ -3,7 +3,7 @@
 import pytest
 
 from ivr import console
-from ivr.console import LOG, Progress, set_up_logging, track
+from ivr.console import LOG, Progress, redact, say, set_up_logging, track
 
 
 @pytest.mark.parametrize(
@@ -45,3 +45,48 @@ def test_progress_of_nothing_and_of_unknown_length() -> None:
 
 def test_track_yields_everything() -> None:
     assert list(track("abc", "letters", total=3)) == ["a", "b", "c"]
+
+
+ATTACK = "\x1b]0;title\x07 \x1b[2J \x9b31m \u202egnirts \ud800 \u2028 tab\tfine 🙂\u200d🙂"
+
+
+def test_what_a_terminal_would_obey_is_spelt_out(capsys: pytest.CaptureFixture[str]) -> None:
+    set_up_logging()
+    LOG.info("token %s", ATTACK)
+    say(ATTACK)
+    said = capsys.readouterr()
+    for text in (said.err, said.out):
+        assert not any(bad in text for bad in "\x1b\x07\x9b\u202e\ud800\u2028")
+        assert r"\x1b[2J \x9b31m \u202egnirts \ud800 \u2028" in text
+        assert "tab\tfine 🙂\u200d🙂" in text
+
+
+def test_no_text_can_pass_for_a_log_entry_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    set_up_logging()
+    LOG.error("file %s is bad", "x\n12:00:00 train: done in 3 s\rtrain: all well")
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.endswith("file x")
+    assert second == r"         12:00:00 train: done in 3 s\x0dtrain: all well is bad"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("token is abcdefgh12 and abcdefgh", "token is [secret] and [secret]"),
+        ("hf_ZYXWVUTSRQPONMLKJIHG refused", "[secret] refused"),
+        ("Illegal header value b'Bearer something'", "Illegal header value b'Bearer [secret]'"),
+        ("https://me:pass@proxy:3128/x", "https://[secret]@proxy:3128/x"),
+        ("AKIAABCDEFGHIJKLMNOP", "[secret]"),
+        ("true tokenizers hf_hub", "true tokenizers hf_hub"),
+    ],
+)
+def test_secrets_are_never_said(
+    text: str, expected: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "abcdefgh")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "abcdefgh12")
+    monkeypatch.setenv("SHORT_TOKEN", "true")
+    assert redact(text) == expected
+    set_up_logging()
+    LOG.warning("%s", text)
+    assert capsys.readouterr().err.endswith(f"{expected}\n")

@@ -12,6 +12,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from ivr.artifacts import write_json, write_text
+from ivr.base.companions import copy_chat_templates
 from ivr.errors import CorruptInputError
 
 # an added token is produced by name only, never by the model: no sum of other scores is as low as this
@@ -45,12 +46,13 @@ def write_tokenizer(directory: Path, tokenizer: Tokenizer, base_directory: Path)
     base_config = base_directory / "tokenizer_config.json"
     if base_config.is_file():
         config = json.loads(base_config.read_text(encoding="utf-8"))
-    for key in ("auto_map", "vocab_file", "merges_file", "tokenizer_file", "name_or_path"):
+    for key in ("auto_map", "vocab_file", "merges_file", "tokenizer_file", "name_or_path", "fast_tokenizer_files"):
         config.pop(key, None)
     write_json(directory / "tokenizer_config.json", {**config, "tokenizer_class": "PreTrainedTokenizerFast"})
     special = base_directory / "special_tokens_map.json"
     if special.is_file():
         write_text(directory / special.name, special.read_text(encoding="utf-8"))
+    copy_chat_templates(base_directory, directory)
 
 
 def read_unigram(path: Path) -> tuple[Tokenizer, list[str], np.ndarray]:

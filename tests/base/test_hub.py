@@ -1,5 +1,6 @@
 """The real huggingface_hub against a Hub of our own: each way to fail is one sentence and the right exit code."""
 
+import json
 import os
 import subprocess
 import sys
@@ -9,9 +10,7 @@ from pathlib import Path
 
 import pytest
 from hub_server import COMMIT, Hub, serve
-from tiny_model import safetensors_bytes, tiny_model_files, write_corpus
-
-from ivr.base.hub import choose_weights
+from tiny_model import CONFIG, safetensors_bytes, tiny_model_files, write_corpus
 
 NAME = "someone/tiny-gpt2"
 IVR_INIT = (sys.executable, "-m", "ivr", "init", "--model-name", NAME)
@@ -57,7 +56,7 @@ def base(tmp_path: Path) -> Path:
 def test_success_then_kept_then_offline(tmp_path: Path, hub: Hub) -> None:
     run = init(tmp_path, hub.url)
     assert run.code == 0, run.log
-    assert sorted(hub.fetched()) == ["config.json", "merges.txt", "model.safetensors", "vocab.json"]
+    assert sorted(hub.fetched()) == ["README.md", "config.json", "merges.txt", "model.safetensors", "vocab.json"]
     for name, content in tiny_model_files().items():
         assert (base(tmp_path) / name).read_bytes() == content
         assert not (base(tmp_path) / name).is_symlink()
@@ -125,6 +124,7 @@ def test_a_file_cut_short_then_only_the_rest_is_fetched(tmp_path: Path, hub: Hub
 def test_an_interrupted_download_goes_on_where_it_stopped(tmp_path: Path, hub: Hub) -> None:
     # the client writes pieces of 10 MB: what came of an unfinished piece is asked for again
     content = hub.files[NAME]["model.safetensors"] = safetensors_bytes(num_rows=700_000)
+    hub.files[NAME]["config.json"] = json.dumps({**CONFIG, "vocab_size": 700_000}).encode()
     hub.hangs_up_after["model.safetensors"] = 11_000_000
     run = init(tmp_path, hub.url)
     assert run.code == 0, run.log
@@ -138,19 +138,3 @@ def test_a_server_in_trouble(tmp_path: Path, hub: Hub) -> None:
     hub.fails_with["config.json"] = 500
     run = init(tmp_path, hub.url)
     assert (run.code, "HTTP 500" in run.message) == (75, True), run.log
-
-
-@pytest.mark.parametrize(
-    ("names", "expected"),
-    [
-        (["model.safetensors", "pytorch_model.bin"], ["model.safetensors"]),
-        (["pytorch_model.bin", "tf_model.h5"], ["pytorch_model.bin"]),
-        (
-            ["model.safetensors.index.json", "model-00001-of-00002.safetensors", "pytorch_model.bin"],
-            ["model.safetensors.index.json", "model-*.safetensors"],
-        ),
-        (["config.json"], []),
-    ],
-)
-def test_which_weights_are_fetched(names: list[str], expected: list[str]) -> None:
-    assert choose_weights(names) == expected

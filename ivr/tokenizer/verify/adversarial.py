@@ -116,7 +116,7 @@ KINDS: dict[str, Callable[[random.Random, Vocabulary], str]] = {
 
 def strings(seed: int, block: int, count: int, vocabulary: Vocabulary) -> list[tuple[str, str]]:
     """The first `count` (kind, string) of a block; the kinds take turns."""
-    draw = random.Random(f"{seed}/{block}")
+    draw = random.Random(f"{seed}/{block}")  # noqa: S311 - to be repeated, not to be kept secret
     names = list(KINDS)
     found = []
     for place in range(count):
