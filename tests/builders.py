@@ -16,8 +16,8 @@ from transformers import GPT2Config, GPT2LMHeadModel
 from ivr.artifacts import ArtifactPaths, sha256_file, write_json
 from ivr.corpus.documents import write_document
 from ivr.stage import Manifest, _describe
+from ivr.tokenizer.remap import rules
 from ivr.tokenizer.remap.rules import Swap
-from ivr.tokenizer.remap.stage import rules
 
 END = "<|endoftext|>"
 WORDS = [

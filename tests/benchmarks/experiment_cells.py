@@ -125,9 +125,9 @@ def prepare_vocabularies(lab: Laboratory) -> None:
     """Stages init to remap: once a domain up to the distilled tokenizer, then once a number of swaps."""
     from ivr.analysis import analyze
     from ivr.base import init
-    from ivr.tokenizer.distill.stage import stage as distill
-    from ivr.tokenizer.remap.stage import stage as remap
-    from ivr.tokenizer.select.stage import stage as select
+    from ivr.tokenizer.distill import stage as distill
+    from ivr.tokenizer.remap import stage as remap
+    from ivr.tokenizer.select import stage as select
 
     for domain in DOMAINS:
         root = lab.artifacts(domain)

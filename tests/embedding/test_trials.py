@@ -301,7 +301,7 @@ from pathlib import Path
 from ivr.embedding import align
 import torch, transformers, tokenizers
 from ivr.embedding import trials, model_directory
-from ivr.embedding.initialisers.rows import body
+from ivr.embedding.initialisers import body
 transformers.GPT2Model
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
