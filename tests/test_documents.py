@@ -1,8 +1,13 @@
 """Links and paths in the documents lead somewhere, and code stands in blocks that say what it is."""
 
+import doctest
 import re
+import xml.etree.ElementTree as ElementTree
 from pathlib import Path
+from types import ModuleType
 
+import documents
+import promises
 import pytest
 from documents import DOCUMENTS, INDENTED_CODE, ROOT, anchors, blocks, links, named_paths, prose
 
@@ -73,3 +78,24 @@ def test_the_table_of_artifacts_is_complete() -> None:
 def test_a_path_that_is_not_there_would_be_found() -> None:
     assert named_paths("`ivr/nothing.py` and `python tests/none.py --x`") == ["ivr/nothing.py", "tests/none.py"]
     assert links("[a](b/c.md) [d](https://e.f) ![g](h.svg)") == ["b/c.md", "h.svg"]
+
+
+def test_pictures_are_whole_and_some_document_shows_them() -> None:
+    shown = {(ROOT / name).parent.joinpath(target).resolve() for name in DOCUMENTS for target in links(read(name))}
+    pictures = sorted((ROOT / "docs").glob("*.svg"))
+    assert pictures
+    for path in pictures:
+        assert ElementTree.parse(path).getroot().find("{http://www.w3.org/2000/svg}title") is not None
+        assert path in shown, f"no document shows {path.name}"
+
+
+def test_every_promise_has_tests() -> None:
+    told = promises.promises(read(Path("tests/README.md")))
+    assert len(told) > 15
+    for promise, places in told.items():
+        assert sum(promises.count_tests(path) for place in places for path in promises.files_of(ROOT, place)), promise
+
+
+@pytest.mark.parametrize("module", [documents, promises], ids=lambda module: module.__name__)
+def test_the_examples_of_these_helpers_hold(module: ModuleType) -> None:
+    assert doctest.testmod(module).failed == 0

@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import doctest
 import json
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import bench_encode
 import bench_select_growth
 import bench_universal
 import pytest
+import results
 from results import DOCUMENT, Record, add_option, cell, command_line, fill, places, publish, table
 
 RECORD = Record("python x.py", ["what", "how many"], [["a", 1000], ["b", None]], "2026-01-01", "abc", "2 CPU cores")
@@ -137,3 +139,7 @@ def test_every_result_says_the_command_that_makes_it() -> None:
     for name in places(text):
         block = text.partition(f"<!-- begin {name} -->")[2].partition(f"<!-- end {name} -->")[0]
         assert block.strip().split("\n\n")[-1].startswith("`"), f"{name}: no command"
+
+
+def test_the_examples_of_the_helper_hold() -> None:
+    assert doctest.testmod(results).failed == 0
