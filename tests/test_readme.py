@@ -67,9 +67,10 @@ def check_container(words: list[str]) -> None:
 
 @cache
 def help_of(script: str) -> str:
-    return subprocess.run(
-        [sys.executable, ROOT / script, "--help"], cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout
+    # a script finds the modules beside it, whatever the tests themselves run under
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONSAFEPATH"}
+    command = [sys.executable, ROOT / script, "--help"]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout
 
 
 def check_python(words: list[str]) -> None:

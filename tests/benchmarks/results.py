@@ -14,6 +14,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -30,7 +31,9 @@ def today() -> str:
 
 
 def commit() -> str:
-    """The short hash, with `+` behind it where tracked files differ from that commit."""
+    """The short hash, with `+` behind it where tracked files differ from that commit; `unknown` without git."""
+    if shutil.which("git") is None:
+        return "unknown"
     done = subprocess.run(
         ["git", "describe", "--always", "--dirty=+", "--exclude=*"],
         cwd=HERE,
