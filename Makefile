@@ -121,6 +121,8 @@ pipeline: $(M)/report.json #         every stage that is not current, then the s
 	@cat '$(ARTIFACTS)/report/summary.txt'
 test: check #                        lint, types, lock and every test
 	@$(VENV)/bin/python -m pytest $(PYTEST_ARGS)
+test-fast: | $(SETUP) #              the tests that are not marked slow, nothing else
+	@$(VENV)/bin/python -m pytest -m 'not slow' $(PYTEST_ARGS)
 
 ## Stages, in order; each brings the ones before it up to date
 init: $(M)/init.json #               fetch and pin the base model, clean the corpora
@@ -330,6 +332,6 @@ help: #                              this list
 	  /^[a-z][a-z-]*:.* # / { name = $$1; sub(/:$$/, "", name); sub(/^.* # */, ""); printf "  %-31s %s\n", name, $$0 }
 	' $(firstword $(MAKEFILE_LIST))
 
-.PHONY: pipeline test init analyze distill-tokenizer select remap align train evaluate report verify queue status setup \
-  wheelhouse lock lock-check test-lm-eval check fmt clean help testbed-up testbed-down test-cluster image \
+.PHONY: pipeline test test-fast init analyze distill-tokenizer select remap align train evaluate report verify queue \
+  status setup wheelhouse lock lock-check test-lm-eval check fmt clean help testbed-up testbed-down test-cluster image \
   image-test sif sqsh

@@ -22,9 +22,10 @@ if TYPE_CHECKING:
     from ivr.analysis.shards import Shards
 
 DESCRIPTION = """\
-Encode the cleaned corpus with the base tokenizer: ids of every document, frequencies of ids and of pretokens.
+Encode the cleaned corpora with the base tokenizer: how often each id and each pretoken occurs, and every document's
+ids. `ivr distill-tokenizer` fits to these pretokens, and `ivr select` counts on them.
 
-Reads corpora/cleaned and corpora/general/cleaned (when there), writes analysis/reports/.
+Reads corpora/cleaned and, where there is one, corpora/general/cleaned; writes analysis/reports/.
 """
 EPILOG = """\
 examples:

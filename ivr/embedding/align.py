@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from ivr.embedding.weights import EmbeddingNames
 
 DESCRIPTION = """\
-Extract the base model's embedding matrices, reorder their rows by the remap rules, initialise the rows of new
-tokens, and write the aligned model: the base model in everything else, with the remapped tokenizer."""
+Give every reassigned id a new embedding row, and write the aligned model: in all other weights the base model, with
+the remapped tokenizer. Says what held-out text costs before any training."""
 EPILOG = """\
 examples:
   ivr align

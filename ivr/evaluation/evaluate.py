@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from ivr.evaluation.bits_per_byte import Scores
 
 DESCRIPTION = """\
-Bits per byte and tokens per byte of the base, the aligned and the trained model on held-out text, with intervals for
-their differences; what they write by themselves; tokens saved by the remapped tokenizer; agreement of the distilled
-one with the original. A stage that was not run is left out."""
+Measure the base, the aligned and the trained model on held-out text: bits per byte with 95 % intervals for their
+differences, tokens per byte, and what they write by themselves. Also how many tokens the remapped tokenizer saves, and
+how often the distilled one agrees with the original. A model that was not made yet is left out."""
 EPILOG = """\
 examples:
   ivr evaluate --model gpt2-finetuned=/path/to/model

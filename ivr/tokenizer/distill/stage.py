@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from ivr.analysis.tables import PretokenTable
 
 DESCRIPTION = """\
-Turn the base BPE tokenizer into a Unigram tokenizer with the same id for every token and the same encoding.
+Turn the base model's BPE tokenizer into a Unigram tokenizer that gives the same ids for the same text.
 
-Every merge gets an integer bonus, a token scores the sum of the bonuses in its merge tree; bonuses are fitted to every
-distinct pretoken of the corpora and every token. Runs, which no scores can order, are cut by the pre-tokenizer where
-BPE cuts them. certificate.json says what was compared and names each mismatch.
+Every merge gets an integer weight, and a token scores the sum of the weights of its merges. The weights are fitted to
+every token and every distinct pretoken of the corpora. Repeats such as `-----`, which no scores can order, are split by
+the pre-tokenizer where BPE has a border. certificate.json says what was compared, and names each difference.
 """
 EPILOG = """\
 examples:

@@ -18,10 +18,11 @@ if TYPE_CHECKING:
     from ivr.tokenizer.select.selection import AtLeast
 
 DESCRIPTION = """\
-Choose which rarely used ids are given to which strings of the corpus, by exact token counts under the distilled
-tokenizer. Bytes, added tokens and --keep-tokens never leave; what protected text would lose counts against a choice.
+Choose which ids are given to which new strings, so that the corpus takes the fewest tokens, counted exactly under the
+distilled tokenizer. Bytes, added tokens and those of --keep-tokens never leave; tokens that protected text would need
+in addition count against a choice.
 
-Writes replacement_candidates.csv, which you may edit before `ivr remap`, and selection_log.md.
+Writes replacement_candidates.csv, which you may edit before `ivr remap`, and selection_log.md, which says why.
 """
 EPILOG = """\
 examples:

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from ivr.tokenizer.verify.pair import Pair
 
 DESCRIPTION = """\
-Compare two tokenizers from scratch: whole documents encoded and decoded, every id, runs of every unit, adversarial
-strings. Both run in the `tokenizers` library; nothing of the fitting code is used.
+Compare two tokenizers from scratch: whole documents encoded and decoded, every id, repeats (`aaaa`, `hahaha`) of every
+unit, generated strings. Both run in the `tokenizers` library; nothing of the fitting code is used.
 
 Exit code 0: equal wherever they were compared. 1: they differ; the first differences are printed side by side. The
 report lists what was compared and the first 1,000 differences of each kind.
