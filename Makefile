@@ -15,6 +15,8 @@ SHELL := bash
 .DEFAULT_GOAL := help
 # where this is set (many containers), every process would compile all that it imports: for training 14 s in place of 6
 unexport PYTHONDONTWRITEBYTECODE
+# `module load` sets these for another Python; its packages, or its library, would take the place of ours
+unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP PYTHONUSERBASE PYTHONPLATLIBDIR PYTHONOPTIMIZE PYTHONINSPECT
 
 ## Variables (`make pipeline MODEL=... CORPUS=...`); empty: the option is not given and the stage's own default holds
 MODEL = sample#             base model: sample (made here, offline), a Hub name, or a model directory
@@ -220,6 +222,8 @@ $(SETUP): uv.lock pyproject.toml
 	  "$$uv" pip sync --require-hashes "$(VENV)/requirements.txt"
 	  "$$uv" sync --frozen --quiet
 	fi
+	# nothing of a shell's environment reaches the command where it is called without make, not even PYTHONHOME
+	sed -E -i '1s|^(#!.*/python[0-9.]*)$$|\1 -I|' "$(VENV)/bin/ivr"
 	touch '$@'
 
 # prints the minor version when the interpreter is one we support; a pyenv shim may exist and still not run

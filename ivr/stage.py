@@ -15,7 +15,6 @@ A config is a frozen dataclass with the fields `artifacts_dir` and `force`. A fi
 
 import contextlib
 import dataclasses
-import fcntl
 import os
 import shlex
 import socket
@@ -28,7 +27,8 @@ from typing import Any
 
 from ivr.artifacts import ArtifactPaths, files_below, remove_leftovers, sha256_file, sha256_json, write_json, write_text
 from ivr.console import LOG, redact
-from ivr.errors import ConfigError, StaleInputError, TryAgainError
+from ivr.errors import ConfigError, StaleInputError
+from ivr.machine.locks import directory_lock
 from ivr.manifest import Manifest as Manifest  # part of this module's interface
 from ivr.manifest import git_commit, package_versions
 from ivr.manifest import peak_memory_bytes as peak_memory_bytes
@@ -213,27 +213,12 @@ def _check_recorded(paths: ArtifactPaths, inputs: Sequence[Input], rows: Sequenc
                 raise StaleInputError(f"{_absolute(gone, paths.root)} is gone; run `ivr {made_by}` again")
 
 
-@contextlib.contextmanager
-def artifacts_lock(path: Path, name: str, shared: bool = False) -> Iterator[None]:
+def artifacts_lock(path: Path, name: str, shared: bool = False) -> contextlib.AbstractContextManager[None]:
     """Hold the one lock of an artifacts directory. Raises TryAgainError, naming the holder, when it is taken.
 
-    The lock goes with the process, however that ends. `shared`: beside others that share it, too.
+    It goes with the process, however that ends. `shared`: beside others that share it, too.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+", encoding="utf-8") as stream:
-        try:
-            fcntl.flock(stream, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-        except BlockingIOError:
-            stream.seek(0)
-            holder = stream.read().strip() or "another process"
-            raise TryAgainError(f"{path.parent} is in use by {holder}; try again when it has ended") from None
-        stream.seek(0)
-        stream.truncate()
-        since = time.strftime("%Y-%m-%d %H:%M:%S")
-        job = f", Slurm job {os.environ['SLURM_JOB_ID']}" if "SLURM_JOB_ID" in os.environ else ""
-        stream.write(f"`ivr {name}`, process {os.getpid()} on {socket.gethostname()}{job}, since {since}")
-        stream.flush()
-        yield
+    return directory_lock(path, name, shared)
 
 
 def config_identity(config: Any) -> dict[str, Any]:

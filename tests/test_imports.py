@@ -42,6 +42,7 @@ FOUNDATION = {  # what every room stands on
     "console",
     "artifacts",
     "exchange",
+    "machine",
     "manifest",
     "options",
     "stage",

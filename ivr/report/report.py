@@ -40,7 +40,7 @@ def run(config: Config) -> Manifest:
     summary, index = paths.report / "summary.txt", paths.report / "index.html"
     with open_stage("report", config, [Input(path, optional=True) for path in read]) as stage:
         if stage.current:
-            say(summary.read_text(encoding="utf-8").rstrip("\n"))
+            say(summary.read_text(encoding="utf-8").removesuffix("\n"))
             return stage.manifest
         from ivr.report.page import page
         from ivr.report.status import stage_statuses
@@ -52,5 +52,5 @@ def run(config: Config) -> Manifest:
         write_text(index, page(found, statuses))
         write_text(summary, text)
         manifest = stage.finish([index, summary])
-    say(text.rstrip("\n"))
+    say(text.removesuffix("\n"))
     return manifest
