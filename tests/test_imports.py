@@ -44,6 +44,8 @@ FOUNDATION = {  # what every room stands on
     "exchange",
     "manifest",
     "options",
+    "results",
+    "schema",
     "stage",
     "workers",
 }

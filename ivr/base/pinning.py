@@ -97,7 +97,7 @@ def _is_whole(previous: Manifest, identity: str, paths: ArtifactPaths) -> bool:
     if previous.results.get("model", {}).get("identity") != identity:
         return False
     folders = (paths.base_model, paths.original_tokenizer)
-    rows = [row for row in previous.outputs if (paths.root / row["path"]).parent in folders]
+    rows = [row for row in previous.outputs if (paths.root / row.path).parent in folders]
     return bool(rows) and all(
-        (paths.root / row["path"]).is_file() and sha256_file(paths.root / row["path"]) == row["sha256"] for row in rows
+        (paths.root / row.path).is_file() and sha256_file(paths.root / row.path) == row.sha256 for row in rows
     )

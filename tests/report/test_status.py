@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from ivr.artifacts import ArtifactPaths, write_json
+from ivr.artifacts import ArtifactPaths
 from ivr.cli import STAGES, main
 from ivr.manifest import PIPELINE
 from ivr.report.status import StageStatus, duration, read_manifests, size, stage_statuses, status_table
+from ivr.schema import write_sealed
 
 
 def states(paths: ArtifactPaths) -> dict[str, str]:
@@ -47,7 +48,7 @@ def test_a_stage_that_ran_again_makes_all_later_ones_stale(whole_run: ArtifactPa
     path = whole_run.manifest("remap")
     manifest = json.loads(path.read_text())
     manifest["outputs"][0]["sha256"] = "1" * 64
-    write_json(path, manifest)
+    write_sealed(path, manifest)
     found = states(whole_run)
     assert [stage for stage in PIPELINE if found[stage] == "stale"] == list(PIPELINE[5:])
     assert reason(whole_run, "align") == "remap/out.txt is another since `ivr remap` ran"
@@ -65,7 +66,7 @@ def test_an_edited_output_is_the_reader_s_matter(whole_run: ArtifactPaths) -> No
     path = whole_run.manifest("select")
     manifest = json.loads(path.read_text())
     manifest["outputs"][0]["editable"] = True
-    write_json(path, manifest)
+    write_sealed(path, manifest)
     (whole_run.root / "select" / "out.txt").write_text("edited by hand")
     found = states(whole_run)
     assert found["select"] == "done" and found["remap"] == "stale"
