@@ -45,6 +45,8 @@ FOUNDATION = {  # what every room stands on
     "machine",
     "manifest",
     "options",
+    "results",
+    "schema",
     "stage",
     "versions",
     "workers",

@@ -138,9 +138,8 @@ def run(config: Config) -> Manifest:
     with open_stage("init", config, [Input(path) for path in _input_files(config, paths, choice)]) as stage:
         if not config.normalize_force and stage.current:
             return stage.manifest
-        previous = Manifest.read(paths.manifest("init"))
         domain, general = _corpora(config, paths)
-        stage.results["model"] = pin_model(choice, paths, previous, config.force, RECIPE, source)
+        stage.results["model"] = pin_model(choice, paths, stage.previous, config.force, RECIPE, source)
         stage.results["revision"] = stage.results["model"]["revision"]
         stage.results["corpora"] = _clean(config, paths, domain, general)
         outputs = [paths.base_model, paths.original_tokenizer, _cleaned(config, paths), paths.heldout_corpora]

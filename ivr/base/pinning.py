@@ -132,7 +132,7 @@ def _is_whole(previous: Manifest, identity: str, paths: ArtifactPaths) -> bool:
     if previous.results.get("model", {}).get("identity") != identity:
         return False
     folders = (paths.base_model, paths.original_tokenizer)
-    rows = [row for row in previous.outputs if any((paths.root / row["path"]).is_relative_to(at) for at in folders)]
+    rows = [row for row in previous.outputs if any((paths.root / row.path).is_relative_to(at) for at in folders)]
     return bool(rows) and all(
-        (paths.root / row["path"]).is_file() and sha256_file(paths.root / row["path"]) == row["sha256"] for row in rows
+        (paths.root / row.path).is_file() and sha256_file(paths.root / row.path) == row.sha256 for row in rows
     )

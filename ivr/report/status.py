@@ -37,7 +37,7 @@ def stage_statuses(root: Path, manifests: Mapping[str, Manifest]) -> list[StageS
     written: dict[str, tuple[str, str]] = {}
     for stage, manifest in manifests.items():
         for row in manifest.outputs:
-            written[row["path"]] = (stage, "" if row.get("editable") else row["sha256"])
+            written[row.path] = (stage, "" if row.editable else row.sha256)
     rows: list[StageStatus] = []
     not_done: set[str] = set()
     here = package_versions()
@@ -63,7 +63,7 @@ def stage_statuses(root: Path, manifests: Mapping[str, Manifest]) -> list[StageS
                 manifest.started_at,
                 manifest.wall_seconds,
                 manifest.peak_memory_bytes,
-                sum(row["bytes"] for row in manifest.outputs),
+                sum(row.bytes for row in manifest.outputs),
                 "" if reason else package_remark(stage, manifest.versions, here),
             )
         )
@@ -72,25 +72,25 @@ def stage_statuses(root: Path, manifests: Mapping[str, Manifest]) -> list[StageS
 
 def _stale_reason(root: Path, manifest: Manifest, written: Mapping[str, tuple[str, str]], not_done: set[str]) -> str:
     for row in manifest.inputs:
-        maker, sha256 = written.get(row["path"], ("", ""))
-        if sha256 and sha256 != row["sha256"]:
-            return f"{row['path']} is another since `ivr {maker}` ran"
+        maker, sha256 = written.get(row.path, ("", ""))
+        if sha256 and sha256 != row.sha256:
+            return f"{row.path} is another since `ivr {maker}` ran"
         if maker in not_done:
             return f"rests on {maker}, which is not current"
-        if _size(root / row["path"]) not in (None, row["bytes"]):
-            return f"{row['path']} has changed"
+        if _size(root / row.path) not in (None, row.bytes):
+            return f"{row.path} has changed"
     for row in manifest.outputs:
-        size = _size(root / row["path"])
+        size = _size(root / row.path)
         if size is None:
-            return f"{row['path']} is gone"
-        if size != row["bytes"] and not row.get("editable"):
-            return f"{row['path']} was altered"
+            return f"{row.path} is gone"
+        if size != row.bytes and not row.editable:
+            return f"{row.path} was altered"
     return ""
 
 
 def _not_reported(report: Manifest, manifests: Mapping[str, Manifest], not_done: set[str]) -> str:
     """The report reads the manifests that are there; one that came or changed later is not in it."""
-    read = {Path(row["path"]).name for row in report.inputs}
+    read = {Path(row.path).name for row in report.inputs}
     for stage, manifest in manifests.items():
         if stage == "report":
             continue

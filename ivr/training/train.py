@@ -167,7 +167,7 @@ def _prepare(config: Config, paths: ArtifactPaths, team: "Team", stage: Stage, s
 def _card(config: Config, paths: ArtifactPaths, stage: Stage) -> "Card":
     """Everything on this machine that decides the run's arithmetic, each under the name a person knows it by."""
     model_dir, corpus_dir, replay_dir = _directories(config, paths)
-    hashes = {str((paths.root / row["path"]).absolute()): row["sha256"] for row in stage.inputs}
+    hashes = {str((paths.root / row.path).absolute()): row.sha256 for row in stage.inputs}
 
     def digest(path: Path) -> str:
         below = sorted((name, value) for name, value in hashes.items() if Path(name).is_relative_to(path.absolute()))

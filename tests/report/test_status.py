@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from ivr.artifacts import ArtifactPaths, write_json
+from ivr.artifacts import ArtifactPaths
 from ivr.cli import STAGES, main
 from ivr.manifest import PIPELINE
 from ivr.report.status import StageStatus, duration, read_manifests, size, stage_statuses, status_table
+from ivr.schema import write_sealed
 from ivr.versions import STAGE_VERSIONS
 
 
@@ -48,7 +49,7 @@ def test_a_stage_that_ran_again_makes_all_later_ones_stale(whole_run: ArtifactPa
     path = whole_run.manifest("remap")
     manifest = json.loads(path.read_text())
     manifest["outputs"][0]["sha256"] = "1" * 64
-    write_json(path, manifest)
+    write_sealed(path, manifest)
     found = states(whole_run)
     assert [stage for stage in PIPELINE if found[stage] == "stale"] == list(PIPELINE[5:])
     assert reason(whole_run, "align") == "remap/out.txt is another since `ivr remap` ran"
@@ -66,7 +67,7 @@ def test_an_edited_output_is_the_reader_s_matter(whole_run: ArtifactPaths) -> No
     path = whole_run.manifest("select")
     manifest = json.loads(path.read_text())
     manifest["outputs"][0]["editable"] = True
-    write_json(path, manifest)
+    write_sealed(path, manifest)
     (whole_run.root / "select" / "out.txt").write_text("edited by hand")
     found = states(whole_run)
     assert found["select"] == "done" and found["remap"] == "stale"
@@ -87,7 +88,7 @@ def test_a_package_that_moves_results_a_little_is_named_and_the_stage_stays_done
     whole_run: ArtifactPaths, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = whole_run.manifest("train")
-    write_json(path, {**json.loads(path.read_text()), "versions": {"torch": "1.13.1"}})
+    write_sealed(path, {**json.loads(path.read_text()), "versions": {"torch": "1.13.1"}})
     assert states(whole_run)["train"] == "done"
     assert main(["status", "--artifacts-dir", str(whole_run.root)]) == 0
     assert "made with torch 1.13.1, this is " in capsys.readouterr().out

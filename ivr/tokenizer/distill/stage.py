@@ -192,10 +192,11 @@ def _corpora(paths: ArtifactPaths) -> dict[str, Any]:
     """The files that were analysed, as `analyze` recorded them."""
     manifest = Manifest.read(paths.manifest("analyze"))
     assert manifest is not None, "open_stage has checked it"
-    files = [row for row in manifest.inputs if row["path"].endswith(".txt")]
-    folders = dict.fromkeys((paths.root / row["path"]).parent for row in files)
+    files = [row for row in manifest.inputs if row.path.endswith(".txt")]
+    folders = dict.fromkeys((paths.root / row.path).parent for row in files)
     corpora = [folder for folder in folders if folder.is_dir()]
-    return {"corpora": corpora, "files": files, "documents": manifest.results.get("documents")}
+    entries = [row.entry() for row in files]
+    return {"corpora": corpora, "files": entries, "documents": manifest.results.get("documents")}
 
 
 def _enforce(certificate: dict[str, dict[str, int]], allowed: int | None) -> None:
