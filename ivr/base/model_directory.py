@@ -12,15 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from ivr.artifacts import atomic_directory, write_json
+from ivr.base.auto_tokenizer import check_auto_tokenizer
 from ivr.base.companions import copy_chat_templates, copy_text
 from ivr.base.model_files import CARD, LICENCE, VERSIONED_TOKENIZER, WeightsChoice, check_names, choose_files
-from ivr.base.tokenizer import (
-    TOKENIZER_FILES,
-    check_auto_tokenizer,
-    complete_tokenizer,
-    load_tokenizer,
-    read_json,
-)
+from ivr.base.tokenizer import TOKENIZER_FILES, load_tokenizer, read_json
+from ivr.base.tokenizer_directory import complete_tokenizer
 from ivr.base.weights.checkpoint import Checkpoint, read_checkpoint, weight_files, write_weights
 from ivr.base.weights.gpt2_tensors import sizes
 from ivr.base.whole_files import check_whole
@@ -147,8 +143,7 @@ def _lay_in_small_files(model: ModelFiles, staging: Path) -> dict[str, Any]:
             (staging / name).parent.mkdir(exist_ok=True)
             shutil.copyfile(model.folder / name, staging / name)  # through links: a Hub cache is full of them
     _take_versioned_tokenizer(model, staging)
-    context = sizes(model.config, model.origin)["n_positions"] if model.config else None
-    complete_tokenizer(staging, model.origin, context)
+    complete_tokenizer(staging, model.origin, dict(model.config))
     figures = check_sizes(staging, model.config, model.origin)
     _check_auto_tokenizer(staging, model.origin)
     return figures

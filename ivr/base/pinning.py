@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from ivr.artifacts import ArtifactPaths, atomic_directory, sha256_file, sha256_json
+from ivr.base.auto_tokenizer import check_auto_tokenizer
 from ivr.base.hub import fetch_model
 from ivr.base.model_directory import check_config, check_model, check_sizes, lay_in_model, lay_in_tokenizer, model_files
 from ivr.base.sample_model import SampleRecipe, train_sample_model
-from ivr.base.tokenizer import check_auto_tokenizer
 from ivr.console import LOG
 from ivr.corpus.sample_text import general_texts
 from ivr.errors import ConfigError, CorruptInputError

@@ -198,7 +198,8 @@ def _measure_one(
     """Add the figures of one model; it is freed again on return."""
     import numpy as np
 
-    from ivr.corpus.packing import bytes_per_token, encode_documents, end_of_text_id, load_tokenizer
+    from ivr.corpus.document_end import end_of_text_id
+    from ivr.corpus.packing import bytes_per_token, encode_documents, load_tokenizer
     from ivr.evaluation.bits_per_byte import score_documents
     from ivr.evaluation.models import load_model
     from ivr.evaluation.sampling import new_token_figures, sample

@@ -200,19 +200,21 @@ def _tokenise(paths: ArtifactPaths, model_dir: Path, corpora: list[Path], check:
     import shutil
 
     from ivr.corpus import packing
+    from ivr.corpus.document_end import end_of_text_id, end_token
     from ivr.corpus.documents import corpus_files, read_documents
 
     folder = paths.training / "data"
-    tokenizer_sha256 = sha256_file(model_dir / "tokenizer.json")
+    # two tokenizers that end texts otherwise make two streams
+    made_by = sha256_json([sha256_file(model_dir / "tokenizer.json"), end_token(model_dir)])
     keys = []
     for corpus_dir in corpora:
         files = [[file.name, sha256_file(file)] for file in corpus_files(corpus_dir)]
         if not files:
             raise StaleInputError(f"{corpus_dir} holds no .txt file to train on; run `ivr init` first")
-        keys.append(key := packing.stream_key(tokenizer_sha256, files))
+        keys.append(key := packing.stream_key(made_by, files))
         if not packing.is_whole(folder / key):
             tokenizer = packing.load_tokenizer(model_dir)
-            end_id = packing.end_of_text_id(tokenizer, model_dir)
+            end_id = end_of_text_id(tokenizer, model_dir)
             packing.tokenise(folder / key, tokenizer, end_id, _checked(read_documents(corpus_dir), check))
     for other in folder.iterdir():
         if other.name not in keys:

@@ -9,7 +9,8 @@ import pytest
 from tiny_model import CONFIG, safetensors_bytes, tiny_model_files, tiny_vocab, write_model
 
 from ivr.base.model_directory import lay_in_model, lay_in_tokenizer, model_files, read_model
-from ivr.base.tokenizer import PROBE, build_tokenizer, complete_tokenizer
+from ivr.base.tokenizer import build_tokenizer
+from ivr.base.tokenizer_directory import complete_tokenizer
 from ivr.errors import ConfigError, CorruptInputError, IvrError
 
 
@@ -75,8 +76,8 @@ def test_a_merge_without_its_product_is_no_panic(tmp_path: Path) -> None:
     content = json.loads(tokenizer_json())
     content["model"]["merges"].append(["Ġ", "h"])
     folder = write_model(tmp_path / "model", {"tokenizer.json": json.dumps(content).encode()})
-    with pytest.raises(CorruptInputError, match="cannot be loaded"):
-        complete_tokenizer(folder, "here", None)
+    with pytest.raises(ConfigError, match=r"here/tokenizer.json: merge 2 \('Ġ', 'h'\): its product 'Ġh' is not in"):
+        complete_tokenizer(folder, "here", {})
 
 
 def test_weights_without_a_config_are_refused(tmp_path: Path) -> None:
@@ -109,7 +110,7 @@ def test_a_taken_tokenizer_loads_to_the_same_ids_in_a_fresh_process(tmp_path: Pa
         "import sys, json; from transformers import AutoTokenizer; probe = json.loads(sys.argv[1])\n"
         "print(json.dumps([AutoTokenizer.from_pretrained(name).encode(probe) for name in sys.argv[2:]]))"
     )
-    text = PROBE + "<|endoftext|> he he"
+    text = "Hello world, it's 2024!\n\n  naïve café, 한국어 🙂\t\r\n\u2028x\u0000 <|end|>   <|endoftext|> he he"
     run = subprocess.run(
         [sys.executable, "-c", program, json.dumps(text), str(tmp_path / "base"), str(tmp_path / "original")],
         capture_output=True,

@@ -280,7 +280,8 @@ def _score(lab: Laboratory, cell: Cell, model_dir: Path, kind: str) -> dict[str,
     """Per document of the same held-out text, for every model: bits, tokens, bytes."""
     import torch
 
-    from ivr.corpus.packing import encode_documents, end_of_text_id, load_tokenizer
+    from ivr.corpus.document_end import end_of_text_id
+    from ivr.corpus.packing import encode_documents, load_tokenizer
     from ivr.evaluation.bits_per_byte import score_documents
     from ivr.evaluation.heldout import choose_documents
     from ivr.evaluation.models import load_model

@@ -23,6 +23,7 @@ from ivr.console import LOG
 from ivr.encoding.batch import Batch, Segmentations
 from ivr.encoding.bpe import ByteLevelBpe
 from ivr.encoding.byte_alphabet import from_alphabet, to_alphabet
+from ivr.encoding.tokenizer_steps import steps
 from ivr.tokenizer.fit.fitter import TextFitter
 from ivr.tokenizer.fit.neighbour_strings import neighbour_strings, strings_between_parts
 from ivr.tokenizer.fit.strings import other_forms, pretokens_with_runs, short_numbers, sparse_numbers
@@ -71,7 +72,7 @@ def distill(base: Tokenizer, bpe: ByteLevelBpe, pretokens: Sequence[str], expone
         fitter.take(_encoded(texts), _encoded(numbers))
         first = fitter.fit()
         first, universal = attempt(bpe, fitter.prior_R, first, lambda known: fitter.fit_beside([], known))
-        tokenizer = unigram_tokenizer(base, bpe.tokens, first.scores_V, sorted(bpe.special_ids))
+        tokenizer = unigram_tokenizer(base, bpe.tokens, first.scores_V, sorted(bpe.unmade_ids))
         proofs = _proofs(universal, fitter, first)
         return Distillation(tokenizer, first, 0, 0, fitter.optional_fitted, fitter.exponent, universal, proofs)
     numbers_with_runs = pretokens_with_runs(numbers, contexts)
@@ -261,10 +262,8 @@ def _token_pretokens(tokens: Sequence[bytes], splitter: PretokenSplitter) -> lis
 
 def cut_tokenizer(base: Tokenizer, bpe: ByteLevelBpe, scores_V: np.ndarray, pattern: str) -> Tokenizer:
     """The Unigram tokenizer that splits by `pattern`, over the byte alphabet, in place of GPT-2's own pattern."""
-    spec = json.loads(unigram_tokenizer(base, bpe.tokens, scores_V, sorted(bpe.special_ids)).to_str())
-    byte_level = spec["pre_tokenizer"]
-    if byte_level["type"] == "Sequence":
-        (byte_level,) = byte_level["pretokenizers"]
+    spec = json.loads(unigram_tokenizer(base, bpe.tokens, scores_V, sorted(bpe.unmade_ids)).to_str())
+    (byte_level,) = steps(spec["pre_tokenizer"], "pretokenizers")
     split = {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": False}
     # the whole text is mapped first and split then: half the work of mapping piece by piece
     spec["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": [{**byte_level, "use_regex": False}, split]}

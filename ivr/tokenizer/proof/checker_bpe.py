@@ -85,7 +85,7 @@ class PlainBpe:
         self.tokens = list(tokens)
         self.numbers = {token: number for number, token in enumerate(tokens)}
         # a string is kept as the numbers of its bytes
-        self._bytes = [self.numbers[bytes([byte])] for byte in range(256)]
+        self._bytes = [self.numbers.get(bytes([byte]), -1) for byte in range(256)]  # what UTF-8 never has may lack
         self._data = np.array([self._bytes[byte] for token in tokens for byte in token], np.int64)
         self._starts = np.cumsum([0, *(len(token) for token in tokens)])
         self._products = np.array([self.numbers[left + right] for left, right in merges], np.int64)
