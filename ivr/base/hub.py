@@ -11,7 +11,16 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from ivr.base.hub_errors import Refused, cache_trouble, endpoint, explain, first_line, status_of, token_source
+from ivr.base.hub_errors import (
+    Refused,
+    cache_trouble,
+    endpoint,
+    explain,
+    first_line,
+    own_token,
+    status_of,
+    token_source,
+)
 from ivr.base.model_files import CARD, CHAT_TEMPLATE, NEEDED, PICKLED, SAFETENSORS, check_names, choose_files
 from ivr.base.weights.stored_tensors import shard_names
 from ivr.console import LOG
@@ -157,8 +166,6 @@ def files_to_fetch(names: Collection[str], request: _Request, cached_only: bool 
 
 def _check_token() -> None:
     """A token that no header can carry would look like a network that does not answer. Raises ConfigError."""
-    from huggingface_hub import get_token
-
-    token = get_token()
+    token = own_token()
     if token and not TOKEN.fullmatch(token):
         raise ConfigError(f"the token in {token_source()} has characters that no token has; set it again, or unset it")

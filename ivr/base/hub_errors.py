@@ -29,11 +29,21 @@ def endpoint() -> str:
     return constants.ENDPOINT
 
 
+def own_token() -> str | None:
+    """The person's token, where one is set or stored and can be read."""
+    from huggingface_hub import get_token
+
+    try:
+        return get_token()
+    except OSError:
+        return None  # huggingface_hub says it again when it needs it
+
+
 def token_source() -> str:
     """Where the token that is sent comes from; empty where none is. Never the token."""
-    from huggingface_hub import constants, get_token
+    from huggingface_hub import constants
 
-    if not get_token():
+    if not own_token():
         return ""
     return next((name for name in TOKENS if os.environ.get(name)), constants.HF_TOKEN_PATH)
 
