@@ -20,6 +20,7 @@ from ivr.errors import CorruptInputError
 # hold is an entry with a score of 0 or more, so a segmentation with such an entry is never the best.
 NEVER = -(2**49)
 CLEANS_UP_BPE = "clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output"
+EXACT = 2**53  # float64 holds every integer up to here
 
 
 def unigram_tokenizer(
@@ -82,6 +83,8 @@ def read_unigram(path: Path) -> tuple[Tokenizer, list[str], np.ndarray]:
         scores = np.array([score for _, score in model["vocab"]], np.float64)
     except (ValueError, KeyError, TypeError) as error:
         raise CorruptInputError(f"{path} is not a tokenizer.json ({error!r}); run `ivr distill-tokenizer`") from None
-    if not (scores == np.round(scores)).all():
-        raise CorruptInputError(f"{path}: its scores are not integers, so `ivr distill-tokenizer` did not write it")
+    if not ((scores == np.round(scores)) & (np.abs(scores) < EXACT)).all():
+        raise CorruptInputError(
+            f"{path}: its scores are not integers below 2^53, so `ivr distill-tokenizer` did not write it"
+        )
     return Tokenizer.from_file(str(path)), tokens, scores.astype(np.int64)

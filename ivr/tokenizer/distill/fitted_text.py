@@ -18,7 +18,7 @@ NAME = "fitted_pretokens.parquet"
 
 def write_fitted(directory: Path, pretokens: Iterable[str], base_sha256: str) -> None:
     """Write the strings in order of their code points, and the hash of the tokenizer.json that they are fitted for."""
-    table = pa.table({"pretoken": pa.array(sorted(set(pretokens)), pa.string())})
+    table = pa.table({"pretoken": pa.array(sorted(set(pretokens)), pa.large_string())})
     table = table.replace_schema_metadata({"base_tokenizer_sha256": base_sha256})
     with atomic_file(directory / NAME, "wb") as stream:
         pq.write_table(table, stream, compression="zstd")

@@ -27,6 +27,7 @@ from ivr.encoding.tokenizer_steps import steps
 from ivr.tokenizer.fit.fitter import TextFitter
 from ivr.tokenizer.fit.neighbour_strings import neighbour_strings, strings_between_parts
 from ivr.tokenizer.fit.strings import other_forms, pretokens_with_runs, short_numbers, sparse_numbers
+from ivr.tokenizer.fit.windows import in_windows
 from ivr.tokenizer.proof.closure import Attempt, Proof, attempt
 from ivr.tokenizer.repeats.alphabet_contexts import small_alphabets, with_alphabets, with_letters, with_numerals
 from ivr.tokenizer.repeats.character_classes import piece_classes
@@ -59,8 +60,12 @@ class Distillation:
 
 
 def distill(base: Tokenizer, bpe: ByteLevelBpe, pretokens: Sequence[str], exponent: float) -> Distillation:
-    """The Unigram tokenizer for `base`, fitted to these distinct pretokens, every token, and short numbers."""
+    """The Unigram tokenizer for `base`, fitted to these distinct pretokens, every token, and short numbers.
+
+    Very long pretokens are fitted in windows; the certificate compares them whole.
+    """
     fitter = TextFitter(bpe, exponent)
+    pretokens = in_windows(pretokens, fitter.encoder, np.array([len(token) for token in fitter.tokens], np.int64))
     splitter, numbers = PretokenSplitter(base), short_numbers()
     contexts = initial_contexts(bpe, splitter) if splitter.is_gpt2 else []
     characters = Characters(splitter, fitter.encoder)

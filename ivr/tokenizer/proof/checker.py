@@ -26,7 +26,7 @@ from ivr.tokenizer.proof.checker_bpe import Pair, PlainBpe
 
 # beside the distilled tokenizer.json: {"proofs": [{"strings": name, "bytes": [...], "F": {id: [F(p, 1), ...]}}]}
 NAME = "universal_proof.json"
-WIDEST = 2**60
+WIDEST = 2**62  # of a sum of scores
 NOTHING = -(2**62)
 
 
@@ -152,7 +152,8 @@ class _Checker:
                 yield f"the token {token!r} has no score"
                 return
         numbers = [*self._scores.values(), *(value for row in self._proof.values() for value in row if value)]
-        if any(not isinstance(number, int) or abs(number) >= WIDEST for number in numbers):
+        widest = WIDEST // (max(map(len, self._scores)) + 3)  # F, two scores and those of a string inside a token
+        if any(not isinstance(number, int) or abs(number) >= widest for number in numbers):
             yield "a number is no integer, or too large to be added up exactly"
             return
         self._bpe = PlainBpe(self._merges, list(self._scores))

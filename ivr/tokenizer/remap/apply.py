@@ -102,6 +102,12 @@ def make_swaps(candidates: Sequence[Candidate], distilled: DistilledTokenizer, b
         alone = entry_score(int(splits[place]), len(row.new_token))
         scores_V[row.old_id] = alone if row.score is None else row.score
     scores_V = raised_scores(tokens, scores_V, [row.old_id for row in candidates])
+    for row in candidates:
+        if scores_V[row.old_id] >= EXACT_IN_FILE:
+            raise CorruptInputError(
+                f"{_place(row)} of the candidates: new_token {row.new_token!r} needs the score {scores_V[row.old_id]} "
+                f"for its own string, and a file holds none from {EXACT_IN_FILE} on exactly; take this row out"
+            )
     swaps = (
         Swap(
             row.old_id, row.old_token, row.new_token, tuple(pieces.row(place).tolist()),

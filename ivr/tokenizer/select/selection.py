@@ -12,6 +12,7 @@ from ivr.encoding.batch import Segmentations
 from ivr.tokenizer.select.candidates import CandidateRules, Candidates, find_candidates
 from ivr.tokenizer.select.entry_scores import raised_scores
 from ivr.tokenizer.select.greedy import Entries, choose_leavers
+from ivr.tokenizer.select.long_pretokens import in_parts
 from ivr.tokenizer.select.recount import CutBatch
 from ivr.tokenizer.select.vocabulary_state import VocabularyState
 
@@ -206,7 +207,8 @@ def _counts(segmentations: Segmentations, counts_P: np.ndarray, num_ids: int) ->
 
 
 def join_texts(domain: PretokenTable, protected: PretokenTable | None, splitter: PretokenSplitter) -> Texts:
-    """Both corpora as one batch, cut as the distilled tokenizer cuts runs."""
+    """Both corpora as one batch, cut as the distilled tokenizer cuts runs; very long pretokens in parts."""
+    domain, protected = in_parts(domain), in_parts(protected) if protected else None
     texts = list(domain.pretokens)
     known = set(texts)
     only = [text for text in protected.pretokens if text not in known] if protected else []

@@ -1,7 +1,6 @@
 """Stage `select`: which ids leave and which strings enter, by exact token counts."""
 
 import argparse
-import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,6 +35,7 @@ examples:
 # what a new string must have; and what is enough where the K that were asked for are not found
 MIN_COUNT, MIN_GAIN = 3, 2.0
 LEAST_COUNT, LEAST_GAIN = 2, 1.0
+LARGEST_WEIGHT = 1_000_000  # times the tokens of a corpus, a float64 holds it to a fraction of a token
 
 
 @dataclass(frozen=True)
@@ -227,8 +227,8 @@ def _check(config: Config) -> None:
     for option, value in (
         ("--protect-weight", config.protect_weight), ("--use-cost", config.use_cost), ("--min-gain", config.min_gain),
     ):  # fmt: skip
-        if value is not None and not (math.isfinite(value) and value >= 0):
-            raise ConfigError(f"{option} {value}: a number from 0 on is needed")
+        if value is not None and not 0 <= value <= LARGEST_WEIGHT:
+            raise ConfigError(f"{option} {value}: a number from 0 to {LARGEST_WEIGHT:,} is needed")
     try:
         regex.compile(config.exclude or "")
     except regex.error as error:
