@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_bpe import bpe_of
 from tiny_run import NASTY, RARE, SWAPS, TinyRun, domain_documents
 from tokenizers import Tokenizer
 
@@ -18,9 +19,11 @@ from ivr.analysis.pretokens import PretokenSplitter
 from ivr.artifacts import sha256_file
 from ivr.encoding.bpe import read_bpe
 from ivr.encoding.byte_alphabet import from_alphabet, to_alphabet
+from ivr.errors import CorruptInputError
 from ivr.tokenizer.distill.pipeline import distill
 from ivr.tokenizer.remap.apply import DistilledTokenizer, apply_swaps, make_swaps, undo_swaps
 from ivr.tokenizer.remap.rules import RemapRules, Swap, read_rules, write_rules
+from ivr.tokenizer.scores.merge_weights import EXACT_IN_FILE
 from ivr.tokenizer.select.table import Candidate
 
 
@@ -346,6 +349,20 @@ RUNS = [
 REAL_TEXT = st.lists(
     st.one_of(st.sampled_from([*RUNS, *RARE, " the", " protein", "N", "\n", " "]), st.text("c=()1. \n", max_size=9))
 ).map("".join)
+
+
+@pytest.mark.parametrize(("score", "refused"), [(EXACT_IN_FILE - 2, False), (EXACT_IN_FILE - 1, True)])
+def test_a_score_that_no_file_holds_is_refused_with_its_row(score: int, refused: bool) -> None:
+    """`bcd` is to outweigh `bc`, which was given the largest score or one less."""
+    base = bpe_of([("a", "b"), ("c", "d"), ("d", "d")])
+    bpe = read_bpe(base)
+    distilled = DistilledTokenizer(base, bpe.tokens, np.zeros(bpe.num_ids, np.int64))
+    rows = [Candidate(2, bpe.tokens.index("ab"), "ab", "bc", score), Candidate(3, bpe.tokens.index("cd"), "cd", "bcd")]
+    if refused:
+        with pytest.raises(CorruptInputError, match=rf"line 3 of the candidates: new_token 'bcd' .* {EXACT_IN_FILE}"):
+            make_swaps(rows, distilled, bpe)
+    else:
+        assert max(swap.score for swap in make_swaps(rows, distilled, bpe)) == EXACT_IN_FILE - 1
 
 
 @pytest.fixture(scope="module")
