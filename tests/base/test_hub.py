@@ -72,6 +72,7 @@ def base(tmp_path: Path) -> Path:
     return tmp_path / "artifacts/models/base"
 
 
+@pytest.mark.slow
 def test_success_then_kept_then_offline(tmp_path: Path, hub: Hub) -> None:
     run = init(tmp_path, hub.url)
     assert run.code == 0, run.log
@@ -125,6 +126,7 @@ def test_connection_refused(tmp_path: Path) -> None:
     assert "run the command again" in run.message
 
 
+@pytest.mark.slow
 def test_a_file_cut_short_then_only_the_rest_is_fetched(tmp_path: Path, hub: Hub) -> None:
     hub.lies_shorter["model.safetensors"] = 100
     run = init(tmp_path, hub.url)
@@ -140,6 +142,7 @@ def test_a_file_cut_short_then_only_the_rest_is_fetched(tmp_path: Path, hub: Hub
     assert (base(tmp_path) / "model.safetensors").read_bytes() == tiny_model_files()["model.safetensors"]
 
 
+@pytest.mark.slow
 def test_an_interrupted_download_goes_on_where_it_stopped(tmp_path: Path, hub: Hub) -> None:
     # the client writes pieces of 10 MB: what came of an unfinished piece is asked for again
     content = hub.files[NAME]["model.safetensors"] = safetensors_bytes(num_rows=700_000)

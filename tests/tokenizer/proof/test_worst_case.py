@@ -63,6 +63,7 @@ def brute_force(merges: Merges, scores: dict[str, int], longest: int = LONGEST) 
     return found
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(merge_lists("abc", most=14), st.data(), st.booleans())
 def test_a_counterexample_is_found_exactly_when_there_is_one(
