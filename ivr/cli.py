@@ -16,7 +16,7 @@ from types import ModuleType
 from typing import Any
 
 import ivr
-from ivr.console import LOG, finish_output, prepare_streams, printable, set_up_logging
+from ivr.console import LOG, finish_output, prepare_streams, printable, redact, set_up_logging
 from ivr.errors import EXIT_CODES, FAULT, INTERRUPTED, ConfigError, IvrError
 
 # stage -> (module, one line of help), in the order of the pipeline
@@ -147,9 +147,16 @@ def _make_config(module: ModuleType, options: argparse.Namespace) -> Any:
     return module.Config(**{key: value for key, value in vars(options).items() if key in names})
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong with a command line that a file's name may have come into."""
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        super()._print_message(printable(redact(message)), file)
+
+
 def build_parser(stage: str = "") -> tuple[argparse.ArgumentParser, ModuleType | None]:
     """The parser; only `stage`'s own module is imported and given its options."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="ivr",
         description=DESCRIPTION,
         epilog=EPILOG,

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from ivr.cluster.profile import Profile
+from ivr.console import printable
+from ivr.errors import ConfigError
 
 # after `rc=$?`; {folder} and {turns} are filled in
 TEARDOWN = """\
@@ -58,12 +60,25 @@ def plan_work(profile: Profile, stage: str, command_lines: tuple[tuple[str, ...]
     return Work(stage, command_lines, gpus_per_node=gpus)
 
 
+def check_place(profile: Profile, place: Path, what: str) -> None:
+    """Raises ConfigError for a path that a script, Slurm's names of logs or a container's mounts would take apart."""
+    text = str(place)
+    if "\n" in text or "\t" in text or printable(text) != text:
+        raise ConfigError(f"{what} {text!a} has a control character in it; a job's script cannot hold it: rename it")
+    special = {"%", "\\"} if profile.runtime == "none" else {"%", "\\", ",", ":"}
+    found = sorted(special.intersection(text))
+    if found:
+        raise ConfigError(f"{what} {text} has {found[0]!r} in it, which Slurm or a container takes apart; rename it")
+
+
 def make_executor(
     profile: Profile, work: Work, folder: Path, artifacts: Path, after: tuple[str, ...] = (), dry_run: bool = False
 ) -> Any:
     """An AutoExecutor that runs `work` with logs in `folder`, once the jobs `after` have succeeded."""
     from submitit import AutoExecutor
 
+    check_place(profile, folder, "--artifacts-dir")
+    check_place(profile, Path.cwd(), "the working directory")
     words, srun_words = runtime_words(profile, work, (artifacts.absolute(), Path.cwd()))
     with _without_srun() if dry_run else contextlib.nullcontext():
         executor = AutoExecutor(folder, cluster="slurm", slurm_python=words, slurm_max_num_timeout=profile.max_requeues)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from ivr.console import is_secret_name, redact
 from ivr.errors import ConfigError
 
 RUNTIMES = ("none", "apptainer", "pyxis")
@@ -56,6 +57,12 @@ class Profile:
     def processes(self) -> int:
         """Training processes on one node."""
         return self.processes_per_node or max(self.gpus_per_node, 1)
+
+
+NO_SECRETS = (
+    "holds a secret, and a profile's text stands in scripts and logs that others may read; set it in your shell, from "
+    "where it reaches the job, or in a file (`hf auth login`)"
+)
 
 
 def read_profile(path: Path) -> Profile:
@@ -114,6 +121,8 @@ def minutes(time: str) -> int:
 def _text(key: str, value: Any) -> str:
     if not isinstance(value, str) or any(ord(letter) < 32 for letter in value):
         raise ConfigError(f"{key} = {value!r}: must be a string on one line")
+    if redact(value) != value:
+        raise ConfigError(f"{key}: {NO_SECRETS}")
     return value
 
 
@@ -174,6 +183,8 @@ def _environment(key: str, value: Any) -> dict[str, str]:
     for name, text in value.items():
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
             raise ConfigError(f"{key}: {name!r} is no name of a variable")
+        if is_secret_name(name) and not _text(name, text).startswith("/"):
+            raise ConfigError(f"{key}.{name}: {NO_SECRETS}")
         _text(f"{key}.{name}", text)
     return dict(value)
 

@@ -133,7 +133,8 @@ def _print_script(
     folder = paths.root / "jobs" / f"{stage}-DATE"
     say(script_of(make_executor(profile, work, folder, paths.root, after, dry_run=True), work))
     for line in lines:
-        say(f"# a task runs: ivr {shlex.join(line)}")
+        command = shlex.join(line).replace("\n", "\\n")  # all of it a comment
+        say(f"# a task runs: ivr {command}")
     say()
 
 

@@ -38,6 +38,9 @@ def test_an_unknown_key_names_all_legal_ones(tmp_path: Path) -> None:
     [
         ("partition = 3", "must be a string"),
         ('partition = "a\\nb"', "on one line"),
+        ('environment = {HF_TOKEN = "whatever"}', "environment.HF_TOKEN: holds a secret"),
+        ('setup = ["export TOKEN=hf_ABCDEFGHIJKLMNOPQRST"]', "setup: holds a secret"),
+        ('environment = {HTTPS_PROXY = "http://me:pass@proxy:1"}', "HTTPS_PROXY: holds a secret"),
         ("nodes = 0", "at least 1"),
         ("nodes = true", "whole number"),
         ("gpus_per_node = '8'", "whole number"),

@@ -85,6 +85,10 @@ FORMS: dict[str, Callable[[State, Path], None]] = {
 }
 
 
+# the others are the same file by then
+TO_THE_END = ("torch.compile", "pickle", "bfloat16 and float32", "masks", "untied")
+
+
 class Model:
     """A model directory in one of the forms, beside a world whose remapped tokenizer belongs to it."""
 
@@ -148,6 +152,8 @@ def test_every_form_arrives(model: Model, form: str, monkeypatch: pytest.MonkeyP
             assert torch.equal(tensor, wanted[bare].to(tensor.dtype)), name
     assert wanted.keys() <= {name.removeprefix("transformer.") for name in base}
 
+    if form not in TO_THE_END:
+        return
     assert main(["align", "--artifacts-dir", str(model.paths.root), "--init-strategy", "pieces", *QUICK]) == 0
     aligned = load_file(model.paths.aligned_model / "model.safetensors")
     rows = [new != old for new, old in zip(aligned_rows(aligned), aligned_rows(base), strict=True)]

@@ -14,7 +14,7 @@ from ivr.cli import main
 from ivr.manifest import PIPELINE, WITH_VERIFY
 from ivr.report.figures import heldout_points, loss_points, read_metrics, read_swaps, token_counts
 from ivr.report.page import escape
-from ivr.report.plots import running_mean, thinned
+from ivr.report.plots import intervals, running_mean, thinned
 from ivr.report.status import read_manifests, stage_statuses
 from ivr.report.summary import percent, read_run, summary_text
 from ivr.schema import write_sealed
@@ -209,3 +209,11 @@ def test_what_verify_found_is_reported_and_its_age_too(tmp_path: Path, write_run
     # a comparison of other tokenizers says nothing about this run
     write_sealed(paths.manifest("verify"), {**manifest, "config": {"tokenizer": "/other"}})
     assert "verified" not in summary_text(read_run(paths))
+
+
+def test_names_of_texts_and_models_are_text_in_pictures_too() -> None:
+    name = 'x" onload="alert(1)"><script>\\1 $\\frac{$ \x1b'
+    svg = intervals(name, [(name, 0.1, 0.0, 0.2)])
+    assert "<script" not in svg and "\x1b" not in svg
+    label = re.search(r'aria-label="([^"]*)"', svg)
+    assert label is not None and "onload=&quot;" in label[1]
