@@ -80,7 +80,9 @@ def read_profile(path: Path) -> Profile:
         beside = sorted(Path("slurm/profiles").glob("*.toml"))
         known = "".join(f"\n  {each}" for each in beside)
         raise ConfigError(f"--profile {path}: no such file" + (f"; here there are{known}" if known else "")) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except IsADirectoryError:
+        raise ConfigError(f"--profile {path} is a directory; name the file in it") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"--profile {path} is not TOML: {error}") from None
     try:
         return _checked(content, path.stem)

@@ -75,6 +75,8 @@ def test_what_is_refused(tmp_path: Path, content: str, message: str) -> None:
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no such file"):
         read_profile(tmp_path / "none.toml")
+    with pytest.raises(ConfigError, match="is a directory"):
+        read_profile(tmp_path)
 
 
 @pytest.mark.parametrize(
