@@ -78,11 +78,14 @@ MENDS: dict[int, tuple[int, str]] = {
     errno.ELOOP: (USAGE, "its symbolic links go in circles; name a path that leads somewhere"),
     errno.ENODEV: _PATH,
 }
+_MACHINE = {FULL, EXHAUSTED, DISK_FAILS, NO_PERMISSION}
 # beneath another exception only these are the reason: a missing file may have been expected there
-_BENEATH = {number for number, (code, _) in MENDS.items() if code in (FULL, EXHAUSTED, DISK_FAILS, NO_PERMISSION)}
+_BENEATH = {number for number, (code, _) in MENDS.items() if code in _MACHINE}
 _NUMBER = re.compile(r"(?:os error |\[Errno |\bcode: )(\d+)")
 _UNFINISHED_WRITE = re.compile(r"file write failed|unexpected pos \d+ vs \d+|PytorchStreamWriter failed")
-_NO_MEMORY_TEXT = re.compile(r"out of memory|can(?:'|no)t allocate memory|std::bad_alloc|failed to map segment", re.IGNORECASE)
+_NO_MEMORY_TEXT = re.compile(
+    r"out of memory|can(?:'|no)t allocate memory|std::bad_alloc|failed to map segment", re.IGNORECASE
+)
 _RANK_GONE = re.compile(r"gloo/|NCCL|Connection (?:closed|reset) by peer|ProcessGroup")
 _DEVICE_TEXT = re.compile(r"\bCUDA error\b|\bcu(?:DNN|BLAS)\b.*\berror\b|CUBLAS_STATUS|CUDNN_STATUS")
 _FEWER_BLOCKS = (EXHAUSTED, "read fewer blocks at once: a smaller --batch-size with more --gradient-accumulation")
@@ -101,6 +104,16 @@ def explain(error: BaseException, root: Path | None = None) -> Failure | None:
         if found := _explain_one(part, root, beneath=depth > 0):
             return found
     return None
+
+
+def explain_corrupt(error: BaseException, root: Path | None = None) -> Failure | None:
+    """Where a file was called corrupt: what the machine refused while it was read, if that was the reason.
+
+    A file that could not be read for want of memory, of permission or because the disk failed is not damaged.
+    """
+    cause = error.__cause__ or error.__context__
+    failure = explain(cause, root) if cause is not None else None
+    return failure if failure is not None and failure.exit_code in _MACHINE else None
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
