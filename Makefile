@@ -321,7 +321,7 @@ clean: #                             remove caches; with CONFIRM=yes a run's out
 	find ivr tests -name __pycache__ -prune -exec rm -rf {} +
 	if [ '$(CONFIRM)' = yes ]; then
 	  cd '$(ARTIFACTS)'
-	  rm -rf .make .lock manifests models analysis tokenizers embeddings training evaluation report \
+	  rm -rf .make .lock .lock.held* crash manifests models analysis tokenizers embeddings training evaluation report \
 	    corpora/cleaned corpora/heldout corpora/general/cleaned corpora/general/heldout corpora/rejects.jsonl
 	else
 	  echo "a run's outputs in $(ARTIFACTS)/ stay; make clean CONFIRM=yes removes them"

@@ -17,7 +17,7 @@ from typing import Any
 
 import ivr
 from ivr.console import LOG, finish_output, prepare_streams, printable, redact, set_up_logging
-from ivr.errors import EXIT_CODES, FAULT, INTERRUPTED, ConfigError, IvrError
+from ivr.errors import EXIT_CODES, FAULT, INTERRUPTED, ConfigError, CorruptInputError, IvrError
 
 # stage -> (module, one line of help), in the order of the pipeline
 STAGES: dict[str, tuple[str, str]] = {
@@ -85,14 +85,16 @@ def _end(error: BaseException, named: str, root: Path) -> int:
         finish_output()
     who = f"ivr {named}".rstrip()
     LOG.debug("%s: where it ended", who, exc_info=error)
+    from ivr.machine.failures import explain, explain_corrupt
+
     if isinstance(error, IvrError):
-        LOG.error("%s: %s", who, error)
-        return error.exit_code
+        refused = explain_corrupt(error, root) if isinstance(error, CorruptInputError) else None
+        LOG.error("%s: %s", who, f"{error}. The reason: {refused.sentence}" if refused else error)
+        return refused.exit_code if refused else error.exit_code
     if isinstance(error, KeyboardInterrupt):
         LOG.error("%s: interrupted; run it again to go on", who)
         return INTERRUPTED
     from ivr.machine.crash import write_report
-    from ivr.machine.failures import explain
 
     if failure := explain(error, root):
         LOG.error("%s: %s (-v shows where)", who, failure.sentence)

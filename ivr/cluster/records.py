@@ -88,6 +88,30 @@ def add_jobs(paths: ArtifactPaths, new: Sequence[Job]) -> None:
         _write(paths, new[0].stage, [*read_jobs(paths, new[0].stage), *new])
 
 
+def replaced(rows: Sequence[Job], changed: Sequence[Job]) -> list[Job]:
+    """The rows, those among them that have changed as they are now. One that had no id yet is known by folder and task.
+
+    >>> row = Job("?_3", "train", "", "", "jobs/a", "", "", state="SUBMITTING")
+    >>> [job.job_id for job in replaced([row], [dataclasses.replace(row, job_id="17_3")])]
+    ['17_3']
+    """
+    by_id = {(job.folder, job.job_id): job for job in changed}
+    by_task = {(job.folder, job.job_id.partition("_")[2]): job for job in changed}
+    return [
+        by_id.get((job.folder, job.job_id))
+        or (by_task.get((job.folder, job.job_id.partition("_")[2])) if job.job_id.startswith("?") else None)
+        or job
+        for job in rows
+    ]
+
+
+def forget_jobs(paths: ArtifactPaths, gone: Sequence[Job]) -> None:
+    """Take out rows of a submission that never was."""
+    with _lock(paths):
+        stay = [job for job in read_jobs(paths, gone[0].stage) if job not in gone]
+        _write(paths, gone[0].stage, stay)
+
+
 def update_jobs(paths: ArtifactPaths, changed: Sequence[Job]) -> None:
     """Replace the rows with these ids and folders; nothing is written when nothing differs.
 
@@ -96,9 +120,8 @@ def update_jobs(paths: ArtifactPaths, changed: Sequence[Job]) -> None:
     try:
         with _lock(paths):
             for stage in sorted({job.stage for job in changed}):
-                new = {(job.folder, job.job_id): job for job in changed if job.stage == stage}
                 before = read_jobs(paths, stage)
-                after = [new.get((job.folder, job.job_id), job) for job in before]
+                after = replaced(before, changed)
                 if after != before:
                     _write(paths, stage, after)
     except OSError as error:

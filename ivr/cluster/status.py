@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ivr.artifacts import ArtifactPaths
 from ivr.cluster.folder import SharedFolder
-from ivr.cluster.records import Job, latest_submission, read_jobs, update_jobs
+from ivr.cluster.records import Job, latest_submission, read_jobs, replaced, update_jobs
 from ivr.console import LOG, say
 from ivr.errors import ClusterError
 from ivr.report.status import StageStatus, read_manifests, stage_statuses, status_table
@@ -73,12 +73,12 @@ def current_jobs(paths: ArtifactPaths, stages: Sequence[str]) -> dict[str, list[
     from ivr.cluster.states import look_up
 
     try:
-        seen = {(job.folder, job.job_id): job for job in look_up(waiting, paths.root)}
+        seen = look_up(waiting, paths.root)
     except ClusterError as error:
         LOG.warning("status: jobs are shown as they were seen last: %s", error)
         return jobs
-    update_jobs(paths, list(seen.values()))
-    return {stage: [seen.get((job.folder, job.job_id), job) for job in rows] for stage, rows in jobs.items()}
+    update_jobs(paths, seen)
+    return {stage: replaced(rows, seen) for stage, rows in jobs.items()}
 
 
 def table(rows: Sequence[StageStatus], jobs: Mapping[str, Sequence[Job]]) -> str:

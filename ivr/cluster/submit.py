@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from ivr.artifacts import ArtifactPaths
+from ivr.cluster.environment import clean_environment
 from ivr.cluster.folder import SharedFolder
+from ivr.cluster.intents import GRACE_SECONDS, SUBMITTING, UNKNOWN, find_id, uninterrupted, with_id
 from ivr.cluster.profile import Profile, read_profile
-from ivr.cluster.records import Job, add_jobs, latest_submission, read_jobs, unfinished, update_jobs
+from ivr.cluster.records import Job, add_jobs, forget_jobs, latest_submission, read_jobs, unfinished, update_jobs
 from ivr.console import LOG, redact, say
 from ivr.errors import ClusterError, ConfigError, TryAgainError
 from ivr.manifest import PIPELINE
@@ -141,45 +143,72 @@ def _print_script(
 def _submit(
     profile: Profile, stage: str, lines: tuple[tuple[str, ...], ...], paths: ArtifactPaths, after: tuple[str, ...]
 ) -> list[Job]:
-    """One sbatch; the rows are recorded."""
-    from submitit.core.utils import FailedJobError, FailedSubmissionError
-
-    from ivr.cluster.executor import make_executor, plan_work
-    from ivr.cluster.job import run_stage
+    """One sbatch. The rows are written down before it, and get their ids after it."""
+    from ivr.cluster.executor import make_executor, plan_work, script_of, set_by_script
 
     work = plan_work(profile, stage, lines)
     # a folder of its own: a wiped cluster counts from 1 again, and submitit would find old results by their numbers
     folder = paths.root / "jobs" / f"{stage}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(3)}"
     folder.mkdir(parents=True)
     executor = make_executor(profile, work, folder, paths.root, after)
-    try:
-        sent = executor.map_array(run_stage, [list(line) for line in lines])
-    except (FailedJobError, FailedSubmissionError) as error:
-        lines_said = [line for line in str(error).splitlines() if line.strip()]
-        for leftover in folder.iterdir():
-            leftover.unlink()
-        folder.rmdir()
-        raise ClusterError(f"sbatch refused (profile {profile.name!r}): {'; '.join(lines_said)}") from None
-    for link in folder.glob(".submission_file_*"):
-        link.unlink()
-    jobs = [
+    options = set_by_script(script_of(executor, work))
+    name = str(folder.relative_to(paths.root))
+    intents = [
         Job(
-            job_id=job.job_id,
+            job_id=f"{UNKNOWN}_{task}" if work.is_array else UNKNOWN,
             stage=stage,
             command=redact(shlex.join(["ivr", *line])),
             profile=profile.name,
-            folder=str(folder.relative_to(paths.root)),
-            log=str(folder.relative_to(paths.root) / f"{job.job_id}_0_log.out"),
+            folder=name,
+            log=f"{name}/{UNKNOWN}{f'_{task}' if work.is_array else ''}_0_log.out",
             submitted_at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             after=after,
+            state=SUBMITTING,
         )
-        for job, line in zip(sent, lines, strict=True)
+        for task, line in enumerate(lines)
     ]
-    add_jobs(paths, jobs)
+    add_jobs(paths, intents)
+    with uninterrupted():
+        job_id = _ask_sbatch(executor, lines, options, intents, paths, profile)
+        jobs = [with_id(job, job_id) for job in intents]
+        update_jobs(paths, jobs)
     what = f"array {jobs[0].array_id} of {len(jobs)}" if work.is_array else f"job {jobs[0].job_id}"
     waits = f", after {', '.join(after)}" if after else ""
     LOG.info("submit: `ivr %s` is %s%s; logs in %s", stage, what, waits, folder)
     return jobs
+
+
+def _ask_sbatch(
+    executor: Any,
+    lines: tuple[tuple[str, ...], ...],
+    options: frozenset[str],
+    intents: Sequence[Job],
+    paths: ArtifactPaths,
+    profile: Profile,
+) -> str:
+    """The id that Slurm gives. Raises ClusterError where it gives none; then nothing of the submission is left."""
+    from submitit.core.utils import FailedJobError, FailedSubmissionError
+
+    from ivr.cluster.job import run_stage
+
+    folder = paths.root / intents[0].folder
+    try:
+        with clean_environment(options):
+            sent = executor.map_array(run_stage, [list(line) for line in lines])
+        job_id = str(sent[0].job_id).partition("_")[0]
+    except Exception as error:
+        job_id = find_id(folder)  # it may have been taken all the same: an answer nobody could read, a full disk since
+        if not job_id:
+            forget_jobs(paths, intents)
+            shutil.rmtree(folder)
+            if not isinstance(error, FailedJobError | FailedSubmissionError):
+                raise
+            said = "; ".join(line for line in str(error).splitlines() if line.strip())
+            raise ClusterError(f"sbatch refused (profile {profile.name!r}): {said}") from None
+        LOG.warning("submit: job %s was taken, though %s", job_id, error)
+    for link in folder.glob(".submission_file_*"):
+        link.unlink()
+    return job_id
 
 
 def _wait(jobs: Sequence[Job], paths: ArtifactPaths) -> None:
@@ -250,6 +279,7 @@ def _refuse_a_second(stage: str, paths: ArtifactPaths) -> None:
     open_jobs = look_up(unfinished(paths, [stage]), paths.root)
     update_jobs(paths, open_jobs)
     still = [job for job in open_jobs if not job.ended]
+    _refuse_unsettled(still)
     if still:
         raise TryAgainError(
             f"`ivr {stage}` was submitted for {paths.root} already: {summary(still)}. Attach: `ivr submit --attach "
@@ -264,7 +294,18 @@ def _jobs_before(stage: str, paths: ArtifactPaths) -> list[str]:
     order = PIPELINE.index(stage) if stage in PIPELINE else PIPELINE.index("distill-tokenizer") + 1
     jobs = look_up(unfinished(paths, PIPELINE[:order]), paths.root)
     update_jobs(paths, jobs)
-    return [job.array_id for job in jobs if not job.ended]
+    _refuse_unsettled(jobs)
+    return list(dict.fromkeys(job.array_id for job in jobs if not job.ended))
+
+
+def _refuse_unsettled(jobs: Sequence[Job]) -> None:
+    """A submission that is just under way, or was killed a moment ago: soon Slurm knows of it, or never will."""
+    for job in jobs:
+        if job.state == SUBMITTING:
+            raise TryAgainError(
+                f"`ivr {job.stage}` is being submitted, or was killed while it was ({job.folder}): in "
+                f"{GRACE_SECONDS:.0f} s it is known what became of it; try again then"
+            )
 
 
 def _check_image(profile: Profile) -> None:
@@ -277,7 +318,4 @@ def _check_image(profile: Profile) -> None:
 
 def _check_reachable(paths: ArtifactPaths) -> None:
     SharedFolder(paths.root).must_answer_now("Nothing was submitted")
-    try:
-        (paths.root / "jobs").mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"--artifacts-dir {paths.root} cannot be written: {error}") from None
+    (paths.root / "jobs").mkdir(parents=True, exist_ok=True)

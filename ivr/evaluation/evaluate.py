@@ -14,6 +14,7 @@ from ivr.artifacts import ArtifactPaths, atomic_file, sha256_file, write_json
 from ivr.console import LOG
 from ivr.errors import ConfigError
 from ivr.evaluation.subjects import Subject, choose_subjects, named_paths
+from ivr.machine.devices import add_device, choose_device
 from ivr.options import add_number, check_least
 from ivr.stage import Input, Manifest, Stage, open_stage
 
@@ -46,6 +47,7 @@ class Config:
     sample_tokens: int = 64
     seed: int = 0
     threads: int = 2
+    device: str = "auto"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -69,6 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_number(sampling, Config, "--seed", "of what is drawn, and of the intervals")
     machine = parser.add_argument_group("machine")
     add_number(machine, Config, "--threads", "CPU threads; another number rounds differently")
+    add_device(machine, Config.device)
 
 
 def run(config: Config) -> Manifest:
@@ -174,7 +177,7 @@ def _measure(
     from ivr.evaluation.heldout import choose_documents
     from ivr.tokenizer.remap.rules import read_rules
 
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(choose_device(config.device).kind)
     torch.set_num_threads(config.threads)
     texts = {
         kind: choose_documents(path, config.max_documents, config.max_bytes)

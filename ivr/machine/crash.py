@@ -26,7 +26,7 @@ def write_report(error: BaseException, stage: str, root: Path) -> Path | None:
 
 
 def report_text(error: BaseException) -> str:
-    """Versions, the command line and the traceback; values of secret variables are left out."""
+    """Versions, the command line and the traceback; secrets are left out."""
     from ivr.manifest import git_commit, package_versions
 
     versions = ", ".join(f"{package} {version}" for package, version in package_versions().items())
@@ -38,5 +38,4 @@ def report_text(error: BaseException) -> str:
         "",
         "".join(traceback.format_exception(error)),
     ]
-    text = "\n".join(lines).encode("utf-8", "backslashreplace").decode("utf-8")
-    return redact(text)
+    return redact("\n".join(lines).encode("utf-8", "backslashreplace").decode("utf-8"))

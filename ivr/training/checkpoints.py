@@ -10,6 +10,7 @@ A run's card names everything that decides its arithmetic: a run with another ca
 """
 
 import json
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,9 @@ from ivr.training.launch.processes import Team
 
 MARKER, WEIGHTS, METRICS, DEEPSPEED_TAG = "complete.json", "training.pt", "metrics.jsonl", "deepspeed"
 UNFINISHED = "unfinished.json"
+
+_STEP = re.compile(r"step-\d+")
+_NOT_WHOLE = (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
 
 Card = dict[str, Any]  # what -> its value, in the words of an error message
 
@@ -36,7 +40,7 @@ class Checkpoint:
 
 
 def save(folder: Path, step: int, card: Card, team: Team, model: Any, optimizer: Any, metrics: Path, keep: int) -> Path:
-    """Write the checkpoint of `step` and drop all but the newest `keep`. Every rank calls this."""
+    """Write the checkpoint of `step`, then drop what `superfluous` names. Every rank calls this."""
     target = folder / f"step-{step:08d}"
     if not team.is_main:
         _write_state(Path(team.share()), team, model, optimizer)
@@ -53,22 +57,34 @@ def save(folder: Path, step: int, card: Card, team: Team, model: Any, optimizer:
             for path in files_below(staging)
         }
         write_json(staging / MARKER, {"step": step, "card": card, "files": files})
-    for old in _step_folders(folder)[:-keep]:
+    for old in superfluous(folder, step, keep):
         shutil.rmtree(old)
     team.wait()  # nobody goes on before the checkpoint is in place
     return target
+
+
+def superfluous(folder: Path, step: int, keep: int) -> list[Path]:
+    """The checkpoints that go once that of `step` is in place: all but it and the newest whole ones before it, `keep`
+    together.
+
+    A later step than the one just written is of a turn that this run could not go on from, because it was damaged: it
+    must not take the place of a whole one.
+    """
+    ours = [path for path in _step_folders(folder) if _step_of(path) <= step and _looks_whole(path)]
+    kept = set(ours[-keep:])
+    return [path for path in _step_folders(folder) if path not in kept]
 
 
 def newest_whole(folder: Path) -> Checkpoint | None:
     """The newest checkpoint whose files are all what its marker says; damaged ones are named and passed over."""
     for path in reversed(_step_folders(folder)):
         try:
-            marker = json.loads((path / MARKER).read_text(encoding="utf-8"))
+            marker = _read_marker(path)
             damaged = [name for name, facts in marker["files"].items() if not _is_file_as(path / name, facts)]
             if not damaged:
                 return Checkpoint(path, marker["step"], marker["card"])
             LOG.warning("train: %s is damaged (%s), looking for an older one", path, damaged[0])
-        except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
+        except _NOT_WHOLE as error:
             LOG.warning("train: %s is no whole checkpoint (%r), looking for an older one", path, error)
     return None
 
@@ -90,9 +106,10 @@ def check_fits(path: Path, before: Card, now: Card) -> None:
 def begin(checkpoints: Path, identity: str, card: Card, resume: bool) -> None:
     """Note that this run is under way. Refuses when a run with another card was interrupted and could go on."""
     note = checkpoints / UNFINISHED
-    if resume and note.is_file():
-        before = json.loads(note.read_text(encoding="utf-8"))
-        if before["identity"] != identity and (found := newest_whole(checkpoints / before["identity"])) is not None:
+    before = _read_note(note) if resume else None
+    if before is not None and before["identity"] != identity:
+        found = newest_whole(checkpoints / before["identity"])
+        if found is not None:
             check_fits(found.path, before["card"], card)
     write_json(note, {"identity": identity, "card": card})
 
@@ -125,7 +142,42 @@ def _write_state(staging: Path, team: Team, model: Any, optimizer: Any) -> None:
 
 
 def _step_folders(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.glob("step-*") if path.is_dir())
+    """In the order of their steps. A folder of another name is not ours."""
+    ours = [path for path in folder.glob("step-*") if _STEP.fullmatch(path.name) and path.is_dir()]
+    return sorted(ours, key=_step_of)
+
+
+def _step_of(path: Path) -> int:
+    return int(path.name.removeprefix("step-"))
+
+
+def _read_marker(path: Path) -> dict[str, Any]:
+    """complete.json; what it may raise is _NOT_WHOLE."""
+    marker = json.loads((path / MARKER).read_text(encoding="utf-8"))
+    if not isinstance(marker["step"], int) or not isinstance(marker["card"], dict) or not marker["files"]:
+        raise ValueError(f"{MARKER} names no step, no card or no file")
+    return dict(marker)
+
+
+def _looks_whole(path: Path) -> bool:
+    """Whether the marker's files are there in their sizes; hashing them all would take as long as writing them."""
+    try:
+        sizes = [(path / name, facts["bytes"]) for name, facts in _read_marker(path)["files"].items()]
+        return all(file.stat().st_size == size for file, size in sizes)
+    except _NOT_WHOLE:
+        return False
+
+
+def _read_note(note: Path) -> dict[str, Any] | None:
+    """The card of the run that was begun last; None where there is none that can be read."""
+    try:
+        before = json.loads(note.read_text(encoding="utf-8"))
+        return {"identity": str(before["identity"]), "card": dict(before["card"])}
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError) as error:
+        LOG.warning("train: %s cannot be read (%r), and is written anew", note, error)
+        return None
 
 
 def _is_file_as(path: Path, facts: dict[str, Any]) -> bool:

@@ -39,11 +39,15 @@ def run(config: Config) -> Manifest:
     """Train; returns the manifest, on every rank."""
     check_options(config)
     from ivr.training.launch import ending
-    from ivr.training.launch.processes import leave_process_group, world_size
+    from ivr.training.launch.deepspeed_file import asked_precision, read_deepspeed_file
+    from ivr.training.launch.place import take_place
+    from ivr.training.launch.processes import leave_process_group
     from ivr.training.launch.signals import StopRequest
 
+    if config.deepspeed is not None:
+        asked_precision(config.deepspeed, read_deepspeed_file(config.deepspeed), config.precision)
     ending.arm()
-    started = world_size()
+    started = take_place()
     if started == 1 and config.processes > 1:
         from ivr.training.launch.launcher import launch
 
@@ -152,6 +156,7 @@ def _prepare(config: Config, paths: ArtifactPaths, team: "Team", stage: Stage, s
     card = _card(config, paths, stage)
     identity = sha256_json(card)[:16]
     card |= {"processes": team.size, "kind of run": team.what_runs, "precision": team.precision}
+    card["device"] = team.accelerator.device.type
     begin = config.resume and not config.force
     checkpoints.begin(paths.training / "checkpoints", identity, card, resume=begin)
     keys = _tokenise(paths, model_dir, [folder for folder in (corpus_dir, replay_dir) if folder], stop.check)
@@ -186,7 +191,7 @@ def _card(config: Config, paths: ArtifactPaths, stage: Stage) -> "Card":
     if config.trains_rows:
         card["remap rules"] = digest(config.remap_rules_path or paths.remap_rules)
     # what lies at a path stands above; processes and precision are added as they really are
-    left_out = {"force", "processes", "precision"}
+    left_out = {"force", "processes", "precision", "device"}
     for item in fields(config):
         if "Path" not in str(item.type) and item.name not in left_out and item.metadata.get("identity", True):
             card[f"--{item.name.replace('_', '-')}"] = getattr(config, item.name)

@@ -31,6 +31,7 @@ def dry_run(capsys: pytest.CaptureFixture[str], artifacts: Path, *arguments: str
             "pyxis",
             ["train", "--deepspeed", "slurm/deepspeed/zero3.json", "--profile", "two-nodes.toml"],
         ),
+        ("gres", ["evaluate", "--profile", "gres.toml"]),
         ("array", ["analyze", "--shards", "4", "--threads", "16", "--profile", "cpu-node.toml", "--force"]),
     ],
 )
@@ -50,6 +51,13 @@ def test_the_script_is_frozen(
         path.write_text(text)
     assert text == path.read_text()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_gpus_of_a_site_without_gpus_per_node_and_an_environment_that_starts_empty() -> None:
+    text = (GOLDEN / "gres.sh").read_text()
+    assert "#SBATCH --gres=tmpdisk:100,gpu:a100:1\n" in text and "gpus-per-node" not in text
+    assert "#SBATCH --export=NONE\n" in text
+    assert " --export=ALL " in next(line for line in text.splitlines() if line.startswith("srun "))
 
 
 @pytest.mark.parametrize("path", sorted(GOLDEN.glob("*.sh")), ids=lambda path: path.stem)
