@@ -177,6 +177,8 @@ def open_stage(name: str, config: Any, inputs: Sequence[Input]) -> Iterator[Stag
     """
     root = Path(config.artifacts_dir)
     paths = ArtifactPaths(root)
+    if not root.exists():
+        check_present(name, inputs)  # before a directory is made for nothing
     with artifacts_lock(paths.lock, name):
         remove_leftovers(root)
         stage = Stage(name, config, paths.manifest(name), root)

@@ -96,7 +96,6 @@ def run(config: Config) -> Manifest:
         stage.results |= measured.results(config.seed)
         measured.write_documents(paths.evaluated_documents)
         write_json(paths.evaluation, stage.results)
-        stage.results["generation_speed"] = measured.speeds  # never twice the same: in the manifest alone
         _say(stage)
         return stage.finish([paths.evaluation, paths.evaluated_documents])
 
@@ -122,7 +121,6 @@ class Measured:
     texts: Mapping[str, list[str]]
     scores: dict[str, dict[str, "Scores"]]
     samples: dict[str, Any] = field(default_factory=dict)
-    speeds: dict[str, Any] = field(default_factory=dict)
 
     def results(self, seed: int) -> dict[str, Any]:
         """bits_per_byte, tokens_per_byte: {kind: {model: figure}}; differences: {kind: {"B - A": ...}}; sampling."""
@@ -223,7 +221,6 @@ def _measure_one(
         measured.samples[subject.name] = drawn.results(sizes_V)
         if new_ids is not None:
             measured.samples[subject.name] |= new_token_figures(drawn.ids_BT, encoded.get("domain", []), new_ids)
-        measured.speeds[subject.name] = drawn.speed(sizes_V)
 
 
 def _say(stage: Stage) -> None:
@@ -236,10 +233,10 @@ def _say(stage: Stage) -> None:
                 LOG.info(
                     "evaluate:   %s: %+.4f, 95 %% of resamples %+.4f to %+.4f (%d documents)", pair, *found.values()
                 )
-    for name, speed in results["generation_speed"].items():
-        share = results["sampling"][name].get("new_token_share_sampled")
+    for name, written in results["sampling"].items():
+        share = written.get("new_token_share_sampled")
         new = "" if share is None else f", {100 * share:.1f} % of the tokens are new ones"
-        LOG.info("evaluate: %s model writes %.0f bytes a second%s", name, speed["bytes_per_second"], new)
+        LOG.info("evaluate: %s model writes %.2f bytes a token%s", name, written["bytes_per_token"], new)
     LOG.info(
         "evaluate: %s tokens before, %s after (%s %% saved); agreement %s %%",
         f"{results['heldout_tokens_before']:,}",

@@ -37,9 +37,7 @@ def test_before_training_the_trained_model_is_left_out_and_afterwards_it_is_in(w
     assert trained["heldout_bits_per_byte_last"] == pytest.approx(
         second["bits_per_byte"]["domain"]["trained"], rel=1e-5
     )
-    speeds = second.pop("generation_speed")
-    assert all(speed["bytes_per_second"] > 0 for speed in speeds.values()) and len(speeds) == 3
-    assert json.loads(world.evaluation.read_text()) == second
+    assert json.loads(world.evaluation.read_text()) == second, "no clock is in it: equal models look equal"
     content = [path.read_bytes() for path in (world.evaluation, world.evaluated_documents)]
     run(config(world, force=True))
     assert [path.read_bytes() for path in (world.evaluation, world.evaluated_documents)] == content
