@@ -24,6 +24,7 @@ from typing import Any
 
 from ivr.artifacts import sha256_file
 from ivr.errors import IvrError
+from ivr.machine.failures import explain
 from ivr.report.integrity import leftovers
 
 CPU_SECONDS_A_CASE, SECONDS_A_CASE = 20.0, 120.0
@@ -103,7 +104,7 @@ def run_case(reader: Reader, seed: str, folder: Path) -> Outcome:
             verdict = "fault"
     except OSError as error:
         # the command line says these in a sentence: "Is a directory", "Too many levels of symbolic links"
-        verdict = "refused" if error.filename is not None and error.strerror else "fault"
+        verdict = "refused" if error.filename is not None and explain(error, run) is not None else "fault"
         said = f"{type(error).__name__}: {error}" + _where(error)
     except KeyboardInterrupt:
         raise

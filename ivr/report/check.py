@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ivr.artifacts import ArtifactPaths, check_there
-from ivr.console import Progress
+from ivr.console import Progress, say
 from ivr.errors import CorruptInputError, StaleInputError
 from ivr.options import check_least
 from ivr.stage import artifacts_lock
@@ -71,13 +71,13 @@ def run(config: Config) -> None:
     commands = [_command(stage, paths.root) for stage in checked.stages]
     if config.json:
         findings = [dataclasses.asdict(finding) for finding in checked.findings]
-        print(
+        say(
             json.dumps(
                 {"files": checked.files, "bytes": checked.bytes, "findings": findings, "commands": commands}, indent=2
             )
         )
     else:
-        print("\n".join([*map(_line, checked.findings), _summary(checked)]))
+        say("\n".join([*map(_line, checked.findings), _summary(checked)]))
     if checked.damage:
         then = f"; run, in this order: {', '.join(f'`{command}`' for command in commands)}" if commands else ""
         raise CorruptInputError(f"{paths.root}: {len(checked.damage)} files are damaged or missing{then}")
