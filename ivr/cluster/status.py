@@ -56,6 +56,7 @@ def run(config: Config) -> None:
         say(json.dumps(both, indent=2))
         return
     say(table(rows, jobs))
+    LOG.info("status: sizes were compared, contents were not; `ivr check` reads every byte")
     for stage in jobs:
         newest = latest_submission(jobs[stage]) if jobs[stage] else []
         failed = [job for job in newest if job.ended and not job.succeeded]

@@ -36,7 +36,8 @@ from ivr.manifest import PIPELINE
 from ivr.report.integrity import leftovers
 
 KINDS = ("kill", "term", "full")
-WARM = ("init", "analyze", "distill-tokenizer", "select", "remap")  # no torch at work: its threads outlive no fork
+# torch does not work in these: its threads would not outlive a fork
+WARM = ("init", "analyze", "distill-tokenizer", "select", "remap", "report")
 RIGHT_CODES = {"kill": {-9}, "term": {-15, 75}, "full": {2, 73}}  # or 0, when the stage was faster
 SLACK_BYTES = 256 << 20
 
