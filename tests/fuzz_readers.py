@@ -2,13 +2,16 @@
 
 import dataclasses
 import gzip
+import io
 import json
 import lzma
+import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
 from fuzz_cases import Reader
+from safetensors.torch import load, save
 
 from ivr.artifacts import ArtifactPaths
 from ivr.base.model_directory import lay_in_model, model_files
@@ -84,9 +87,6 @@ def _corpus_readers() -> list[Reader]:
     plain = "\n\n".join(TEXTS)
 
     def clean(run: Path) -> None:
-        import io
-        import tempfile
-
         with tempfile.TemporaryDirectory() as made:
             for name in ("train", "heldout"):
                 Path(made, name).mkdir()
@@ -121,14 +121,10 @@ def _model_readers(model: Path) -> list[Reader]:
     slow = {"vocab.json": json.dumps(vocab, ensure_ascii=False).encode(), "merges.txt": merges.encode()}
     config = {"config.json": folder["config.json"]}
     shards = _shards(weights["model.safetensors"])
-    import io
-
     pickled = io.BytesIO()
-    torch.save({"wte.weight": torch.zeros(4, 2), "wpe.weight": torch.zeros(3, 2)}, pickled)
+    torch.save(load(weights["model.safetensors"]), pickled)
 
     def lay_in(run: Path) -> None:
-        import tempfile
-
         with tempfile.TemporaryDirectory() as made:
             lay_in_model(run, "the model", Path(made, "base"))
 
@@ -158,8 +154,6 @@ def _only(files: Mapping[str, bytes], start: str) -> dict[str, bytes]:
 
 
 def _shards(weights: bytes) -> dict[str, bytes]:
-    from safetensors.torch import load, save
-
     tensors = load(weights)
     names = sorted(tensors)
     parts = {"model-1.safetensors": names[::2], "model-2.safetensors": names[1::2]}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ivr.artifacts import ArtifactPaths, atomic_file, sha256_file, write_json
 from ivr.console import LOG
-from ivr.errors import ConfigError
+from ivr.errors import ConfigError, CorruptInputError
 from ivr.evaluation.subjects import Subject, choose_subjects, named_paths
 from ivr.options import add_number, check_least
 from ivr.stage import Input, Manifest, Stage, open_stage
@@ -213,7 +213,14 @@ def _measure_one(
     for kind, chosen in measured.texts.items():
         LOG.info("evaluate: %s model on %d documents of %s text", subject.name, len(chosen), kind)
         encoded[kind] = list(encode_documents(tokenizer, chosen))
-        measured.scores[kind][subject.name] = score_documents(model, encoded[kind], end_id, context, stride, device)
+        scores = score_documents(model, encoded[kind], end_id, context, stride, device)
+        if not np.isfinite(scores.bits_N).all():
+            raise CorruptInputError(
+                f"{subject.model_dir}: the {subject.name} model gives {kind} text no finite probability: its weights "
+                "hold NaN or infinity; "
+                + (f"run `ivr {subject.made_by} --force`" if subject.made_by else "bring another model")
+            )
+        measured.scores[kind][subject.name] = scores
     if config.samples:
         drawn = sample(model, end_id, config.samples, min(config.sample_tokens, context), config.seed, device)
         sizes_V = bytes_per_token(tokenizer)

@@ -93,6 +93,7 @@ def main() -> int:
                 if one.verdict == "fault":
                     print(f"fault: {one.reader}, case {one.seed}, {one.mutation!r}: {one.said}", flush=True)
             outcomes += some
+            print(table(some).splitlines()[1], flush=True)
     print(table(outcomes))
     print(f"seed {options.seed}, {time.monotonic() - begun:.0f} s")
     return 1 if any(one.verdict == "fault" for one in outcomes) else 0
