@@ -146,6 +146,9 @@ queue: $(M)/init.json $(foreach stage,$(QUEUED),$(call stamp,$(stage))) # every 
 status: | $(SETUP) #                 which stages are done, missing or stale
 	@$(call run,status)
 
+check-run: | $(SETUP) #              read every file of the run and compare it with its recorded hash
+	@$(call run,check)
+
 # what a person may edit counts as an input when it is there
 candidates = $(wildcard $(ARTIFACTS)/analysis/reports/replacement_candidates.csv)
 rules = $(wildcard $(ARTIFACTS)/tokenizers/remapped/remap_rules.yaml)
@@ -337,5 +340,6 @@ help: #                              this list
 	' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: pipeline test test-fast init analyze distill-tokenizer select remap align train evaluate report verify queue \
-  status setup wheelhouse lock lock-check test-lm-eval check fmt clean help testbed-up testbed-down test-cluster image \
+  status check-run setup wheelhouse lock lock-check test-lm-eval check fmt clean help testbed-up testbed-down \
+  test-cluster image \
   image-test sif sqsh

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from ivr.errors import StaleInputError
 from ivr.exchange import exchange
 
 HASH_CHUNK_BYTES = 1 << 20
@@ -161,6 +162,12 @@ class ArtifactPaths:
     def crash(self) -> Path:
         """Tracebacks of faults of this program, for whoever can mend it; no stage reads them."""
         return self.root / "crash"
+
+
+def check_there(root: Path) -> None:
+    """For commands that only read: raises StaleInputError where there is no run to look at, and makes nothing."""
+    if not root.is_dir():
+        raise StaleInputError(f"there is no {root}; `ivr init --artifacts-dir {root}` begins a run there")
 
 
 def sha256_file(path: Path) -> str:

@@ -32,6 +32,7 @@ STAGES: dict[str, tuple[str, str]] = {
     "evaluate": ("ivr.evaluation.evaluate", "bits per byte, tokens per byte and agreement of every model"),
     "report": ("ivr.report.report", "summary of a run, and its HTML report"),
     "status": ("ivr.cluster.status", "which stages are done, current or missing, and their jobs"),
+    "check": ("ivr.report.check", "read every file of a run and compare it with its recorded hash"),
     "submit": ("ivr.cluster.submit", "run a stage as a Slurm job"),
 }
 

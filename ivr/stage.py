@@ -177,6 +177,8 @@ def open_stage(name: str, config: Any, inputs: Sequence[Input]) -> Iterator[Stag
     """
     root = Path(config.artifacts_dir)
     paths = ArtifactPaths(root)
+    if not root.exists():
+        check_present(name, inputs)  # before a directory is made for nothing
     with artifacts_lock(paths.lock, name):
         remove_leftovers(root)
         stage = Stage(name, config, paths.manifest(name), root)
@@ -255,8 +257,16 @@ def _without_secrets(value: Any) -> Any:
 
 
 def _relative(path: Path, root: Path) -> str:
-    """Relative inside the artifacts directory, so that it can be moved; absolute outside."""
+    """Relative inside the artifacts directory, so that it can be moved; absolute outside.
+
+    Raises ConfigError for a name that no record can hold, before any work.
+    """
     absolute = path.absolute()
+    try:
+        str(absolute).encode()
+    except UnicodeEncodeError:
+        shown = os.fsencode(absolute).decode("utf-8", "backslashreplace")
+        raise ConfigError(f"{shown}: the file's name is not UTF-8; rename it") from None
     try:
         return str(absolute.relative_to(root.absolute()))
     except ValueError:

@@ -118,6 +118,18 @@ def copy_world(source: Path, target: Path) -> "ArtifactPaths":
     return ArtifactPaths(target)
 
 
+@pytest.fixture(scope="session")
+def small_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with `artifacts`, a whole run through the command line, and the inputs it was made of; copy it."""
+    from small_pipeline import STAGE_OPTIONS, run_stage, write_inputs
+
+    folder = tmp_path_factory.mktemp("small")
+    write_inputs(folder)
+    for stage in STAGE_OPTIONS:
+        assert run_stage(stage, folder, folder / "artifacts") == 0
+    return folder
+
+
 @pytest.fixture
 def start_world(aligned_world: Path) -> Path:
     """What `world` and `another_world` copy; a room may begin elsewhere."""

@@ -143,6 +143,8 @@ def run(config: Config) -> Manifest:
         stage.results["revision"] = stage.results["model"]["revision"]
         stage.results["corpora"] = _clean(config, paths, domain, general)
         outputs = [paths.base_model, paths.original_tokenizer, _cleaned(config, paths), paths.heldout_corpora]
+        if config.model_name == SAMPLE:
+            outputs.append(paths.sample_corpora)
         if general is not None:
             outputs += [paths.general_cleaned, paths.general_heldout]
         return stage.finish([*outputs, paths.rejects])

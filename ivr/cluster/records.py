@@ -6,16 +6,15 @@ of an end, both under a lock of their own: a stage may be at work in the same ar
 
 import contextlib
 import dataclasses
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ivr.artifacts import ArtifactPaths, write_json
 from ivr.console import LOG
-from ivr.errors import CorruptInputError
 from ivr.machine.locks import directory_lock
 from ivr.manifest import PIPELINE
+from ivr.schema import read_record
 
 PATIENCE_SECONDS = 60.0  # for another `ivr submit` or `ivr status`, which holds the list for moments
 
@@ -64,14 +63,10 @@ def jobs_path(paths: ArtifactPaths, stage: str) -> Path:
 
 def read_jobs(paths: ArtifactPaths, stage: str) -> list[Job]:
     """The rows of a stage; none where nothing was submitted."""
-    path = jobs_path(paths, stage)
     try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
-        return [Job(**{**row, "after": tuple(row["after"])}) for row in rows]
+        return read_record(jobs_path(paths, stage), list[Job], "delete it to forget these jobs")
     except FileNotFoundError:
         return []
-    except (ValueError, TypeError, KeyError) as error:
-        raise CorruptInputError(f"{path} is no list of jobs ({error!r}); delete it to forget them") from None
 
 
 def latest_submission(jobs: Sequence[Job]) -> list[Job]:

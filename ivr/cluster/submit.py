@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ivr.artifacts import ArtifactPaths
+from ivr.artifacts import ArtifactPaths, check_there
 from ivr.cluster.environment import clean_environment
 from ivr.cluster.folder import SharedFolder
 from ivr.cluster.intents import GRACE_SECONDS, SUBMITTING, UNKNOWN, find_id, uninterrupted, with_id
@@ -81,6 +81,7 @@ def run(config: Config) -> None:
     """Submit, then wait; raises ClusterError when the job fails."""
     paths = ArtifactPaths(config.artifacts_dir.absolute())
     if config.attach:
+        check_there(paths.root)
         return _attach(config.attach, paths)
     if config.sent is None or config.profile is None:
         raise ConfigError("name a stage and a profile: `ivr submit train --profile slurm/profiles/cpu-node.toml`")
@@ -95,6 +96,8 @@ def run(config: Config) -> None:
         return None
     if shutil.which("sbatch") is None:
         raise ConfigError("there is no sbatch here: submit from a machine of the cluster, or look with --dry-run")
+    if config.sent != "init":
+        check_there(paths.root)
     _check_image(profile)
     _check_reachable(paths)
     _refuse_a_second(config.sent, paths)

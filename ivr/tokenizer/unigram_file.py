@@ -13,6 +13,7 @@ from tokenizers import Tokenizer
 
 from ivr.artifacts import write_json, write_text
 from ivr.base.companions import copy_chat_templates
+from ivr.base.tokenizer import load_tokenizer
 from ivr.encoding.byte_alphabet import from_alphabet
 from ivr.errors import CorruptInputError
 
@@ -81,10 +82,10 @@ def read_unigram(path: Path) -> tuple[Tokenizer, list[str], np.ndarray]:
             raise CorruptInputError(f"{path}: the model is {model['type']}, not Unigram; run `ivr distill-tokenizer`")
         tokens = [token for token, _ in model["vocab"]]
         scores = np.array([score for _, score in model["vocab"]], np.float64)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, ArithmeticError, RecursionError) as error:
         raise CorruptInputError(f"{path} is not a tokenizer.json ({error!r}); run `ivr distill-tokenizer`") from None
     if not ((scores == np.round(scores)) & (np.abs(scores) < EXACT)).all():
         raise CorruptInputError(
             f"{path}: its scores are not integers below 2^53, so `ivr distill-tokenizer` did not write it"
         )
-    return Tokenizer.from_file(str(path)), tokens, scores.astype(np.int64)
+    return load_tokenizer(path), tokens, scores.astype(np.int64)

@@ -9,23 +9,23 @@ folder per identity (options and input hashes), so that trying another learning 
 A run's card names everything that decides its arithmetic: a run with another card does not go on from its checkpoints.
 """
 
-import json
 import re
 import shutil
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ivr.artifacts import atomic_directory, files_below, sha256_file, write_json
+from ivr.artifacts import atomic_directory, sha256_file
 from ivr.console import LOG
-from ivr.errors import ConfigError
+from ivr.errors import ConfigError, CorruptInputError
+from ivr.manifest import FileFacts, facts_below
+from ivr.schema import read_record, write_sealed
 from ivr.training.launch.processes import Team
 
 MARKER, WEIGHTS, METRICS, DEEPSPEED_TAG = "complete.json", "training.pt", "metrics.jsonl", "deepspeed"
 UNFINISHED = "unfinished.json"
 
 _STEP = re.compile(r"step-\d+")
-_NOT_WHOLE = (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
 
 Card = dict[str, Any]  # what -> its value, in the words of an error message
 
@@ -37,6 +37,25 @@ class Checkpoint:
     path: Path
     step: int
     card: Card
+
+
+@dataclass(frozen=True)
+class Marker:
+    """complete.json."""
+
+    step: int
+    card: Card
+    files: dict[str, FileFacts]  # by name below the checkpoint
+    checksum: str = ""
+
+
+@dataclass(frozen=True)
+class Note:
+    """unfinished.json."""
+
+    identity: str
+    card: Card
+    checksum: str = ""
 
 
 def save(folder: Path, step: int, card: Card, team: Team, model: Any, optimizer: Any, metrics: Path, keep: int) -> Path:
@@ -52,11 +71,8 @@ def save(folder: Path, step: int, card: Card, team: Team, model: Any, optimizer:
         _write_state(staging, team, model, optimizer)
         shutil.copyfile(metrics, staging / METRICS)
         team.wait()  # every rank has written its part
-        files = {
-            str(path.relative_to(staging)): {"bytes": path.stat().st_size, "sha256": sha256_file(path)}
-            for path in files_below(staging)
-        }
-        write_json(staging / MARKER, {"step": step, "card": card, "files": files})
+        files = {name: asdict(facts) for name, facts in facts_below(staging).items()}
+        write_sealed(staging / MARKER, {"step": step, "card": card, "files": files})
     for old in superfluous(folder, step, keep):
         shutil.rmtree(old)
     team.wait()  # nobody goes on before the checkpoint is in place
@@ -79,14 +95,19 @@ def newest_whole(folder: Path) -> Checkpoint | None:
     """The newest checkpoint whose files are all what its marker says; damaged ones are named and passed over."""
     for path in reversed(_step_folders(folder)):
         try:
-            marker = _read_marker(path)
-            damaged = [name for name, facts in marker["files"].items() if not _is_file_as(path / name, facts)]
+            marker = read_marker(path)
+            damaged = [name for name, facts in marker.files.items() if not _is_file_as(path / name, facts)]
             if not damaged:
-                return Checkpoint(path, marker["step"], marker["card"])
+                return Checkpoint(path, marker.step, marker.card)
             LOG.warning("train: %s is damaged (%s), looking for an older one", path, damaged[0])
-        except _NOT_WHOLE as error:
-            LOG.warning("train: %s is no whole checkpoint (%r), looking for an older one", path, error)
+        except (FileNotFoundError, CorruptInputError) as error:
+            LOG.warning("train: %s is no whole checkpoint (%s), looking for an older one", path, error)
     return None
+
+
+def read_marker(checkpoint: Path) -> Marker:
+    """What a checkpoint says of itself. Raises FileNotFoundError, CorruptInputError."""
+    return read_record(checkpoint / MARKER, Marker, f"delete {checkpoint}, and `ivr train` goes on from an older one")
 
 
 def check_fits(path: Path, before: Card, now: Card) -> None:
@@ -106,12 +127,16 @@ def check_fits(path: Path, before: Card, now: Card) -> None:
 def begin(checkpoints: Path, identity: str, card: Card, resume: bool) -> None:
     """Note that this run is under way. Refuses when a run with another card was interrupted and could go on."""
     note = checkpoints / UNFINISHED
-    before = _read_note(note) if resume else None
-    if before is not None and before["identity"] != identity:
-        found = newest_whole(checkpoints / before["identity"])
-        if found is not None:
-            check_fits(found.path, before["card"], card)
-    write_json(note, {"identity": identity, "card": card})
+    if resume and note.is_file():
+        before = read_note(checkpoints)
+        if before.identity != identity and (found := newest_whole(checkpoints / before.identity)) is not None:
+            check_fits(found.path, before.card, card)
+    write_sealed(note, {"identity": identity, "card": card})
+
+
+def read_note(checkpoints: Path) -> Note:
+    """Which run is under way. Raises FileNotFoundError, CorruptInputError."""
+    return read_record(checkpoints / UNFINISHED, Note, "`ivr train --no-resume` begins anew, without it")
 
 
 def finish(checkpoints: Path) -> None:
@@ -151,34 +176,14 @@ def _step_of(path: Path) -> int:
     return int(path.name.removeprefix("step-"))
 
 
-def _read_marker(path: Path) -> dict[str, Any]:
-    """complete.json; what it may raise is _NOT_WHOLE."""
-    marker = json.loads((path / MARKER).read_text(encoding="utf-8"))
-    if not isinstance(marker["step"], int) or not isinstance(marker["card"], dict) or not marker["files"]:
-        raise ValueError(f"{MARKER} names no step, no card or no file")
-    return dict(marker)
-
-
 def _looks_whole(path: Path) -> bool:
     """Whether the marker's files are there in their sizes; hashing them all would take as long as writing them."""
     try:
-        sizes = [(path / name, facts["bytes"]) for name, facts in _read_marker(path)["files"].items()]
+        sizes = [(path / name, facts.bytes) for name, facts in read_marker(path).files.items()]
         return all(file.stat().st_size == size for file, size in sizes)
-    except _NOT_WHOLE:
+    except (FileNotFoundError, CorruptInputError):
         return False
 
 
-def _read_note(note: Path) -> dict[str, Any] | None:
-    """The card of the run that was begun last; None where there is none that can be read."""
-    try:
-        before = json.loads(note.read_text(encoding="utf-8"))
-        return {"identity": str(before["identity"]), "card": dict(before["card"])}
-    except FileNotFoundError:
-        return None
-    except (ValueError, KeyError, TypeError) as error:
-        LOG.warning("train: %s cannot be read (%r), and is written anew", note, error)
-        return None
-
-
-def _is_file_as(path: Path, facts: dict[str, Any]) -> bool:
-    return path.is_file() and path.stat().st_size == facts["bytes"] and sha256_file(path) == facts["sha256"]
+def _is_file_as(path: Path, facts: FileFacts) -> bool:
+    return path.is_file() and path.stat().st_size == facts.bytes and sha256_file(path) == facts.sha256

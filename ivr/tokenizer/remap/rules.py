@@ -19,6 +19,7 @@ import re
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
+from reprlib import repr  # short, whatever is in the file
 from typing import Any
 
 import yaml
@@ -28,6 +29,7 @@ from ivr.encoding.byte_alphabet import CHARACTER_TO_BYTE
 from ivr.errors import CorruptInputError
 
 FORMAT = 2
+LARGEST = 2**53  # what a float64 holds exactly
 _RULE_KEYS = ("id", "old", "new", "pieces", "score", "old_score")
 _FILE_KEYS = ("format", "original_tokenizer_sha256", "distilled_tokenizer_sha256", "swaps")
 
@@ -120,11 +122,13 @@ def read_rules(path: Path) -> RemapRules:
         raise CorruptInputError(f"{path} is not UTF-8: {error}") from None
     except CorruptInputError as error:
         raise CorruptInputError(f"{path}, {error}") from None
+    except (ValueError, ArithmeticError, AttributeError, TypeError) as error:  # a date or number there is none of
+        raise CorruptInputError(f"{path} holds a value that is no value ({error}); run `ivr remap`") from None
     if not isinstance(document, dict):
         raise CorruptInputError(f"{path} holds no rules; run `ivr remap`")
     _check_keys(path, document, _FILE_KEYS)
     if document["format"] != FORMAT:
-        raise CorruptInputError(f"{path}: format {document['format']!r}, this version reads {FORMAT}")
+        raise CorruptInputError(f"{path}: format {repr(document['format'])}, this version reads {FORMAT}")
     for key in ("original_tokenizer_sha256", "distilled_tokenizer_sha256"):
         _check(path, document, key, str, "a quoted hash is needed")
     _check(path, document, "swaps", list, "a list is needed")
@@ -137,16 +141,18 @@ def read_rules(path: Path) -> RemapRules:
 
 def _swap(path: Path, entry: Any) -> Swap:
     if not isinstance(entry, dict):
-        raise CorruptInputError(f"{path}: {entry!r} is not a swap (a mapping with {', '.join(_RULE_KEYS)})")
+        raise CorruptInputError(f"{path}: {repr(entry)} is not a swap (a mapping with {', '.join(_RULE_KEYS)})")
     _check_keys(path, entry, _RULE_KEYS)
     for key in ("id", "score", "old_score"):
         _check(path, entry, key, int, "a whole number is needed, in plain digits")
+        if abs(entry[key]) > LARGEST:
+            raise _refusal(path, entry, key, "it lies beyond 2^53")
     for key in ("old", "new"):
         _check(path, entry, key, str, "a token is needed, in double quotes")
         if not entry[key] or any(character not in CHARACTER_TO_BYTE for character in entry[key]):
             raise _refusal(path, entry, key, "not a token in the byte alphabet (a blank is Ġ, U+0120)")
     _check(path, entry, "pieces", list, "a list of ids is needed")
-    if not entry["pieces"] or not all(type(piece) is int for piece in entry["pieces"]):
+    if not entry["pieces"] or not all(type(piece) is int and 0 <= piece <= LARGEST for piece in entry["pieces"]):
         raise _refusal(path, entry, "pieces", "a list of ids is needed")
     pieces = tuple(entry["pieces"])
     return Swap(
@@ -169,4 +175,4 @@ def _check(path: Path, mapping: dict[str, Any], key: str, kind: type, why: str) 
 
 
 def _refusal(path: Path, mapping: dict[str, Any], key: str, why: str) -> CorruptInputError:
-    return CorruptInputError(f"{path}, line {mapping['__line__']}: {key} = {mapping[key]!r}: {why}")
+    return CorruptInputError(f"{path}, line {mapping['__line__']}: {key} = {repr(mapping[key])}: {why}")
