@@ -38,12 +38,13 @@ from ivr.report.status import read_manifests, stage_statuses, status_table
 from ivr.report.summary import read_run, summary_text
 from ivr.tokenizer.distill.fitted_text import read_fitted
 from ivr.tokenizer.distill.stage import load_base
+from ivr.tokenizer.proof.checker import main as judge_proof
 from ivr.tokenizer.remap.rules import read_rules
 from ivr.tokenizer.select.table import read_candidates
 from ivr.tokenizer.unigram_file import read_unigram
 from ivr.tokenizer.verify.sources import read_chunks, sources_of
 from ivr.training.checkpoints import MARKER, UNFINISHED, newest_whole, read_marker, read_note
-from ivr.training.launch.processes import read_deepspeed_config
+from ivr.training.launch.deepspeed_file import Wanted, asked_precision, check_zero, filled, read_deepspeed_file
 
 TEXTS = ["One document with words.", "Zwei Wörter, 세 단어 🙂 and a <|endoftext|> inside", "a\ttab and  blanks"] * 3
 PROFILE = """\
@@ -240,9 +241,21 @@ def _training_readers(paths: ArtifactPaths, repository: Path) -> list[Reader]:
             assert len(stream) >= 0
 
     def settings(run: Path) -> None:
-        read_deepspeed_config(run / "zero3.json", 4, 1, 1.0, False)
+        file = run / "zero3.json"
+        found = read_deepspeed_file(file)
+        precision = asked_precision(file, found, "auto")
+        check_zero(file, filled(file, found, Wanted(4, 1, 1.0, 1), precision))
 
+    def judge(run: Path) -> None:
+        assert judge_proof([str(run / name) for name in ("base.json", "distilled.json", "proof.json")]) in (0, 1, 2)
+
+    judged = {
+        "base.json": (paths.original_tokenizer / "tokenizer.json").read_bytes(),
+        "distilled.json": (paths.distilled_tokenizer / "tokenizer.json").read_bytes(),
+        "proof.json": (paths.distilled_tokenizer / "universal_proof.json").read_bytes(),
+    }
     return [
+        Reader("checker of proofs", judged, judge, ("json",), 2),
         Reader("checkpoint", {**checkpoint, **note}, resume, ("json",), 2),
         Reader("tokenised text", stream, tokens, ("json",), 1),
         Reader("DeepSpeed JSON", deepspeed, settings, ("json",), 2),

@@ -16,6 +16,7 @@ CASES, SEED = 500, 1
 ROOT = Path(__file__).resolve().parent.parent
 
 
+@pytest.mark.slow  # a whole run is made for it
 def test_no_reader_fails_at_a_hostile_file(small_run: Path, tmp_path: Path) -> None:
     found = readers(small_run, ROOT)
     shares = sum(reader.share for reader in found)
@@ -33,6 +34,7 @@ def test_no_reader_fails_at_a_hostile_file(small_run: Path, tmp_path: Path) -> N
     assert refused >= {reader.name for reader in found} - soft
 
 
+@pytest.mark.slow  # a whole run is made for it
 def test_the_good_files_are_read(small_run: Path, tmp_path: Path) -> None:
     for reader in readers(small_run, ROOT):
         for name, data in reader.files.items():

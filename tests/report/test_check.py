@@ -46,6 +46,7 @@ def files_of(root: Path) -> list[Path]:
     )
 
 
+@pytest.mark.slow  # a whole run is made for it
 def test_a_whole_run_is_whole(checked_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert check(checked_run).findings == []
     before = sorted(checked_run.rglob("*"))
@@ -54,6 +55,7 @@ def test_a_whole_run_is_whole(checked_run: Path, capsys: pytest.CaptureFixture[s
     assert "0 damaged, 0 missing, 0 edited, 0 changed, 0 foreign" in capsys.readouterr().out
 
 
+@pytest.mark.slow  # a whole run is made for it
 def test_one_bit_in_every_file_of_every_stage_is_found(checked_run: Path) -> None:
     files = files_of(checked_run)
     folders = {path.relative_to(checked_run).parts[0] for path in files}
@@ -68,6 +70,7 @@ def test_one_bit_in_every_file_of_every_stage_is_found(checked_run: Path) -> Non
     assert check(checked_run).findings == []
 
 
+@pytest.mark.slow  # a whole run is made for it
 def test_every_file_that_is_gone_is_named(checked_run: Path) -> None:
     for path in files_of(checked_run):
         name = str(path.relative_to(checked_run))
@@ -79,6 +82,7 @@ def test_every_file_that_is_gone_is_named(checked_run: Path) -> None:
         path.write_bytes(whole)
 
 
+@pytest.mark.slow  # a whole run is made for it
 def test_the_commands_that_mend_it_mend_it(small_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = shutil.copytree(small_run / "artifacts", tmp_path / "artifacts")
     flip(root / "tokenizers" / "original" / "tokenizer.json")
@@ -94,6 +98,7 @@ def test_the_commands_that_mend_it_mend_it(small_run: Path, tmp_path: Path, caps
     assert main(["check", "-q", "--artifacts-dir", str(root)]) == 0
 
 
+@pytest.mark.slow  # a whole run is made for it
 def test_what_nobody_recorded_and_what_a_person_brought_are_said_and_are_no_damage(
     small_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -127,6 +132,7 @@ def test_a_raw_file_that_changed_since_is_named_as_brought(tmp_path: Path) -> No
     assert states(root) == {str(raw): "changed"}
 
 
+@pytest.mark.slow  # a whole run is made for it
 def test_it_waits_for_nobody_and_disturbs_nobody(checked_run: Path) -> None:
     with artifacts_lock(checked_run / ".lock", "train"):
         assert main(["check", "-q", "--artifacts-dir", str(checked_run)]) == 75
