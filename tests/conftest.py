@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from ivr.console import LOG
 
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
     from ivr.artifacts import ArtifactPaths
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+# what is compiled on first use, and other work on the machine, make the first examples slow
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 
 def _real_data(variable: str, name: str) -> Path:

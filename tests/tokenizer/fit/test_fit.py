@@ -7,6 +7,7 @@ lexicographically largest, but for runs of a token that merges with itself. So s
 import json
 import re
 from collections import Counter
+from functools import cache
 from pathlib import Path
 from random import Random
 
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from small_bpe import Merges, bpe_of, letters_of, merge_lists, one_difference, strings_over
+from small_bpe import Merges, bpe_history, bpe_of, letters_of, merge_lists, one_difference, strings_over
 from tokenizers import Tokenizer
 
 from ivr.encoding.batch import Batch
@@ -48,9 +49,19 @@ def pieces(tokenizer: Tokenizer, string: str) -> list[str]:
     return [piece.value for piece in tokenizer.model.tokenize(string)]
 
 
+@cache
+def own_ranks(merges: tuple[tuple[str, str], ...]) -> dict[str, int]:
+    """Product -> rank of the merge by which BPE makes it of its own string; of those that never happen the first."""
+    ranks: dict[str, int] = {}
+    for rank, (left, right) in enumerate(merges):
+        tokens, happened = bpe_history(left + right, merges)
+        ranks.setdefault(left + right, happened[-1] if len(tokens) == 1 else rank)
+    return ranks
+
+
 def merge_counts(segmentation: list[str], merges: Merges) -> Counter[int]:
     """How often each merge rank is used in the trees of these tokens."""
-    ranks = {left + right: rank for rank, (left, right) in enumerate(merges)}
+    ranks = own_ranks(tuple(merges))
     counts: Counter[int] = Counter()
     open_tokens = list(segmentation)
     while open_tokens:
