@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ivr.artifacts import ArtifactPaths, write_json
 from ivr.console import LOG
+from ivr.errors import CorruptInputError
 from ivr.machine.locks import directory_lock
 from ivr.manifest import PIPELINE
 from ivr.schema import read_record
@@ -63,10 +64,15 @@ def jobs_path(paths: ArtifactPaths, stage: str) -> Path:
 
 def read_jobs(paths: ArtifactPaths, stage: str) -> list[Job]:
     """The rows of a stage; none where nothing was submitted."""
+    path = jobs_path(paths, stage)
     try:
-        return read_record(jobs_path(paths, stage), list[Job], "delete it to forget these jobs")
+        jobs = read_record(path, list[Job], "delete it to forget these jobs")
     except FileNotFoundError:
         return []
+    for name in [name for job in jobs for name in (job.folder, job.log)]:
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            raise CorruptInputError(f"{path}: {name!r} lies outside of the run; delete it to forget these jobs")
+    return jobs
 
 
 def latest_submission(jobs: Sequence[Job]) -> list[Job]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ivr.artifacts import ArtifactPaths, sha256_file, sha256_json
+from ivr.base.model_directory import check_loads
 from ivr.console import LOG
 from ivr.errors import ConfigError, IvrError, StaleInputError
 from ivr.stage import Input, Manifest, Stage, open_stage
@@ -80,6 +81,8 @@ def _lead(config: Config, team: "Team | None", stop: "StopRequest") -> Manifest:
     paths = ArtifactPaths(config.artifacts_dir)
     told = False
     try:
+        if config.model_name is not None and config.model_name.is_dir():
+            check_loads(config.model_name)  # any directory: aligned/ is ours
         with open_stage("train", config, _inputs(config, paths)) as stage:
             if stage.current:
                 return stage.manifest

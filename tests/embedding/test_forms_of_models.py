@@ -25,8 +25,9 @@ from ivr.base.model_files import WeightsChoice
 from ivr.base.weights.checkpoint import read_checkpoint
 from ivr.cli import main
 from ivr.embedding.weights import read_state
-from ivr.errors import CorruptInputError
+from ivr.errors import ConfigError, CorruptInputError
 from ivr.evaluation.models import load_model
+from ivr.training import train
 from ivr.training.final import write_final
 
 State = dict[str, torch.Tensor]
@@ -251,6 +252,8 @@ def test_names_of_a_wrapper_are_no_model_to_measure_or_train(model: Model) -> No
     FORMS["torch.compile"](model.state, model.folder)
     with pytest.raises(CorruptInputError, match=r"lacks .* take it in with `ivr init --model-name`"):
         load_model(model.folder)
+    with pytest.raises(ConfigError, match=r"names like _orig_mod\..*; `ivr init --model-name` takes"):
+        train.run(train.Config(model.paths.root, model_name=model.folder))
     assert set(read_state(model.folder)) == set(model.state)
 
 
