@@ -15,7 +15,7 @@ import pytest
 
 from ivr.artifacts import ArtifactPaths
 from ivr.cli import main
-from ivr.cluster import intents, submit
+from ivr.cluster import intents, sending
 from ivr.cluster.records import read_jobs
 
 SBATCH = """#!/bin/bash
@@ -161,7 +161,7 @@ def test_a_full_disk_before_sbatch_submits_nothing(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device", "align.jobs.json")
 
-    monkeypatch.setattr(submit, "add_jobs", full)
+    monkeypatch.setattr(sending, "add_jobs", full)
     words = ["submit", "align", "--profile", str(tmp_path / "site.toml"), "--detach"]
     assert main([*words, "--artifacts-dir", str(tmp_path / "run")]) == 73
     assert "align.jobs.json: No space left on device" in capsys.readouterr().err
