@@ -76,16 +76,18 @@ def clean_corpus(
         processes = 1
     scratch = train / SCRATCH
     scratch.mkdir()
-    with Progress(f"clean {options.corpus}", unit="B") as bar, _Workers(processes, bar.update) as workers:
-        cleaned = _clean_sources(sources, names, options, (train, heldout, scratch), workers)
-    for number, source in enumerate(sources):
-        with contextlib.suppress(FileNotFoundError), (scratch / str(number)).open(encoding="utf-8") as stream:
-            shutil.copyfileobj(stream, rejects)
-        count = cleaned[source]
-        if not (count.documents or count.heldout_documents or count.rejected):
-            count.rejected["no document in the file"] = 1
-            rejects.write(_row(options.corpus, source.name, Reject(0, "no document in the file", "")))
-    shutil.rmtree(scratch)
+    try:
+        with Progress(f"clean {options.corpus}", unit="B") as bar, _Workers(processes, bar.update) as workers:
+            cleaned = _clean_sources(sources, names, options, (train, heldout, scratch), workers)
+        for number, source in enumerate(sources):
+            with contextlib.suppress(FileNotFoundError), (scratch / str(number)).open(encoding="utf-8") as stream:
+                shutil.copyfileobj(stream, rejects)
+            count = cleaned[source]
+            if not (count.documents or count.heldout_documents or count.rejected):
+                count.rejected["no document in the file"] = 1
+                rejects.write(_row(options.corpus, source.name, Reject(0, "no document in the file", "")))
+    finally:
+        shutil.rmtree(scratch)
     counts += [cleaned[source] for source in sources]
     log_summary(options, counts, raw_bytes, time.monotonic() - begun, processes)
     return counts
