@@ -319,13 +319,11 @@ test-lm-eval: | $(SETUP) #           bits per byte against lm-evaluation-harness
 	"$$uv" export $(EXPORT) --only-group lm-eval --output-file "$(VENV)/lm-eval.txt" > /dev/null
 	"$$uv" pip install --quiet --require-hashes -r "$(VENV)/lm-eval.txt"
 	$(VENV)/bin/python -m pytest tests/training/test_lm_eval.py
-clean: #                             remove caches; with CONFIRM=yes a run's outputs too (never corpora/raw)
+clean: #                             remove caches; with CONFIRM=yes what a run wrote, too (never what you brought)
 	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find ivr tests -name __pycache__ -prune -exec rm -rf {} +
 	if [ '$(CONFIRM)' = yes ]; then
-	  cd '$(ARTIFACTS)'
-	  rm -rf .make .lock .lock.held* crash manifests models analysis tokenizers embeddings training evaluation report \
-	    corpora/cleaned corpora/heldout corpora/general/cleaned corpora/general/heldout corpora/rejects.jsonl
+	  $(VENV)/bin/python -m ivr.disk.clean $(call quote,$(ARTIFACTS))
 	else
 	  echo "a run's outputs in $(ARTIFACTS)/ stay; make clean CONFIRM=yes removes them"
 	fi

@@ -18,7 +18,8 @@ from ivr.base.model_directory import lay_in_model, model_files
 from ivr.cluster.profile import read_profile
 from ivr.cluster.records import Job, read_jobs
 from ivr.cluster.status import table as jobs_table
-from ivr.corpus.cleaning import CleaningOptions, clean_corpus
+from ivr.corpus.cleaners import clean_corpus
+from ivr.corpus.cleaning import CleaningOptions
 from ivr.corpus.packing import open_stream, read_facts
 from ivr.corpus.readers import ReadOptions
 from ivr.embedding.weights import read_config, read_state

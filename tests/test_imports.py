@@ -41,7 +41,7 @@ FOUNDATION = {  # what every room stands on
     "errors",
     "console",
     "artifacts",
-    "exchange",
+    "disk",
     "machine",
     "manifest",
     "options",

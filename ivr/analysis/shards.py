@@ -88,7 +88,7 @@ class Shards:
         """Count one part and put its directory in place."""
         tokenizer = Tokenizer.from_file(str(self.tokenizer_file))
         documents, num_bytes = {}, {}
-        with atomic_directory(self.path(part)) as staging:
+        with atomic_directory(self.path(part), contents=False) as staging:
             for name, corpus in zip((DOMAIN, GENERAL), self.corpora, strict=False):
                 with contextlib.ExitStack() as stack:
                     lines = None

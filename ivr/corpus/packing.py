@@ -134,7 +134,7 @@ def tokenise(
     """Write the stream of `documents` to `folder`, whole or not at all."""
     dtype = np.dtype("<u2" if tokenizer.get_vocab_size() <= 1 << 16 else "<u4")
     num_documents = num_bytes = 0
-    with atomic_directory(folder) as staging, Progress("tokenise", unit="B") as bar:
+    with atomic_directory(folder, contents=False) as staging, Progress("tokenise", unit="B") as bar:
         shards = _ShardWriter(staging, dtype, tokens_a_shard)
         shards.append([end_id])
         for text, ids in encode_documents(tokenizer, documents):

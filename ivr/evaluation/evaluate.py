@@ -93,6 +93,7 @@ def run(config: Config) -> Manifest:
     with open_stage("evaluate", config, inputs) as stage:
         if stage.current:
             return stage.manifest
+        stage.replaces(paths.evaluation, paths.evaluated_documents)
         stage.results |= _tokenizer_figures(paths)
         texts = {"domain": paths.heldout_corpora, "general": paths.general_heldout, **texts}
         measured = _measure(config, paths, subjects, texts)

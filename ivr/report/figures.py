@@ -1,12 +1,10 @@
 """Reads the tables a run left: swaps, training metrics, token counts. Returns nothing where a file is missing."""
 
-import csv
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ivr.artifacts import ArtifactPaths
-from ivr.errors import CorruptInputError
 from ivr.results import MetricsRow
 from ivr.schema import read_table
 from ivr.training.metrics import read_metrics as read_log
@@ -16,12 +14,12 @@ def read_swaps(paths: ArtifactPaths) -> list[dict[str, str]]:
     """The rows of replacement_candidates.csv, by column name; the most tokens saved first."""
     if not paths.replacement_candidates.is_file():
         return []
-    path = paths.replacement_candidates
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            rows = [row for row in csv.DictReader(stream) if None not in row]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise CorruptInputError(f"{path} cannot be read as a table ({error}); `ivr select --force` makes it") from None
+    from ivr.tokenizer.select.table import TEXTS, plain_cell, read_rows
+
+    rows = [
+        {column: plain_cell(cell) if column in TEXTS else cell for column, cell in row.items()}
+        for _, row in read_rows(paths.replacement_candidates)
+    ]
     return sorted(rows, key=lambda row: -_number(row.get("tokens_saved")))
 
 

@@ -46,6 +46,7 @@ def run(config: Config) -> Manifest:
         if stage.current:
             say(summary.read_text(encoding="utf-8").removesuffix("\n"))
             return stage.manifest
+        stage.replaces(index, summary)
         from ivr.report.page import page
         from ivr.report.status import stage_statuses
         from ivr.report.summary import read_run, summary_text

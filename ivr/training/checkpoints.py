@@ -17,6 +17,7 @@ from typing import Any
 
 from ivr.artifacts import atomic_directory, sha256_file
 from ivr.console import LOG
+from ivr.disk.written import remove_written
 from ivr.errors import ConfigError, CorruptInputError
 from ivr.manifest import FileFacts, facts_below
 from ivr.schema import read_record, write_sealed
@@ -66,7 +67,7 @@ def save(folder: Path, step: int, card: Card, team: Team, model: Any, optimizer:
         team.wait()
         team.wait()
         return target
-    with atomic_directory(target) as staging:
+    with atomic_directory(target, contents=False) as staging:
         team.share(str(staging))
         _write_state(staging, team, model, optimizer)
         shutil.copyfile(metrics, staging / METRICS)
@@ -74,7 +75,7 @@ def save(folder: Path, step: int, card: Card, team: Team, model: Any, optimizer:
         files = {name: asdict(facts) for name, facts in facts_below(staging).items()}
         write_sealed(staging / MARKER, {"step": step, "card": card, "files": files})
     for old in superfluous(folder, step, keep):
-        shutil.rmtree(old)
+        remove_written(old, contents=False)
     team.wait()  # nobody goes on before the checkpoint is in place
     return target
 
@@ -108,6 +109,12 @@ def newest_whole(folder: Path) -> Checkpoint | None:
 def read_marker(checkpoint: Path) -> Marker:
     """What a checkpoint says of itself. Raises FileNotFoundError, CorruptInputError."""
     return read_record(checkpoint / MARKER, Marker, f"delete {checkpoint}, and `ivr train` goes on from an older one")
+
+
+def remove_all(folder: Path) -> None:
+    """Remove every checkpoint in `folder`; what else lies there stays."""
+    for path in _step_folders(folder):
+        remove_written(path, contents=False)
 
 
 def check_fits(path: Path, before: Card, now: Card) -> None:

@@ -86,6 +86,7 @@ def _lead(config: Config, team: "Team | None", stop: "StopRequest") -> Manifest:
         with open_stage("train", config, _inputs(config, paths)) as stage:
             if stage.current:
                 return stage.manifest
+            stage.replaces(paths.final_model, paths.training / "metrics.jsonl")
             team = team or _assemble(config)
             job = _prepare(config, paths, team, stage, stop)
             told = True
@@ -205,11 +206,10 @@ def _card(config: Config, paths: ArtifactPaths, stage: Stage) -> "Card":
 
 def _tokenise(paths: ArtifactPaths, model_dir: Path, corpora: list[Path], check: Callable[[], None]) -> list[str]:
     """Make sure each corpus lies tokenised in training/data/<key>, and no other; returns the keys."""
-    import shutil
-
     from ivr.corpus import packing
     from ivr.corpus.document_end import end_of_text_id, end_token
     from ivr.corpus.documents import corpus_files, read_documents
+    from ivr.disk.written import remove_written
 
     folder = paths.training / "data"
     # two tokenizers that end texts otherwise make two streams
@@ -225,8 +225,8 @@ def _tokenise(paths: ArtifactPaths, model_dir: Path, corpora: list[Path], check:
             end_id = end_of_text_id(tokenizer, model_dir)
             packing.tokenise(folder / key, tokenizer, end_id, _checked(read_documents(corpus_dir), check))
     for other in folder.iterdir():
-        if other.name not in keys:
-            shutil.rmtree(other)  # of an earlier tokenizer or corpus
+        if other.is_dir() and other.name not in keys:
+            remove_written(other, contents=False)  # of an earlier tokenizer or corpus
     return keys
 
 
@@ -268,14 +268,12 @@ def _train(
 
 def _find_checkpoint(config: Config, folder: Path, team: "Team") -> "Checkpoint | None":
     """The checkpoint to go on from, agreed on by all ranks; none with --no-resume or --force."""
-    import shutil
-
     from ivr.training import checkpoints
 
     found: Any = None
     if team.is_main:
         if config.force or not config.resume:
-            shutil.rmtree(folder, ignore_errors=True)
+            checkpoints.remove_all(folder)
         found = checkpoints.newest_whole(folder)
     shared: Checkpoint | None = team.share(found)
     return shared

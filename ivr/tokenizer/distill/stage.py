@@ -92,6 +92,7 @@ def run(config: Config) -> Manifest:
     with open_stage("distill-tokenizer", config, inputs) as stage:
         if stage.current:
             return stage.manifest
+        stage.replaces(paths.distilled_tokenizer)
         from ivr.base.auto_tokenizer import check_auto_tokenizer
         from ivr.encoding.bpe import read_bpe
         from ivr.tokenizer.distill.certificate import Compared, build_certificate

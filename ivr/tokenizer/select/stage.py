@@ -150,6 +150,7 @@ def run(config: Config) -> Manifest:
         if stage.current:
             return stage.manifest
         stage.protect_edits(paths.replacement_candidates)
+        stage.replaces(paths.selection_log)
         from ivr.analysis.pretokens import PretokenSplitter
         from ivr.analysis.tables import read_pretoken_frequency
         from ivr.tokenizer.select.candidates import DEFAULT_EXCLUDE, CandidateRules

@@ -10,7 +10,7 @@ import numpy as np
 
 from ivr.artifacts import sha256_file
 from ivr.console import Progress
-from ivr.corpus.readers import Document
+from ivr.corpus.reading.items import Document
 from ivr.corpus.sources import Source
 from ivr.encoding.string_table import StringTable
 from ivr.tokenizer.verify.pair import Pair, Workers

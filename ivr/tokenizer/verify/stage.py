@@ -129,6 +129,7 @@ def run(config: Config) -> Manifest:
         if stage.current and "equal" in stage.manifest.results:
             manifest = stage.manifest
         else:
+            stage.replaces(output)
             from ivr.tokenizer.verify.summary import print_report
 
             report = _verify(config, tokenizer.path, against.path, [item.path for item in corpora])
