@@ -21,6 +21,9 @@ COLUMNS = (
 )  # fmt: skip
 
 
+WORDS = "words"
+
+
 @dataclass(frozen=True)
 class Candidate:
     """One row: the id, the string it must have now and the string it gets (byte alphabet); where the row stands."""
@@ -32,17 +35,18 @@ class Candidate:
     score: int | None = None
 
 
-def write_candidates(path: Path, swaps: Sequence[Swap]) -> None:
-    """Write the table, best swap first."""
+def write_candidates(path: Path, swaps: Sequence[Swap], superwords: bool = False) -> None:
+    """Write the table, best swap first; with `superwords`, a last column `words`: how many a new string spans."""
     with atomic_file(path) as stream:
         writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(COLUMNS)
+        writer.writerow([*COLUMNS, *([WORDS] if superwords else [])])
         for swap in swaps:
             new = to_alphabet(swap.new)
             writer.writerow(
                 [
                     swap.token_id, to_alphabet(swap.old), swap.old_count, new, readable(new), swap.new_count,
                     f"{swap.saved:g}", f"{swap.lost:g}", swap.score, reason(swap),
+                    *([max(len(swap.parts), 1)] if superwords else []),
                 ]
             )  # fmt: skip
 
