@@ -5,7 +5,8 @@ So a superword is its text and a look ahead that its last pretoken ends: all of 
 the alternatives that take a pretoken at a glance. A text that holds no superword is split as before.
 
 Where a run was cut, a match begins inside a pretoken. A superword that begins with a blank cannot: a blank is followed
-by something else only where a pretoken begins. Others look back: no character of their first one's class stands there.
+by something else only where a pretoken begins. Others look back: no blank, and no character of the class of their
+first one, stands there.
 """
 
 from collections.abc import Sequence
@@ -23,6 +24,7 @@ KINDS = ("letters", "numbers", "others")
 FIRST_GROUP = 5  # the four classes come before
 ALL = FIRST_GROUP + 2 * len(KINDS)  # the group of the trie
 NO_CONTRACTION = "(?!s|t|re|ve|m|ll|d)"  # behind a lone apostrophe
+TRIED_IN_TURN = 8  # next characters
 SECOND = "(?:\\K"  # stands before the second pretoken that one match may take
 
 
@@ -80,9 +82,9 @@ def _definitions(superwords: Sequence[Sequence[str]], base: PretokenSplitter) ->
 
 
 def _begins(kind: PieceClass) -> str:
-    """Zero-width: no character of this class stands before."""
+    """Zero-width: no character of this class stands before, and no blank, which a pretoken would begin with."""
     # most characters before are ASCII, and those of other classes end the search at once
-    return f"(?<!{character_class(kind.ascii)})(?:(?<!{byte_class(range(0x80, 0xC0))})|(?<!{kind.beyond()}))"
+    return f"(?<!{character_class([*kind.ascii, BLANK])})(?:(?<!{byte_class(range(0x80, 0xC0))})|(?<!{kind.beyond()}))"
 
 
 def _all_of(superwords: Sequence[Sequence[str]], base: PretokenSplitter) -> str:
@@ -116,15 +118,26 @@ def _end(last: str, base: PretokenSplitter) -> str:
 
 
 def _trie(node: _Node) -> str:
-    """What may follow; the longest first, and of several next characters those with most superwords behind them."""
+    """What may follow, the longest first."""
     text = ""
     while len(node.children) == 1 and not node.ends:
         ((character, node),) = node.children.items()
         text += quote(character)
-    order = sorted(node.children.items(), key=lambda item: (-item[1].size, item[0]))
-    options = [quote(character) + _trie(child) for character, child in order]
+    options = [_next(sorted(node.children.items()))] if node.children else []
     if node.ends:
         options.append(node.ends)
-    if len(options) == 1:
-        return text + options[0]
     return f"{text}(?:{'|'.join(options)})"
+
+
+def _next(children: Sequence[tuple[str, _Node]]) -> str:
+    """Alternatives for what begins with one of these characters, those with most superwords behind them first.
+
+    An engine that backtracks tries one after another, so more than a few are halved by a condition (no alternative:
+    that would be tried again when the first half has failed).
+    """
+    if len(children) <= TRIED_IN_TURN:
+        order = sorted(children, key=lambda item: (-item[1].size, item[0]))
+        return "|".join(quote(character) + _trie(child) for character, child in order)
+    half = len(children) // 2
+    first, second = children[:half], children[half:]
+    return f"(?((?={character_class(c for c, _ in first)}))(?:{_next(first)})|(?:{_next(second)}))"

@@ -33,7 +33,7 @@ MERGES = [
 SUPERWORDS = [
     "of the", " of the", " of the cell", " of", "-induced", " cell-", "'s own", " cell's", "cc the", "--c", "1c", "c1",
     " c1", "é—", "—é", " 세포의 핵", "the ''", "''s", "'Hello", " dogs'", " the the", " (of", "). the", "ß of", "cell,",
-    "c c", ", and", " Pub. L.",
+    "c c", ", and", "cccc the", " Pub. L.",
 ]  # fmt: skip
 PARTS = [
     *SUPERWORDS, "o", "of", " the", "cell", " cells", "c", "cc", "ccccc", "ccccccc", " ", "  ", "\n", "\t", "-",
