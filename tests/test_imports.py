@@ -23,6 +23,7 @@ ROOMS = [
     "tokenizer.fit",
     "tokenizer.verify",
     "tokenizer.distill",
+    "tokenizer.superwords",
     "tokenizer.select",
     "tokenizer.remap",
     "embedding",

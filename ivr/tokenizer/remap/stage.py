@@ -146,7 +146,7 @@ def _rules(
     if not config.rules:
         candidates = read_candidates(source)
         check_candidates(source, candidates, distilled, split)
-        return RemapRules(*hashes, make_swaps(candidates, distilled, bpe))
+        return RemapRules(*hashes, make_swaps(candidates, distilled, bpe, split))
     rules = read_rules(source)
     _check_hashes(source, rules, hashes)
     check_rules(source, rules, distilled, bpe, split)

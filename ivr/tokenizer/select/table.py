@@ -28,6 +28,7 @@ COLUMNS = (
 NEEDED = ("old_id", "old_token", "new_token")
 TEXTS = ("old_token", "new_token", "new_text")
 DELIMITERS = ",;\t"
+WORDS = "words"  # a last column, where strings may span several
 # in every reason; an encoding without the letters of the tokens has not this one either
 CANARY = "\u2192"
 MOST_FIELD_CHARACTERS = 1 << 24
@@ -44,11 +45,11 @@ class Candidate:
     score: int | None = None
 
 
-def write_candidates(path: Path, swaps: "Sequence[Swap]") -> None:
-    """Write the table, best swap first."""
+def write_candidates(path: Path, swaps: "Sequence[Swap]", superwords: bool = False) -> None:
+    """Write the table, best swap first; with `superwords`, a last column `words`: how many a new string spans."""
     with atomic_file(path) as stream:
         writer = csv.writer(_LineFeeds(stream), lineterminator="\r\n")
-        writer.writerow(COLUMNS)
+        writer.writerow([*COLUMNS, *([WORDS] if superwords else [])])
         for swap in swaps:
             old, new = to_alphabet(swap.old), to_alphabet(swap.new)
             texts = [write_cell(text) for text in (old, new, readable(new))]
@@ -56,6 +57,7 @@ def write_candidates(path: Path, swaps: "Sequence[Swap]") -> None:
                 [
                     swap.token_id, texts[0], swap.old_count, *texts[1:], swap.new_count,
                     f"{swap.saved:g}", f"{swap.lost:g}", write_number(swap.score), reason(swap),
+                    *([max(len(swap.parts), 1)] if superwords else []),
                 ]
             )  # fmt: skip
 

@@ -201,7 +201,11 @@ def table(fresh: TinyRun, said: Callable[[], str]) -> EditedTable:
         ("new_token", "FIRST", "stands in line 2 already"),
         ("new_token", "two words", "line 3, new_token = 'two words': ' ' is not in the byte alphabet"),
         ("new_token", "세포", "line 3, new_token = '세포': '세' is not in the byte alphabet"),
-        ("new_token", "Ġtwo1", "line 3: new_token ' two1' is split into [' two', '1'] before the model sees it"),
+        (
+            "new_token",
+            "ĠtwoĊone",
+            "line 3: new_token ' two\\none' is split into [' two', '\\n', 'one'] before the model",
+        ),
         ("new_token", "é", "line 3: new_token 'é' is id "),
     ],
 )
@@ -379,7 +383,7 @@ def real(gpt2: Tokenizer) -> tuple[Tokenizer, Tokenizer, tuple[Swap, ...], Preto
     new = [to_alphabet(p.encode()) for p in [*pretokens, ")))=", "cc", " aaaaar", "\n\n\n\n\n\n"]]
     new = sorted({token for token in new if token not in known})
     rows = [Candidate(0, 50_000 - place, parts.strings[50_000 - place], token) for place, token in enumerate(new)]
-    swaps = make_swaps(rows, parts, bpe)
+    swaps = make_swaps(rows, parts, bpe, split)
     return distilled, apply_swaps(parts, swaps, split), swaps, split
 
 
