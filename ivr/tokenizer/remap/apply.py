@@ -22,7 +22,7 @@ from ivr.tokenizer.remap.rules import RemapRules, Swap
 from ivr.tokenizer.remap.whole_pretokens import cut_again, uncut_pattern
 from ivr.tokenizer.scores.merge_weights import EXACT_IN_FILE
 from ivr.tokenizer.select.entry_scores import best_splits, entry_score, raised_scores
-from ivr.tokenizer.select.table import Candidate
+from ivr.tokenizer.select.output.table import Candidate
 from ivr.tokenizer.superwords.boundaries import cannot_be_placed
 from ivr.tokenizer.superwords.pattern import with_superwords, without_superwords
 from ivr.tokenizer.superwords.scores import keeps_whole, superword_scores

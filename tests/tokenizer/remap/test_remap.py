@@ -24,7 +24,7 @@ from ivr.tokenizer.distill.pipeline import distill
 from ivr.tokenizer.remap.apply import DistilledTokenizer, apply_swaps, make_swaps, undo_swaps
 from ivr.tokenizer.remap.rules import RemapRules, Swap, read_rules, write_rules
 from ivr.tokenizer.scores.merge_weights import EXACT_IN_FILE
-from ivr.tokenizer.select.table import Candidate
+from ivr.tokenizer.select.output.table import Candidate
 
 
 @pytest.fixture(scope="module")
