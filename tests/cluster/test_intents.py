@@ -45,6 +45,7 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         program.write_text(text)
         program.chmod(0o755)
     (tmp_path / "site.toml").write_text('partition = "low"\n')
+    (tmp_path / "run").mkdir()
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
     monkeypatch.setenv("FAKE", str(folder))
     return folder
