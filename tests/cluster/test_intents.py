@@ -123,6 +123,7 @@ def test_a_refusal_leaves_nothing(send: Callable, fake: Path, tmp_path: Path) ->
     (fake / "refuse").touch()
     done = send()
     assert done.returncode == 5 and "invalid partition" in done.stderr
+    assert not (tmp_path / "run" / "manifests" / "align.jobs.json").exists()
     assert rows(tmp_path) == [] and [path.name for path in (tmp_path / "run" / "jobs").iterdir()] == [".lock"]
 
 
