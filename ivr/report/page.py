@@ -20,6 +20,7 @@ SWAP_COLUMNS = {
     "old_token": ("leaves", False),
     "old_count": ("count", True),
     "new_token": ("enters", False),
+    "words": ("words", True),
     "new_count": ("count", True),
     "tokens_saved": ("tokens saved", True),
     "tokens_lost": ("tokens lost", True),
