@@ -259,13 +259,13 @@ def test_only_a_tokenizer_with_superwords_is_told_as_one(spanning: TinyRun, rema
 def test_the_report_shows_held_out_lines_with_new_tokens_marked(mine: TinyRun) -> None:
     assert "no held-out text" in segmentation(mine.paths)
     mine.paths.heldout_corpora.mkdir(exist_ok=True)
-    text = " ".join(superwords(mine)) + " <b>" + 40 * "."
+    text = superwords(mine)[0] + " <b>" + 40 * "."
     (mine.paths.heldout_corpora / "a.txt").write_text(
         f"{text}\nmore\n<|endoftext|>\nshort\n<|endoftext|>\n", encoding="utf-8"
     )
     page = segmentation(mine.paths)
     assert page.count("<li>") == 1
-    assert "&lt;b&gt;" in page or "&lt;" in page
+    assert "&lt;" in page
     assert f"<b>{html.escape(superwords(mine)[0])}</b>" in page
     shutil.rmtree(mine.paths.remapped_tokenizer)
     assert "<code>ivr remap</code> has not run" in segmentation(mine.paths)
