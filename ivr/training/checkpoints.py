@@ -133,10 +133,15 @@ def check_fits(path: Path, before: Card, now: Card) -> None:
 
 def begin(checkpoints: Path, identity: str, card: Card, resume: bool) -> None:
     """Note that this run is under way. Refuses when a run with another card was interrupted and could go on."""
-    note = checkpoints / UNFINISHED
+    note, before = checkpoints / UNFINISHED, None
     if resume and note.is_file():
-        before = read_note(checkpoints)
-        if before.identity != identity and (found := newest_whole(checkpoints / before.identity)) is not None:
+        try:
+            before = read_note(checkpoints)
+        except CorruptInputError as error:  # a job that is queued again must not end with this for ever
+            LOG.warning("train: %s; written anew", error)
+    if before is not None and before.identity != identity:
+        found = newest_whole(checkpoints / before.identity)
+        if found is not None:
             check_fits(found.path, before.card, card)
     write_sealed(note, {"identity": identity, "card": card})
 
