@@ -24,7 +24,8 @@ def choose_parting(beginning: str, delimiters: tuple[str, ...]) -> str:
         tokens = delimiter_pattern(delimiters)
         places = re.findall(rf"^[ \t]*(?:{tokens})|(?:{tokens})[ \t]*$", beginning, re.MULTILINE)
         # one in the midst of a text may be what the text is about
-        if len(places) > 1 or re.search(rf"(?:{tokens})\Z", beginning):
+        begins = re.match(tokens, beginning) is not None and len(re.findall(tokens, beginning)) > 1
+        if len(places) > 1 or begins or re.search(rf"(?:{tokens})\Z", beginning):
             return "special-token"
     return "blank-line" if _BLANK_LINE.search(beginning) else "line"
 
