@@ -133,8 +133,8 @@ def write_spanning(
     from ivr.encoding.bpe import read_bpe
     from ivr.encoding.byte_alphabet import to_alphabet
     from ivr.tokenizer.remap.apply import DistilledTokenizer, apply_swaps, make_swaps
+    from ivr.tokenizer.select.output.table import Candidate
     from ivr.tokenizer.select.selection import weighted_uses
-    from ivr.tokenizer.select.table import Candidate
     from ivr.tokenizer.select.texts import join_texts, with_sequences
     from ivr.tokenizer.select.undertrained import order_of_leaving
     from ivr.tokenizer.select.vocabulary_state import VocabularyState

@@ -24,6 +24,7 @@ from ivr.tokenizer.distill.pipeline import distill
 from ivr.tokenizer.remap.apply import DistilledTokenizer, apply_swaps, check_candidates, make_swaps, undo_swaps
 from ivr.tokenizer.remap.rules import RemapRules, Swap, read_rules, write_rules
 from ivr.tokenizer.scores.merge_weights import EXACT_IN_FILE
+from ivr.tokenizer.select.output.cells import write_cell
 from ivr.tokenizer.select.output.table import Candidate
 from ivr.tokenizer.unigram_file import read_unigram
 
@@ -269,7 +270,7 @@ def test_a_quote_without_end(table: EditedTable) -> None:
 def test_text_in_place_of_a_token_and_fewer_rows_work(table: EditedTable) -> None:
     rows = table.read()[:4]
     rows[0].update(new_token="", new_text=" 단백질")
-    rows[1].update(new_token="", new_text="''\"")
+    rows[1].update(new_token="", new_text=write_cell("''\""))
     table.write(rows)
     assert table.run("remap") == 0
     after = table.run.tokenizer("remapped")

@@ -20,6 +20,8 @@ from ivr.encoding.bpe import read_bpe
 from ivr.encoding.byte_alphabet import from_alphabet
 from ivr.report.segmentation import segmentation
 from ivr.tokenizer.remap.rules import read_rules, write_rules
+from ivr.tokenizer.select.output.cells import write_cell
+from ivr.tokenizer.select.output.table import read_candidates
 from ivr.tokenizer.superwords.boundaries import SENTENCE_ENDS, Boundaries
 from ivr.tokenizer.superwords.pattern import has_superwords
 
@@ -46,7 +48,9 @@ def table(run: TinyRun) -> list[dict[str, str]]:
 
 
 def superwords(run: TinyRun) -> list[str]:
-    return [from_alphabet(row["new_token"]).decode() for row in table(run) if int(row["words"]) > 1]
+    read = read_candidates(run.paths.replacement_candidates)  # a cell may have an apostrophe in front, for spreadsheets
+    spans = [int(row["words"]) > 1 for row in table(run)]
+    return [from_alphabet(row.new_token).decode() for row, is_span in zip(read, spans, strict=True) if is_span]
 
 
 def used(tokenizer: Tokenizer, texts: Iterable[str]) -> Counter[int]:
@@ -185,7 +189,7 @@ def test_a_table_written_by_hand_may_hold_superwords(mine: TinyRun, said: Callab
             writer = csv.DictWriter(stream, ["old_id", "old_token", "new_token", "new_text"])
             writer.writeheader()
             for row, text in zip(rows, texts, strict=True):
-                writer.writerow({"old_id": row["old_id"], "old_token": row["old_token"], "new_text": text})
+                writer.writerow({"old_id": row["old_id"], "old_token": row["old_token"], "new_text": write_cell(text)})
 
     write(wanted)
     assert mine("remap") == 0
