@@ -100,8 +100,15 @@ def tiny_model(vocab_size: int, *, context: int = 32, tied: bool = True, dropout
 
 
 def write_manifest(paths: ArtifactPaths, stage: str, outputs: list[Path]) -> None:
-    manifest = Manifest(stage, "", {}, "", [], _describe([path for path in outputs if path.exists()], paths.root))
-    manifest.write(paths.manifest(stage))
+    """Record these as what the stage wrote; what it recorded elsewhere before stays recorded."""
+    earlier = Manifest.read(paths.manifest(stage))
+    kept = [
+        row
+        for row in (earlier.outputs if earlier else [])
+        if not any((paths.root / row.path).is_relative_to(path) for path in outputs)
+    ]
+    written = _describe([path for path in outputs if path.exists()], paths.root)
+    Manifest(stage, "", {}, "", [], [*kept, *written]).write(paths.manifest(stage))
 
 
 def make_world(root: Path, *, tied: bool = True, dropout: float = 0.1, num_documents: int = 120) -> ArtifactPaths:

@@ -3,6 +3,7 @@
 Ten thousand cases: tests/benchmarks/bench_fuzz.py.
 """
 
+import math
 import random
 from pathlib import Path
 
@@ -22,7 +23,7 @@ def test_no_reader_fails_at_a_hostile_file(small_run: Path, tmp_path: Path) -> N
     shares = sum(reader.share for reader in found)
     outcomes = []
     for reader in found:
-        for number in range(max(3, round(CASES * reader.share / shares))):
+        for number in range(max(3, math.ceil(CASES * reader.share / shares))):
             outcomes.append(run_case(reader, f"{SEED}.{number}", tmp_path / "case"))
     faults = [
         f"{one.reader}, case {one.seed}, {one.mutation!r}: {one.said}" for one in outcomes if one.verdict == "fault"

@@ -142,7 +142,7 @@ def test_a_fault_of_ours_ends_with_70_and_leaves_its_traceback_in_the_run(tmp_pa
     assert str(report) in done.stderr and "Please report it" in done.stderr
     text = report.read_text()
     assert "Traceback (most recent call last)" in text and "torch " in text and "status --artifacts-dir" in text
-    assert "hf_verysecret" not in text and "[secret]" in text
+    assert "hf_verysecret" not in text and "<HF_TOKEN>" in text
     elsewhere = {**os.environ, "TMPDIR": str(tmp_path)}
     again = run("status", "--artifacts-dir", tmp_path / "nowhere", prelude=prelude, env=elsewhere)
     assert again.returncode == 70 and not (tmp_path / "nowhere").exists()
