@@ -23,6 +23,7 @@ from ivr.corpus.cleaning import CleaningOptions
 from ivr.corpus.packing import open_stream, read_facts
 from ivr.corpus.readers import ReadOptions
 from ivr.embedding.weights import read_config, read_state
+from ivr.errors import CorruptInputError
 from ivr.manifest import PIPELINE
 from ivr.report.figures import (
     heldout_points,
@@ -248,7 +249,10 @@ def _training_readers(paths: ArtifactPaths, repository: Path) -> list[Reader]:
         check_zero(file, filled(file, found, Wanted(4, 1, 1.0, 1), precision))
 
     def judge(run: Path) -> None:
-        assert judge_proof([str(run / name) for name in ("base.json", "distilled.json", "proof.json")]) in (0, 1, 2)
+        code = judge_proof([str(run / name) for name in ("base.json", "distilled.json", "proof.json")])
+        assert code in (0, 1, 2)
+        if code == 2:
+            raise CorruptInputError("said on standard error")
 
     judged = {
         "base.json": (paths.original_tokenizer / "tokenizer.json").read_bytes(),

@@ -89,7 +89,6 @@ def hole(spec: dict[str, Any]) -> None:
 
 
 REFUSED: list[tuple[Edit, str]] = [
-    (lambda spec: spec["model"].update(byte_fallback=True), "byte_fallback = True"),
     (lambda spec: spec["model"].update(ignore_merges=True), "ignore_merges = True"),
     (swap_merges, "merge 0 ("),
     (same_id, "id 0 belongs to two tokens, '!' and '\"'"),
