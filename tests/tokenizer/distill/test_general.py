@@ -28,7 +28,9 @@ def trained(folder: Path, *, prefix_space: bool, added: list[AddedToken], size: 
     tokenizer.add_tokens(added)
     folder.mkdir()
     tokenizer.save(str(folder / "tokenizer.json"))
-    (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "GPT2Tokenizer"}))
+    # transformers builds a GPT2Tokenizer anew, with a pre-tokenizer of its own
+    kind = "PreTrainedTokenizerFast" if prefix_space else "GPT2Tokenizer"
+    (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": kind}))
     return folder
 
 
