@@ -151,7 +151,7 @@ def test_what_learning_leaves_alone_is_cut_as_the_last_pattern_cuts_it() -> None
     fitter, contexts = TextFitter(bpe, 3.0), initial_contexts(bpe, splitter)
     characters = cutting.Characters(splitter, fitter.encoder)
     with_runs = pretokens_with_runs(texts, contexts)
-    cutter = cutting._Cutter(splitter, fitter, characters, contexts, texts[:1], with_runs, [])
+    cutter = cutting._Cutter(splitter, fitter, fitter.names, characters, contexts, texts[:1], with_runs, [])
     first = cutter.pattern
     cutter.learn_cuts()
     assert cutter.pattern != first
