@@ -56,8 +56,9 @@ ENV PATH=/opt/ivr/venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sb
 
 COPY README.md LICENSE /opt/ivr/source/
 COPY ivr /opt/ivr/source/ivr
+# -I: apptainer and pyxis bring the host's environment along, and its PYTHONPATH or PYTHONHOME is for another Python
 RUN VIRTUAL_ENV=/opt/ivr/venv /opt/uv/bin/uv pip install --quiet --offline --no-cache --no-deps --compile-bytecode \
-    /opt/ivr/source
+    /opt/ivr/source && sed -E -i '1s|^(#!.*/python[0-9.]*)$|\1 -I|' /opt/ivr/venv/bin/ivr
 
 USER 1000:1000
 WORKDIR /work

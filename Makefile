@@ -15,6 +15,8 @@ SHELL := bash
 .DEFAULT_GOAL := help
 # where this is set (many containers), every process would compile all that it imports: for training 14 s in place of 6
 unexport PYTHONDONTWRITEBYTECODE
+# `module load` sets these for another Python; its packages, or its library, would take the place of ours
+unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP PYTHONUSERBASE PYTHONPLATLIBDIR PYTHONOPTIMIZE PYTHONINSPECT
 
 ## Variables (`make pipeline MODEL=... CORPUS=...`); empty: the option is not given and the stage's own default holds
 MODEL = sample#             base model: sample (made here, offline), a Hub name, or a model directory
@@ -75,6 +77,8 @@ SETUP = $(VENV)/.ivr-stamp
 IVR = $(VENV)/bin/ivr
 UV_MINIMUM = 0.9
 M = $(ARTIFACTS)/manifests
+# where one is newer, each stage is asked: it knows whether another version of itself made what stands there
+VERSIONS = $(wildcard ivr/versions.py uv.lock)
 
 # one shell word; `--option='value'` when the variable is not empty
 quote = '$(subst ','\'',$(1))'
@@ -119,6 +123,8 @@ pipeline: $(M)/report.json #         every stage that is not current, then the s
 	@cat '$(ARTIFACTS)/report/summary.txt'
 test: check #                        lint, types, lock and every test
 	@$(VENV)/bin/python -m pytest $(PYTEST_ARGS)
+test-fast: | $(SETUP) #              the tests that are not marked slow, nothing else
+	@$(VENV)/bin/python -m pytest -m 'not slow' $(PYTEST_ARGS)
 
 ## Stages, in order; each brings the ones before it up to date
 init: $(M)/init.json #               fetch and pin the base model, clean the corpora
@@ -145,23 +151,23 @@ candidates = $(wildcard $(ARTIFACTS)/analysis/reports/replacement_candidates.csv
 rules = $(wildcard $(ARTIFACTS)/tokenizers/remapped/remap_rules.yaml)
 
 # one chain, because one lock guards an artifacts directory: -j gains nothing and harms nothing
-$(M)/init.json: $(call stamp,init) | $(SETUP)
+$(M)/init.json: $(call stamp,init) $(VERSIONS) | $(SETUP)
 	$(call run,init)
-$(M)/analyze.json: $(M)/init.json $(call stamp,analyze) | $(SETUP)
+$(M)/analyze.json: $(M)/init.json $(call stamp,analyze) $(VERSIONS) | $(SETUP)
 	$(call run,analyze)
-$(M)/distill-tokenizer.json: $(M)/analyze.json $(call stamp,distill-tokenizer) | $(SETUP)
+$(M)/distill-tokenizer.json: $(M)/analyze.json $(call stamp,distill-tokenizer) $(VERSIONS) | $(SETUP)
 	$(call run,distill-tokenizer)
-$(M)/select.json: $(M)/distill-tokenizer.json $(call stamp,select) | $(SETUP)
+$(M)/select.json: $(M)/distill-tokenizer.json $(call stamp,select) $(VERSIONS) | $(SETUP)
 	$(call run,select)
-$(M)/remap.json: $(M)/select.json $(candidates) $(call stamp,remap) | $(SETUP)
+$(M)/remap.json: $(M)/select.json $(candidates) $(call stamp,remap) $(VERSIONS) | $(SETUP)
 	$(call run,remap)
-$(M)/align.json: $(M)/remap.json $(rules) $(call stamp,align) | $(SETUP)
+$(M)/align.json: $(M)/remap.json $(rules) $(call stamp,align) $(VERSIONS) | $(SETUP)
 	$(call run,align)
-$(M)/train.json: $(M)/align.json $(call stamp,train) | $(SETUP)
+$(M)/train.json: $(M)/align.json $(call stamp,train) $(VERSIONS) | $(SETUP)
 	$(call run,train)
-$(M)/evaluate.json: $(M)/train.json $(call stamp,evaluate) | $(SETUP)
+$(M)/evaluate.json: $(M)/train.json $(call stamp,evaluate) $(VERSIONS) | $(SETUP)
 	$(call run,evaluate)
-$(M)/report.json: $(M)/evaluate.json $(wildcard $(M)/verify.json) $(call stamp,report) | $(SETUP)
+$(M)/report.json: $(M)/evaluate.json $(wildcard $(M)/verify.json) $(call stamp,report) $(VERSIONS) | $(SETUP)
 	$(call run,report) > /dev/null
 
 # the stamp of the options now; the stage's older stamps go, so that going back to old options runs it again, too
@@ -216,6 +222,8 @@ $(SETUP): uv.lock pyproject.toml
 	  "$$uv" pip sync --require-hashes "$(VENV)/requirements.txt"
 	  "$$uv" sync --frozen --quiet
 	fi
+	# nothing of a shell's environment reaches the command where it is called without make, not even PYTHONHOME
+	sed -E -i '1s|^(#!.*/python[0-9.]*)$$|\1 -I|' "$(VENV)/bin/ivr"
 	touch '$@'
 
 # prints the minor version when the interpreter is one we support; a pyenv shim may exist and still not run
@@ -328,6 +336,6 @@ help: #                              this list
 	  /^[a-z][a-z-]*:.* # / { name = $$1; sub(/:$$/, "", name); sub(/^.* # */, ""); printf "  %-31s %s\n", name, $$0 }
 	' $(firstword $(MAKEFILE_LIST))
 
-.PHONY: pipeline test init analyze distill-tokenizer select remap align train evaluate report verify queue status setup \
-  wheelhouse lock lock-check test-lm-eval check fmt clean help testbed-up testbed-down test-cluster image \
+.PHONY: pipeline test test-fast init analyze distill-tokenizer select remap align train evaluate report verify queue \
+  status setup wheelhouse lock lock-check test-lm-eval check fmt clean help testbed-up testbed-down test-cluster image \
   image-test sif sqsh

@@ -157,6 +157,11 @@ class ArtifactPaths:
     def report(self) -> Path:
         return self.root / "report"
 
+    @property
+    def crash(self) -> Path:
+        """Tracebacks of faults of this program, for whoever can mend it; no stage reads them."""
+        return self.root / "crash"
+
 
 def sha256_file(path: Path) -> str:
     """Hex sha256 of a file's bytes."""

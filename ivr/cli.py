@@ -5,8 +5,9 @@ answers at once.
 """
 
 import argparse
+import contextlib
 import importlib
-import logging
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import fields
@@ -15,8 +16,8 @@ from types import ModuleType
 from typing import Any
 
 import ivr
-from ivr.console import LOG, set_up_logging
-from ivr.errors import IvrError
+from ivr.console import LOG, finish_output, prepare_streams, printable, set_up_logging
+from ivr.errors import EXIT_CODES, FAULT, INTERRUPTED, ConfigError, IvrError
 
 # stage -> (module, one line of help), in the order of the pipeline
 STAGES: dict[str, tuple[str, str]] = {
@@ -35,7 +36,7 @@ STAGES: dict[str, tuple[str, str]] = {
 }
 
 DESCRIPTION = "Move GPT-2's tokenizer from BPE to Unigram without changing an id, then make its rare ids say more."
-EPILOG = """\
+EPILOG = f"""\
 stages run in this order:
   init, analyze, distill-tokenizer, select, remap, align, train, evaluate, report
 
@@ -44,36 +45,84 @@ examples:
   ivr select --swaps 1000
   ivr <stage> --help
 
-exit codes: 0 done, 1 verify found a difference, 2 usage, 3 stale or missing input, 4 corrupt input, 5 cluster,
-  75 try again, 130 interrupted
+exit codes:
+{chr(10).join(f"  {code:<5}{meaning}" for code, meaning in EXIT_CODES.items())}
 """
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one stage; returns the exit code."""
+    prepare_streams()
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    module, options = parse(arguments)
-    if module is None:
-        build_parser()[0].print_help()
-        return 0 if not arguments else 2
-    named = options.stage
-    set_up_logging(options.verbosity)
+    named, root = "", Path("artifacts")
     try:
-        module.run(_make_config(module, options))
-    except IvrError as error:
-        LOG.error("ivr %s: %s", named, error)
-        return error.exit_code
-    except KeyboardInterrupt:
-        LOG.error("ivr %s: interrupted; run it again to go on", named)
-        return 130
-    except BrokenPipeError:
-        return 0  # the reader of a summary (head, less) has seen enough
-    except OSError as error:
-        if LOG.isEnabledFor(logging.DEBUG):
+        _refuse_undecodable(arguments)
+        module, options = parse(arguments)
+        if module is None:
+            build_parser()[0].print_help()
+            code = 0 if not arguments else 2
+        else:
+            named, root = options.stage, options.artifacts_dir
+            set_up_logging(options.verbosity)
+            _say_what_was_left_out()
+            if root.exists() and not root.is_dir():
+                raise ConfigError(f"--artifacts-dir {root}: that is a file; name a directory")
+            module.run(_make_config(module, options))
+            code = 0
+        finish_output()
+        return code
+    except BaseException as error:
+        if isinstance(error, SystemExit | GeneratorExit):
             raise
-        LOG.error("ivr %s: %s (-v shows where)", named, error)
-        return 4
-    return 0
+        return _end(error, named, root)
+
+
+def _end(error: BaseException, named: str, root: Path) -> int:
+    """Say in one sentence why there was an end; returns the exit code."""
+    if not LOG.handlers:
+        set_up_logging()
+    with contextlib.suppress(OSError):
+        finish_output()
+    who = f"ivr {named}".rstrip()
+    LOG.debug("%s: where it ended", who, exc_info=error)
+    if isinstance(error, IvrError):
+        LOG.error("%s: %s", who, error)
+        return error.exit_code
+    if isinstance(error, KeyboardInterrupt):
+        LOG.error("%s: interrupted; run it again to go on", who)
+        return INTERRUPTED
+    from ivr.machine.crash import write_report
+    from ivr.machine.failures import explain
+
+    if failure := explain(error, root):
+        LOG.error("%s: %s (-v shows where)", who, failure.sentence)
+        return failure.exit_code
+    report = write_report(error, named or "ivr", root)
+    what = f"{type(error).__name__}: {error}".partition("\n")[0][:300]
+    LOG.error(
+        "%s: this is a fault of gpt2-ivr itself (%s). %s",
+        who,
+        what,
+        f"Please report it where you have the program from, with {report}: its traceback and versions"
+        if report
+        else "Its traceback could not be written anywhere; -v shows it. Please report it where you have it from",
+    )
+    return FAULT
+
+
+def _refuse_undecodable(arguments: Sequence[str]) -> None:
+    """A name that is no text in the encoding of this shell cannot be written into any record."""
+    for word in arguments:
+        if any("\ud800" <= letter <= "\udfff" for letter in word):
+            raise ConfigError(
+                f"the argument '{printable(word)}' holds bytes that are no text in {sys.getfilesystemencoding()}; "
+                "rename that file, or set LC_ALL to the encoding it is named in"
+            )
+
+
+def _say_what_was_left_out() -> None:
+    if names := os.environ.pop("IVR_LEFT_OUT", ""):
+        LOG.info("%s of this shell left out: packages come from %s alone", names.replace(" ", ", "), sys.prefix)
 
 
 def parse(arguments: Sequence[str]) -> tuple[ModuleType | None, argparse.Namespace]:

@@ -1,27 +1,152 @@
 """What a person sees while a stage works: log lines on stderr, a progress bar on a terminal.
 
-Standard output is left to results (summaries, `--json`), so that it can be piped.
+Standard output is left to results (summaries, `--json`), so that it can be piped. No output ever ends the work: a
+reader that has gone, a terminal that was closed and an encoding that lacks a character are all lived with.
+
+Text of corpora, tokens, file names and messages of libraries passes `printable` on its way to either: a terminal obeys
+what it is sent. No secret passes `redact`.
 """
 
+import contextlib
+import errno
+import io
 import logging
+import os
+import re
 import sys
 import time
-from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
 LOG = logging.getLogger("ivr")
 SECONDS_BETWEEN_LOG_LINES = 10.0
+# what a terminal obeys or hides: control characters but tab and line feed, line and paragraph separators, what turns
+# the direction of writing; and halves of characters, which no stream can encode
+OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
+SECRET_NAME = re.compile(r"(TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?|API_?KEY|ACCESS_KEY(_ID)?)$", re.IGNORECASE)
+SECRET_LOOK = re.compile(
+    r"\bhf_[A-Za-z0-9]{16,}|\bgh[pousr]_[A-Za-z0-9]{20,}|\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"
+    r"|(?<=Bearer )[^\s'\"]+|(?<=://)[^/\s@]+(?=@)"
+)
+SHORTEST_SECRET = 8
+
+
+def prepare_streams() -> None:
+    """Make the three standard streams usable, however this process was started.
+
+    One that was closed is /dev/null: else the next file that is opened would take its number, and what a library prints
+    would land in it. A character that the terminal's encoding (EUC-KR, ASCII) lacks is written as \\u1234.
+    """
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            null = os.open(os.devnull, os.O_RDWR)
+            if null != number:
+                os.dup2(null, number)
+                os.close(null)
+            os.set_inheritable(number, True)
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+class _Output:
+    """Standard output, of which there is one."""
+
+    failed: OSError | None = None
+
+
+def say(text: str = "") -> None:
+    """Print a result on standard output. What cannot be printed does not end the work; `finish_output` tells of it."""
+    try:
+        sys.stdout.write(printable(redact(text)) + "\n")  # the only print of results
+        sys.stdout.flush()
+    except OSError as error:
+        _give_up_output(error)
+
+
+def finish_output() -> None:
+    """Write out what is left. Raises OSError where a result could not be printed, but not where its reader has gone."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        _give_up_output(error)
+    failed, _Output.failed = _Output.failed, None
+    if failed is not None and failed.errno != errno.EPIPE:
+        raise OSError(failed.errno, failed.strerror, "standard output") from failed
+
+
+def _give_up_output(error: OSError) -> None:
+    """From now on what is printed goes nowhere, and what is still in the buffer too."""
+    _Output.failed = _Output.failed or error
+    with contextlib.suppress(OSError, ValueError):
+        if sys.stdout.fileno() == 1:
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, 1)
+            os.close(null)
+
+
+def show_log(text: str) -> None:
+    """Pass a piece of another process's log on to standard error; nothing there may steer the terminal."""
+    with contextlib.suppress(OSError):
+        sys.stderr.write("\r".join(printable(redact(part)) for part in text.split("\r")))
+        sys.stderr.flush()
+
+
+class _Lines(logging.StreamHandler[Any]):
+    """Log lines on a standard error that may be gone."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """A line that cannot be written is no reason to stop, nor to say so where nobody reads."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
 
 
 def set_up_logging(verbosity: int = 0) -> None:
     """Log to stderr: -1 warnings only, 0 progress, 1 details."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
+    handler = _Lines(sys.stderr)
+    handler.setFormatter(_Entry("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
     LOG.handlers[:] = [handler]
     LOG.propagate = False
     LOG.setLevel({-1: logging.WARNING, 0: logging.INFO}.get(verbosity, logging.DEBUG))
+
+
+class _Entry(logging.Formatter):
+    """A log entry: harmless, and with its further lines set in, so that no text can pass for an entry of its own."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(redact(super().format(record))).replace("\n", "\n         ")
+
+
+def printable(text: str) -> str:
+    r"""Spell out what a terminal would obey or could not show; tabs and line feeds stay.
+
+    >>> printable("a token \x1b[2J of a corpus\n")
+    'a token \\x1b[2J of a corpus\n'
+    """
+    return OBEYED.sub(_spelt_out, text)
+
+
+def _spelt_out(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+
+def redact(text: str) -> str:
+    """Replace every secret: values of variables like HF_TOKEN, what looks like a token or key, names in URLs.
+
+    >>> redact("https://me:pass@proxy:3128 refuses")
+    'https://[secret]@proxy:3128 refuses'
+    """
+    values = {value for name, value in os.environ.items() if SECRET_NAME.search(name) and len(value) >= SHORTEST_SECRET}
+    for value in sorted(values, key=len, reverse=True):  # one may begin with another
+        text = text.replace(value, "[secret]")
+    return SECRET_LOOK.sub("[secret]", text)
 
 
 class Progress:
@@ -36,18 +161,19 @@ class Progress:
         self.done = 0
         self.note = ""
         self._start = self._last_line = time.monotonic()
-        self._bar = None
+        self._bar: Any = None
         if sys.stderr.isatty() and LOG.isEnabledFor(logging.INFO):
             from tqdm import tqdm
 
-            self._bar = tqdm(total=total, desc=what, unit=unit, unit_scale=unit == "B", leave=False, dynamic_ncols=True)
+            scaled = unit == "B"
+            with contextlib.suppress(OSError):
+                self._bar = tqdm(total=total, desc=what, unit=unit, unit_scale=scaled, leave=False, dynamic_ncols=True)
 
     def __enter__(self) -> "Progress":
         return self
 
     def __exit__(self, *exc: object) -> None:
-        if self._bar is not None:
-            self._bar.close()
+        self._draw(lambda bar: bar.close())
 
     def update(self, amount: int = 1, note: str = "") -> None:
         """`amount` more units are done; `note` (a loss, a round) is shown beside them."""
@@ -55,13 +181,21 @@ class Progress:
         self.note = note or self.note
         if self._bar is not None:
             if note:
-                self._bar.set_postfix_str(note, refresh=False)
-            self._bar.update(amount)
+                self._bar.set_postfix_str(printable(note), refresh=False)
+            self._draw(lambda bar: bar.update(amount))
             return
         now = time.monotonic()
         if now - self._last_line >= SECONDS_BETWEEN_LOG_LINES:
             self._last_line = now
             LOG.info("%s", self._line(now))
+
+    def _draw(self, change: Callable[[Any], object]) -> None:
+        """Change the bar; without it from the moment that the terminal is gone (a session that was left)."""
+        try:
+            if self._bar is not None:
+                change(self._bar)
+        except OSError:
+            self._bar = None
 
     def _line(self, now: float) -> str:
         share = f" of {self.total:,} ({100 * self.done / self.total:.0f} %)" if self.total else ""

@@ -1,10 +1,25 @@
-"""The errors a user can cause, each with its exit code.
+"""The errors a user can cause, and the exit codes: those of this file, and of sysexits.h where one says it better.
 
-0 success, 1 a comparison found differences, 2 usage or configuration, 3 stale or missing input of an earlier stage,
-4 corrupt input, 5 cluster, 75 try again (EX_TEMPFAIL; a requeue asks for it), 130 interrupted.
-
-A message names the path, the value and the next command. Impossible states are `assert`s, not these.
+A message names the path, the value and the next command. Impossible states are `assert`s, not these; what nobody
+foresaw ends with FAULT (ivr.machine.crash), what the machine refuses with a code of its own (ivr.machine.failures).
 """
+
+EXIT_CODES = {
+    0: "done",
+    1: "`verify` found a difference; nothing else ends so",
+    2: "usage or configuration",
+    3: "an input is stale or missing",
+    4: "an input is corrupt",
+    5: "the cluster, or the GPUs that were asked for",
+    70: "a fault of this program; its report says where",
+    71: "the machine gives no more memory, files, processes or locks",
+    73: "the disk is full, or a quota",
+    74: "the disk fails",
+    75: "try again later",
+    77: "no permission, or read-only",
+    130: "interrupted",
+}
+FAULT, EXHAUSTED, FULL, DISK_FAILS, TRY_AGAIN, NO_PERMISSION, INTERRUPTED = 70, 71, 73, 74, 75, 77, 130
 
 
 class IvrError(Exception):
@@ -41,7 +56,13 @@ class ClusterError(IvrError):
     exit_code = 5
 
 
+class DeviceError(IvrError):
+    """A GPU was asked for, and there is none that can be used."""
+
+    exit_code = 5
+
+
 class TryAgainError(IvrError):
     """Nothing is wrong that time does not mend: a held lock, a preempted job."""
 
-    exit_code = 75
+    exit_code = TRY_AGAIN

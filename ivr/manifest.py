@@ -2,17 +2,16 @@
 
 import contextlib
 import importlib.metadata
-import json
 import os
 import platform
 import resource
 import subprocess
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import ivr
-from ivr.errors import CorruptInputError
+from ivr.schema import check_value, read_record, write_sealed
 
 PIPELINE = (  # the stages that leave a manifest, in order
     "init",
@@ -40,6 +39,24 @@ RECORDED_PACKAGES = (
 )
 
 
+@dataclass(frozen=True)
+class FileRecord:
+    """One file as a stage read or wrote it; `path` is relative inside the artifacts directory, absolute outside.
+
+    `editable`: a person may change it, so that another hash is no damage.
+    """
+
+    path: str
+    sha256: str
+    bytes: int
+    editable: bool = False
+
+    def entry(self) -> dict[str, Any]:
+        """As it stands in a manifest."""
+        facts = {"path": self.path, "sha256": self.sha256, "bytes": self.bytes}
+        return {**facts, "editable": True} if self.editable else facts
+
+
 @dataclass
 class Manifest:
     """The record of one finished stage; `manifests/<stage>.json`."""
@@ -48,8 +65,8 @@ class Manifest:
     argv: str
     config: dict[str, Any]
     identity: str  # sha256 of the part of the config that can change the result
-    inputs: list[dict[str, Any]]  # {path, sha256, bytes}
-    outputs: list[dict[str, Any]]
+    inputs: list[FileRecord]
+    outputs: list[FileRecord]
     results: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     git_commit: str = ""
@@ -58,16 +75,27 @@ class Manifest:
     started_at: str = ""
     wall_seconds: float = 0.0
     peak_memory_bytes: int = 0
+    version: int = 1  # of the stage, see ivr/versions.py; 1 also where none was recorded
+    checksum: str = field(default="", compare=False)  # of the file; empty: an earlier version wrote it
 
     @classmethod
     def read(cls, path: Path) -> "Manifest | None":
-        """The manifest at `path`, or None where there is none."""
+        """The manifest at `path`, or None where there is none. Raises CorruptInputError naming file and field."""
+        from ivr.results import SCHEMAS
+
+        mend = f"run `ivr {path.stem}` again"
         try:
-            return cls(**json.loads(path.read_text(encoding="utf-8")))
+            manifest = read_record(path, cls, mend)
         except FileNotFoundError:
             return None
-        except (ValueError, TypeError) as error:
-            raise CorruptInputError(f"{path} is not a manifest ({error}); delete it to run the stage again") from None
+        if path.stem in SCHEMAS:
+            check_value(manifest.results, SCHEMAS[path.stem], f"{path}, results", mend)
+        return manifest
+
+    def write(self, path: Path) -> None:
+        """Write it with a checksum of its own text."""
+        rows = {name: [row.entry() for row in getattr(self, name)] for name in ("inputs", "outputs")}
+        write_sealed(path, {**asdict(self), **rows})
 
 
 def peak_memory_bytes() -> int:
@@ -88,6 +116,7 @@ def git_commit() -> str:
     """The commit of the checkout this package runs from; empty when installed elsewhere."""
     command = ["git", "-C", str(Path(ivr.__file__).parent), "rev-parse", "HEAD"]
     try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)  # noqa: S603 - no shell
+        return done.stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return os.environ.get("IVR_GIT_COMMIT", "")

@@ -15,7 +15,6 @@ A config is a frozen dataclass with the fields `artifacts_dir` and `force`. A fi
 
 import contextlib
 import dataclasses
-import fcntl
 import os
 import shlex
 import socket
@@ -26,12 +25,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ivr.artifacts import ArtifactPaths, files_below, remove_leftovers, sha256_file, sha256_json, write_json, write_text
-from ivr.console import LOG
-from ivr.errors import ConfigError, StaleInputError, TryAgainError
+from ivr.artifacts import ArtifactPaths, files_below, remove_leftovers, sha256_file, sha256_json, write_text
+from ivr.console import LOG, redact
+from ivr.errors import ConfigError, CorruptInputError, StaleInputError
+from ivr.machine.locks import directory_lock
+from ivr.manifest import FileRecord, git_commit, package_versions
 from ivr.manifest import Manifest as Manifest  # part of this module's interface
-from ivr.manifest import git_commit, package_versions
 from ivr.manifest import peak_memory_bytes as peak_memory_bytes
+from ivr.versions import package_remark, stage_version, why_outdated
 
 NOT_IDENTITY = frozenset({"artifacts_dir", "force"})
 
@@ -58,8 +59,8 @@ class Stage:
         self._unfinished = manifest_path.with_name(f".{name}.unfinished")
         self._was_unfinished = self._unfinished.exists()
         self.results: dict[str, Any] = {}
-        self.inputs: list[dict[str, Any]] = []
-        self._previous = Manifest.read(manifest_path)
+        self.inputs: list[FileRecord] = []
+        self.previous, self._damaged = _read_previous(name, manifest_path)
         self._started = time.monotonic()
         self._started_at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
@@ -69,17 +70,21 @@ class Stage:
 
     @property
     def manifest(self) -> Manifest:
-        assert self._previous is not None
-        return self._previous
+        assert self.previous is not None
+        return self.previous
 
     @property
     def current(self) -> bool:
-        """True when a finished run had the same config and inputs and its outputs are still what it wrote.
+        """True when a finished run of this version had the same config and inputs, and its outputs are what it wrote.
 
         Says so, and touches the manifest so that make, which sees only times, agrees.
         """
-        previous = self._previous
+        previous = self.previous
         if previous is None or self.config.force:
+            return False
+        here = package_versions()
+        if outdated := why_outdated(self.name, previous.version, previous.versions, here):
+            LOG.info("%s: %s, running again", self.name, outdated)
             return False
         if previous.identity != self.identity:
             LOG.info("%s: options changed, running again", self.name)
@@ -88,15 +93,15 @@ class Stage:
             LOG.info("%s: inputs changed, running again", self.name)
             return False
         for output in previous.outputs:
-            path = _absolute(output["path"], self.root)
+            path = _absolute(output.path, self.root)
             if not path.is_file():
                 LOG.info("%s: %s is gone, running again", self.name, path)
                 return False
-            if not output.get("editable") and (
-                path.stat().st_size != output["bytes"] or sha256_file(path) != output["sha256"]
-            ):
+            if not output.editable and (path.stat().st_size != output.bytes or sha256_file(path) != output.sha256):
                 LOG.info("%s: %s was altered, running again", self.name, path)
                 return False
+        if remark := package_remark(self.name, previous.versions, here):
+            LOG.warning("%s: %s; kept as it is (--force runs it again)", self.name, remark)
         LOG.info("%s: current, nothing to do (--force runs it again)", self.name)
         os.utime(self.manifest_path)
         return True
@@ -104,14 +109,17 @@ class Stage:
     def protect_edits(self, path: Path) -> None:
         """Before an editable output is replaced: refuse when a person changed it, or keep it with --force.
 
-        Where a run was killed between this and `finish`, the file may be its own: it is kept aside, not refused.
+        Where a run was killed between this and `finish`, the file may be its own: it is kept aside, not refused. So
+        it is where the manifest is damaged and nobody knows what was written.
         """
         write_text(self._unfinished, "")
-        recorded = {row["path"]: row for row in self._previous.outputs} if self._previous else {}
+        recorded = {row.path: row for row in self.previous.outputs} if self.previous else {}
         row = recorded.get(_relative(path, self.root))
-        if row is None or not path.is_file() or sha256_file(path) == row["sha256"]:
+        if (row is None and not self._damaged) or not path.is_file():
             return
-        if not self.config.force and not self._was_unfinished:
+        if row is not None and sha256_file(path) == row.sha256:
+            return
+        if not self.config.force and not self._was_unfinished and not self._damaged:
             self._unfinished.unlink()
             raise StaleInputError(
                 f"{path} was edited since `ivr {self.name}` wrote it, and would be replaced; "
@@ -124,12 +132,12 @@ class Stage:
         """Write the manifest, last of all. Directories among `outputs` are recorded file by file."""
         manifest = Manifest(
             stage=self.name,
-            argv=shlex.join(["ivr", *sys.argv[1:]]),
-            config={key: _plain(value) for key, value in dataclasses.asdict(self.config).items()},
+            argv=redact(shlex.join(["ivr", *sys.argv[1:]])),
+            config={key: _without_secrets(_plain(value)) for key, value in dataclasses.asdict(self.config).items()},
             identity=self.identity,
             inputs=self.inputs,
             outputs=_describe(outputs, self.root)
-            + [{**row, "editable": True} for row in _describe(editable, self.root)],
+            + [dataclasses.replace(row, editable=True) for row in _describe(editable, self.root)],
             results=self.results,
             versions=package_versions(),
             git_commit=git_commit(),
@@ -138,8 +146,9 @@ class Stage:
             started_at=self._started_at,
             wall_seconds=round(time.monotonic() - self._started, 3),
             peak_memory_bytes=peak_memory_bytes(),
+            version=stage_version(self.name),
         )
-        write_json(self.manifest_path, dataclasses.asdict(manifest))
+        manifest.write(self.manifest_path)
         self._unfinished.unlink(missing_ok=True)
         LOG.info(
             "%s: done in %.1f s, peak memory %.2f GiB",
@@ -148,6 +157,15 @@ class Stage:
             manifest.peak_memory_bytes / 2**30,
         )
         return manifest
+
+
+def _read_previous(name: str, path: Path) -> tuple[Manifest | None, bool]:
+    """(the stage's own last manifest, whether one is there that cannot be read: then the stage runs again)."""
+    try:
+        return Manifest.read(path), False
+    except CorruptInputError as error:
+        LOG.warning("%s: %s", name, error)
+        return None, True
 
 
 @contextlib.contextmanager
@@ -183,21 +201,21 @@ def _is_present(name: str, item: Input) -> bool:
     raise ConfigError(f"{item.path}: no such file or directory")
 
 
-def _check_recorded(paths: ArtifactPaths, inputs: Sequence[Input], rows: Sequence[dict[str, Any]]) -> None:
+def _check_recorded(paths: ArtifactPaths, inputs: Sequence[Input], rows: Sequence[FileRecord]) -> None:
     """Refuse an input that differs from what the stage that made it recorded."""
     for made_by in sorted({item.made_by for item in inputs if item.made_by and not item.editable}):
         manifest = Manifest.read(paths.manifest(made_by))
         if manifest is None:
             raise StaleInputError(f"`ivr {made_by}` did not finish (no {paths.manifest(made_by)}); run it again")
-        recorded = {row["path"]: row["sha256"] for row in manifest.outputs if not row.get("editable")}
+        recorded = {row.path: row.sha256 for row in manifest.outputs if not row.editable}
         for row in rows:
-            expected = recorded.get(row["path"])
-            if expected is not None and expected != row["sha256"]:
+            expected = recorded.get(row.path)
+            if expected is not None and expected != row.sha256:
                 raise StaleInputError(
-                    f"{_absolute(row['path'], paths.root)} is not what `ivr {made_by}` wrote: sha256 "
-                    f"{row['sha256'][:16]}, recorded {expected[:16]}; run `ivr {made_by}` again"
+                    f"{_absolute(row.path, paths.root)} is not what `ivr {made_by}` wrote: sha256 "
+                    f"{row.sha256[:16]}, recorded {expected[:16]}; run `ivr {made_by}` again"
                 )
-        read = {row["path"] for row in rows}
+        read = {row.path for row in rows}
         for item in inputs:
             below = _relative(item.path, paths.root) + "/"
             gone = next((path for path in recorded if path.startswith(below) and path not in read), None)
@@ -205,27 +223,12 @@ def _check_recorded(paths: ArtifactPaths, inputs: Sequence[Input], rows: Sequenc
                 raise StaleInputError(f"{_absolute(gone, paths.root)} is gone; run `ivr {made_by}` again")
 
 
-@contextlib.contextmanager
-def artifacts_lock(path: Path, name: str, shared: bool = False) -> Iterator[None]:
+def artifacts_lock(path: Path, name: str, shared: bool = False) -> contextlib.AbstractContextManager[None]:
     """Hold the one lock of an artifacts directory. Raises TryAgainError, naming the holder, when it is taken.
 
-    The lock goes with the process, however that ends. `shared`: beside others that share it, too.
+    It goes with the process, however that ends. `shared`: beside others that share it, too.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+", encoding="utf-8") as stream:
-        try:
-            fcntl.flock(stream, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-        except BlockingIOError:
-            stream.seek(0)
-            holder = stream.read().strip() or "another process"
-            raise TryAgainError(f"{path.parent} is in use by {holder}; try again when it has ended") from None
-        stream.seek(0)
-        stream.truncate()
-        since = time.strftime("%Y-%m-%d %H:%M:%S")
-        job = f", Slurm job {os.environ['SLURM_JOB_ID']}" if "SLURM_JOB_ID" in os.environ else ""
-        stream.write(f"`ivr {name}`, process {os.getpid()} on {socket.gethostname()}{job}, since {since}")
-        stream.flush()
-        yield
+    return directory_lock(path, name, shared)
 
 
 def config_identity(config: Any) -> dict[str, Any]:
@@ -245,6 +248,12 @@ def _plain(value: Any) -> Any:
     return value
 
 
+def _without_secrets(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_without_secrets(item) for item in value]
+    return redact(value) if isinstance(value, str) else value
+
+
 def _relative(path: Path, root: Path) -> str:
     """Relative inside the artifacts directory, so that it can be moved; absolute outside."""
     absolute = path.absolute()
@@ -258,9 +267,9 @@ def _absolute(path: str, root: Path) -> Path:
     return root / path  # an absolute path replaces root
 
 
-def _describe(targets: Sequence[Path], root: Path) -> list[dict[str, Any]]:
+def _describe(targets: Sequence[Path], root: Path) -> list[FileRecord]:
     return [
-        {"path": _relative(path, root), "sha256": sha256_file(path), "bytes": path.stat().st_size}
+        FileRecord(_relative(path, root), sha256_file(path), path.stat().st_size)
         for target in targets
         for path in files_below(target)
     ]

@@ -4,7 +4,6 @@ The tokenizers are real (byte-level BPE; a Unigram with the same ids), but nothi
 length, so that the Unigram tokenizer is only near to the BPE one.
 """
 
-import dataclasses
 import random
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,8 +15,8 @@ from transformers import GPT2Config, GPT2LMHeadModel
 from ivr.artifacts import ArtifactPaths, sha256_file, write_json
 from ivr.corpus.documents import write_document
 from ivr.stage import Manifest, _describe
+from ivr.tokenizer.remap import rules
 from ivr.tokenizer.remap.rules import Swap
-from ivr.tokenizer.remap.stage import rules
 
 END = "<|endoftext|>"
 WORDS = [
@@ -102,7 +101,7 @@ def tiny_model(vocab_size: int, *, context: int = 32, tied: bool = True, dropout
 
 def write_manifest(paths: ArtifactPaths, stage: str, outputs: list[Path]) -> None:
     manifest = Manifest(stage, "", {}, "", [], _describe([path for path in outputs if path.exists()], paths.root))
-    write_json(paths.manifest(stage), dataclasses.asdict(manifest))
+    manifest.write(paths.manifest(stage))
 
 
 def make_world(root: Path, *, tied: bool = True, dropout: float = 0.1, num_documents: int = 120) -> ArtifactPaths:

@@ -12,6 +12,7 @@ from tokenizers import Regex, Tokenizer
 from tokenizers.pre_tokenizers import Split
 
 from ivr.base.tokenizer import build_tokenizer, byte_alphabet, write_tokenizer
+from ivr.base.weights import gpt2_tensors
 from ivr.encoding.bpe import ByteLevelBpe
 from ivr.encoding.byte_alphabet import from_alphabet, to_alphabet
 from ivr.tokenizer.scores.merge_counts import Differences
@@ -34,15 +35,46 @@ def bpe_of(merges: Merges) -> Tokenizer:
 
 @st.composite
 def merge_lists(draw: st.DrawFn, letters: str = "abcd", most: int = 40, self_merges: bool = True) -> Merges:
-    """Merges over some of the letters, each of parts made before; every product is made once."""
+    """Merges over some of the letters, each of parts made before, as a distillation takes them.
+
+    Some products are made by two merges, of which one at most happens.
+    """
     tokens = list(letters[: draw(st.integers(2, len(letters)))])
     merges: Merges = []
     for _ in range(draw(st.integers(5, most))):
         left, right = draw(st.sampled_from(tokens)), draw(st.sampled_from(tokens))
-        if left + right not in tokens and (self_merges or left != right) and len(left + right) <= 12:
-            merges.append((left, right))
+        if (left, right) in merges or (left == right and not self_merges) or len(left + right) > 12:
+            continue
+        again = left + right in tokens
+        merges.append((left, right))
+        if again and not is_in_order(merges):
+            merges.pop()
+        elif not again:
             tokens.append(left + right)
     return merges
+
+
+@st.composite
+def any_merge_lists(draw: st.DrawFn, letters: str = "abc", most: int = 25) -> Merges:
+    """Whatever the library loads: products made twice, pairs listed twice, merges before those of their parts."""
+    merges = draw(merge_lists(letters, most))
+    tokens = sorted({*letters_of(merges), *("".join(pair) for pair in merges)})
+    for _ in range(draw(st.integers(0, 8))):
+        product = draw(st.sampled_from(tokens))
+        if len(product) > 1:
+            cut = draw(st.integers(1, len(product) - 1))
+            if product[:cut] in tokens and product[cut:] in tokens:
+                merges.insert(draw(st.integers(0, len(merges))), (product[:cut], product[cut:]))
+    if draw(st.booleans()) and len(merges) > 1:
+        one, two = draw(st.integers(0, len(merges) - 1)), draw(st.integers(0, len(merges) - 1))
+        merges[one], merges[two] = merges[two], merges[one]
+    return merges
+
+
+def is_in_order(merges: Merges) -> bool:
+    """Whether BPE goes through the ranks from the lowest to the highest on every product's own string."""
+    histories = (bpe_history("".join(pair), merges)[1] for pair in merges)
+    return all(ranks == sorted(ranks) for ranks in histories)
 
 
 def letters_of(merges: Merges) -> str:
@@ -57,16 +89,20 @@ def strings_over(letters: str, longest: int) -> Iterator[str]:
 
 def naive_bpe(text: str, merges: Sequence[tuple[str, str]]) -> list[str]:
     """BPE as Sennrich et al. describe it: as long as there is one, join the leftmost pair of the lowest rank."""
-    ranks: dict[tuple[str, str], int] = {}
-    for rank, pair in enumerate(merges):
-        ranks.setdefault(pair, rank)
-    symbols = list(text)
+    return bpe_history(text, merges)[0]
+
+
+def bpe_history(text: str, merges: Sequence[tuple[str, str]]) -> tuple[list[str], list[int]]:
+    """(BPE's tokens, the ranks of the merges as they happened). The library keeps the later rank of a repeated pair."""
+    ranks = {pair: rank for rank, pair in enumerate(merges)}
+    symbols, happened = list(text), []
     while True:
         found = [(ranks[pair], place) for place, pair in enumerate(itertools.pairwise(symbols)) if pair in ranks]
         if not found:
-            return symbols
-        _, place = min(found)
+            return symbols, happened
+        rank, place = min(found)
         symbols[place : place + 2] = [symbols[place] + symbols[place + 1]]
+        happened.append(rank)
 
 
 def write_model_directory(folder: Path, merges: Merges, width: int = 4) -> Path:
@@ -74,8 +110,10 @@ def write_model_directory(folder: Path, merges: Merges, width: int = 4) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     vocab = vocabulary(merges)
     config = {"model_type": "gpt2", "vocab_size": len(vocab), "n_positions": 32, "n_embd": width}
-    (folder / "config.json").write_text(json.dumps({**config, "n_layer": 1, "n_head": 1}))
-    save_file({"wte.weight": np.zeros((len(vocab), width), np.float32)}, str(folder / "model.safetensors"))
+    config |= {"n_layer": 1, "n_head": 1}
+    (folder / "config.json").write_text(json.dumps(config))
+    zeros = {name: np.zeros(shape, np.float32) for name, shape in gpt2_tensors.shapes(config, "")}
+    save_file(zeros, str(folder / "model.safetensors"))
     write_tokenizer(folder, vocab, merges, 32)
     return folder
 

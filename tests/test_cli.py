@@ -154,13 +154,19 @@ def fake_stage(monkeypatch: pytest.MonkeyPatch, outcome: BaseException | None = 
         (errors.ClusterError("x"), 5),
         (errors.TryAgainError("x"), 75),
         (KeyboardInterrupt(), 130),
-        (FileNotFoundError(2, "gone", "a.txt"), 4),
-        (BrokenPipeError(), 0),
+        (errors.DeviceError("x"), 5),
+        (FileNotFoundError(2, "gone", "a.txt"), 2),
+        (OSError(28, "No space left on device"), 73),
+        (PermissionError(13, "Permission denied", "a.txt"), 77),
+        (MemoryError(), 71),
+        (BrokenPipeError(), 71),  # a worker's pipe; that of standard output never comes so far
+        (ZeroDivisionError(), 70),
     ],
 )
-def test_exit_codes(monkeypatch: pytest.MonkeyPatch, outcome: BaseException | None, code: int) -> None:
+def test_exit_codes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, outcome: BaseException | None, code: int) -> None:
     fake_stage(monkeypatch, outcome)
-    assert main(["fake"]) == code
+    assert main(["fake", "--artifacts-dir", str(tmp_path)]) == code
+    assert code in errors.EXIT_CODES and f"  {code:<5}" in build_parser()[0].format_help()
 
 
 def test_options_reach_the_config(monkeypatch: pytest.MonkeyPatch) -> None:

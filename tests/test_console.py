@@ -1,9 +1,18 @@
 """Log lines go to standard error, and say how far a stage is."""
 
+import os
+import shlex
+import subprocess
+import sys
+import unicodedata
+from pathlib import Path
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ivr import console
-from ivr.console import LOG, Progress, set_up_logging, track
+from ivr.console import LOG, Progress, printable, redact, say, set_up_logging, track
 
 
 @pytest.mark.parametrize(
@@ -45,3 +54,132 @@ def test_progress_of_nothing_and_of_unknown_length() -> None:
 
 def test_track_yields_everything() -> None:
     assert list(track("abc", "letters", total=3)) == ["a", "b", "c"]
+
+
+ATTACK = "\x1b]0;title\x07 \x1b[2J \x9b31m \u202egnirts \ud800 \u2028 tab\tfine 🙂\u200d🙂"
+
+
+def test_what_a_terminal_would_obey_is_spelt_out(capsys: pytest.CaptureFixture[str]) -> None:
+    set_up_logging()
+    LOG.info("token %s", ATTACK)
+    say(ATTACK)
+    said = capsys.readouterr()
+    for text in (said.err, said.out):
+        assert not any(bad in text for bad in "\x1b\x07\x9b\u202e\ud800\u2028")
+        assert r"\x1b[2J \x9b31m \u202egnirts \ud800 \u2028" in text
+        assert "tab\tfine 🙂\u200d🙂" in text
+
+
+def test_no_text_can_pass_for_a_log_entry_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    set_up_logging()
+    LOG.error("file %s is bad", "x\n12:00:00 train: done in 3 s\rtrain: all well")
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.endswith("file x")
+    assert second == r"         12:00:00 train: done in 3 s\x0dtrain: all well is bad"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("token is abcdefgh12 and abcdefgh", "token is [secret] and [secret]"),
+        ("hf_ZYXWVUTSRQPONMLKJIHG refused", "[secret] refused"),
+        ("Illegal header value b'Bearer something'", "Illegal header value b'Bearer [secret]'"),
+        ("https://me:pass@proxy:3128/x", "https://[secret]@proxy:3128/x"),
+        ("AKIAABCDEFGHIJKLMNOP", "[secret]"),
+        ("true tokenizers hf_hub", "true tokenizers hf_hub"),
+    ],
+)
+def test_secrets_are_never_said(
+    text: str, expected: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "abcdefgh")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "abcdefgh12")
+    monkeypatch.setenv("SHORT_TOKEN", "true")
+    assert redact(text) == expected
+    set_up_logging()
+    LOG.warning("%s", text)
+    assert capsys.readouterr().err.endswith(f"{expected}\n")
+
+
+# whatever the streams are ------------------------------------------------------------------------------------------
+
+SPEAK = """
+import sys
+from ivr.console import LOG, Progress, finish_output, prepare_streams, say, set_up_logging
+prepare_streams()
+set_up_logging()
+say("한글 \\x1b[2J \\udc80 \\u202e end")
+LOG.info("%s", "로그 \\x1b[31m")
+with Progress("세기", total=2) as bar:
+    bar.update(2, note="둘")
+finish_output()
+with open(sys.argv[1], "w") as stream:
+    assert stream.fileno() > 2, stream.fileno()
+    stream.write("work done")
+"""
+
+
+def speak(tmp_path: Path, redirect: str = "", **environment: str) -> subprocess.CompletedProcess[bytes]:
+    script = tmp_path / "speak.py"
+    script.write_text(SPEAK.replace("\\\\", "\\"), encoding="utf-8")
+    words = shlex.join([sys.executable, str(script), str(tmp_path / "done")])
+    return subprocess.run(["bash", "-c", f"{words} {redirect}"], env=os.environ | environment, capture_output=True)
+
+
+@pytest.mark.parametrize("encoding", ["euc-kr", "ascii", "latin-1", "ascii:strict", "utf-8", "cp949:strict"])
+def test_any_encoding_of_the_terminal_will_do(tmp_path: Path, encoding: str) -> None:
+    done = speak(tmp_path, PYTHONIOENCODING=encoding)
+    assert done.returncode == 0 and b"Traceback" not in done.stderr, done.stderr
+    codec = encoding.partition(":")[0]
+    wanted = "한글 \\x1b[2J \\udc80 \\u202e end\n".encode(codec, "backslashreplace")
+    assert done.stdout == wanted
+    assert "로그 \\x1b[31m".encode(codec, "backslashreplace") in done.stderr
+
+
+@pytest.mark.parametrize(
+    "redirect", [">&-", "2>&-", "<&-", "<&- >&- 2>&-", "| head -c 1", "2> /dev/full", "2>&1 | true"]
+)
+def test_work_is_done_whatever_became_of_the_streams(tmp_path: Path, redirect: str) -> None:
+    """Closed, full or without a reader; and no file of ours ever gets the number of a standard stream."""
+    done = speak(tmp_path, redirect)
+    assert b"Traceback" not in done.stderr and b"Exception" not in done.stderr, done.stderr
+    assert (tmp_path / "done").read_text() == "work done"
+
+
+def test_a_result_that_could_not_be_printed_is_told(tmp_path: Path) -> None:
+    done = subprocess.run(
+        ["bash", "-c", f"{sys.executable} -m ivr status --artifacts-dir {tmp_path} > /dev/full"], capture_output=True
+    )
+    assert done.returncode == 73 and b"standard output: No space left on device" in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+def test_a_bar_on_a_terminal_that_was_closed_does_not_end_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Gone:
+        encoding = "utf-8"
+
+        def isatty(self) -> bool:
+            return True
+
+        def write(self, text: str) -> int:
+            raise OSError(5, "Input/output error")
+
+        def flush(self) -> None:
+            self.write("")
+
+    set_up_logging()
+    monkeypatch.setattr(sys, "stderr", Gone())
+    with Progress("count", total=3) as bar:
+        for _ in range(3):
+            bar.update()
+    assert bar.done == 3
+
+
+@settings(deadline=None)
+@given(st.text())
+def test_what_is_printable_stays_and_nothing_steers_a_terminal(text: str) -> None:
+    shown = printable(text)
+    assert not any(unicodedata.category(letter) == "Cc" and letter not in "\n\t" for letter in shown)
+    if text.isprintable():
+        assert shown == text
+    shown.encode("utf-8")

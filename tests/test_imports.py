@@ -42,9 +42,13 @@ FOUNDATION = {  # what every room stands on
     "console",
     "artifacts",
     "exchange",
+    "machine",
     "manifest",
     "options",
+    "results",
+    "schema",
     "stage",
+    "versions",
     "workers",
 }
 ENTRANCE = {"cli", "__main__", "__init__"}  # may know every room

@@ -305,6 +305,15 @@ def test_setup_without_a_python_that_runs_says_so(checkout: Checkout) -> None:
     assert not (checkout.folder / ".venv").exists()
 
 
+def test_another_version_of_the_program_asks_every_stage(checkout: Checkout) -> None:
+    (checkout.folder / "ivr").mkdir()
+    (checkout.folder / "ivr" / "versions.py").write_text("")
+    assert checkout.stages_of("pipeline") == RUN_STAGES
+    assert checkout.stages_of("pipeline") == []
+    checkout.touch("ivr/versions.py")
+    assert checkout.stages_of("pipeline") == RUN_STAGES
+
+
 def make_options() -> list[tuple[str, str, str]]:
     """(stage, variable, option) for every option the Makefile passes."""
     found = []

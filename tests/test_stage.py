@@ -11,8 +11,12 @@ from pathlib import Path
 import pytest
 
 from ivr.artifacts import ArtifactPaths, sha256_file, write_text
+from ivr.console import LOG
 from ivr.errors import ConfigError, CorruptInputError, StaleInputError, TryAgainError
+from ivr.manifest import FileRecord
+from ivr.schema import write_sealed
 from ivr.stage import Input, Manifest, artifacts_lock, open_stage
+from ivr.versions import DECIDING_PACKAGES, NOTED_PACKAGES, STAGE_VERSIONS
 
 
 @dataclass(frozen=True)
@@ -57,8 +61,8 @@ def second(tmp_path: Path, **options: object) -> Manifest | None:
 def test_the_manifest_says_what_was_read_and_written(tmp_path: Path, raw: Path) -> None:
     manifest = first(tmp_path, raw)
     assert manifest is not None
-    assert manifest.inputs == [{"path": "raw.txt", "sha256": sha256_file(raw), "bytes": 3}]
-    assert [row["path"] for row in manifest.outputs] == ["first/a.txt"]
+    assert manifest.inputs == [FileRecord("raw.txt", sha256_file(raw), 3)]
+    assert [row.path for row in manifest.outputs] == ["first/a.txt"]
     assert manifest.results == {"size": 1} and manifest.config["size"] == 1
     assert manifest.wall_seconds >= 0 and manifest.peak_memory_bytes > 0
     assert Manifest.read(ArtifactPaths(tmp_path).manifest("first")) == manifest
@@ -78,6 +82,50 @@ def test_current_until_something_that_counts_changes(tmp_path: Path, raw: Path) 
     assert first(tmp_path, raw), "an output is gone"
     assert first(tmp_path, raw) is None
     assert first(tmp_path, raw, force=True)
+
+
+def test_a_result_of_another_version_of_the_stage_is_made_again_and_it_says_why(
+    tmp_path: Path, raw: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = first(tmp_path, raw)
+    assert made is not None and made.version == 1
+    monkeypatch.setitem(STAGE_VERSIONS, "first", 2)
+    with caplog.at_level("INFO", LOG.name):
+        again = first(tmp_path, raw)
+    assert again is not None and again.version == 2
+    assert "first: made by version 1 of first, this is 2, running again" in caplog.text
+    assert first(tmp_path, raw) is None
+
+
+def test_a_manifest_without_a_version_counts_as_the_first(
+    tmp_path: Path, raw: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert first(tmp_path, raw)
+    path = ArtifactPaths(tmp_path).manifest("first")
+    old = json.loads(path.read_text())
+    del old["version"]
+    write_sealed(path, old)
+    assert first(tmp_path, raw) is None, "nothing has changed since the first version"
+    write_sealed(path, old)
+    monkeypatch.setitem(STAGE_VERSIONS, "first", 2)
+    assert first(tmp_path, raw)
+
+
+def test_another_version_of_a_package_that_decides_runs_the_stage_again_of_another_is_said(
+    tmp_path: Path, raw: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(DECIDING_PACKAGES, "first", ("tokenizers",))
+    monkeypatch.setitem(NOTED_PACKAGES, "first", ("torch",))
+    assert first(tmp_path, raw)
+    path = ArtifactPaths(tmp_path).manifest("first")
+    written = json.loads(path.read_text())
+    with caplog.at_level("INFO", LOG.name):
+        write_sealed(path, {**written, "versions": {**written["versions"], "torch": "1.13.1"}})
+        assert first(tmp_path, raw) is None
+        assert "first: made with torch 1.13.1, this is " in caplog.text
+        write_sealed(path, {**written, "versions": {**written["versions"], "tokenizers": "0.1.0"}})
+        assert first(tmp_path, raw)
+    assert "first: made with tokenizers 0.1.0, this is " in caplog.text
 
 
 def test_a_current_stage_touches_its_manifest_for_make(tmp_path: Path, raw: Path) -> None:
@@ -137,11 +185,49 @@ def test_an_optional_input_may_be_absent(tmp_path: Path) -> None:
     assert run_stage("second", Config(tmp_path), [absent], "second.txt")
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"stage": "first"}', "{"])
-def test_a_damaged_manifest_is_named(tmp_path: Path, raw: Path, text: str) -> None:
-    write_text(ArtifactPaths(tmp_path).manifest("first"), text)
-    with pytest.raises(CorruptInputError, match=r"first\.json is not a manifest"):
-        first(tmp_path, raw)
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "is not JSON"),
+        ("[]", "should be"),
+        ('{"stage": "first"}', "argv: this field is missing"),
+        ("{", "is not JSON"),
+        ("[" * 100_000, "nested too deep"),
+        ('{"stage": 1' + "0" * 30 + "}", "stage is a whole number beyond"),
+        ('{"stage": NaN}', "stage = nan"),
+        ('{"stage": "\\ud800"}', "half a character"),
+    ],
+)
+def test_a_damaged_manifest_is_named_and_its_stage_runs_again(tmp_path: Path, raw: Path, text: str, said: str) -> None:
+    first(tmp_path, raw)
+    path = ArtifactPaths(tmp_path).manifest("first")
+    write_text(path, text)
+    with pytest.raises(CorruptInputError, match=rf"first\.json.*{said}.*run `ivr first` again"):
+        second(tmp_path)
+    assert first(tmp_path, raw) is not None
+    assert second(tmp_path) is not None
+
+
+def test_every_flipped_bit_of_a_manifest_is_seen(tmp_path: Path, raw: Path) -> None:
+    first(tmp_path, raw)
+    path = ArtifactPaths(tmp_path).manifest("first")
+    whole = path.read_bytes()
+    for place in range(len(whole)):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1 << place % 8]) + whole[place + 1 :])
+        with pytest.raises(CorruptInputError, match=r"first\.json"):
+            Manifest.read(path)
+
+
+def test_a_manifest_of_an_earlier_version_is_read(tmp_path: Path, raw: Path) -> None:
+    first(tmp_path, raw)
+    path = ArtifactPaths(tmp_path).manifest("first")
+    record = json.loads(path.read_text())
+    del record["checksum"], record["slurm"]
+    write_text(path, json.dumps(record))
+    assert first(tmp_path, raw) is None
+    write_text(path, json.dumps({**record, "invented": 1}))
+    with pytest.raises(CorruptInputError, match="invented: a field that this version does not know"):
+        second(tmp_path)
 
 
 class TestEditableOutput:

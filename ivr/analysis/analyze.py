@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from ivr.artifacts import ArtifactPaths, sha256_json
 from ivr.errors import ConfigError
 from ivr.stage import Input, Manifest, check_present, config_identity, open_stage
+from ivr.versions import stage_version
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -21,9 +22,10 @@ if TYPE_CHECKING:
     from ivr.analysis.shards import Shards
 
 DESCRIPTION = """\
-Encode the cleaned corpus with the base tokenizer: ids of every document, frequencies of ids and of pretokens.
+Encode the cleaned corpora with the base tokenizer: how often each id and each pretoken occurs, and every document's
+ids. `ivr distill-tokenizer` fits to these pretokens, and `ivr select` counts on them.
 
-Reads corpora/cleaned and corpora/general/cleaned (when there), writes analysis/reports/.
+Reads corpora/cleaned and, where there is one, corpora/general/cleaned; writes analysis/reports/.
 """
 EPILOG = """\
 examples:
@@ -162,7 +164,7 @@ def _shards(config: Config, paths: ArtifactPaths, corpus: Path, tokenizer_dir: P
         parts=config.shards,
         threads=config.threads or default_processes(),
         sequences=config.sequences,
-        identity=sha256_json(config_identity(config)),
+        identity=sha256_json([config_identity(config), stage_version("analyze")]),
     )
 
 

@@ -17,10 +17,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from tokenizers import Tokenizer
 
-from ivr.analysis.pretokens import PretokenSplitter
+from ivr.analysis.added_tokens import PieceEncoder, TextPieces, is_added
 from ivr.encoding.batch import Batch, Segmentations
 from ivr.encoding.bpe import read_bpe
-from ivr.encoding.bpe_encoder import BpeEncoder
 from ivr.encoding.compiler import compiled
 from ivr.encoding.string_table import StringTable, resized
 
@@ -77,7 +76,7 @@ def _write_lines(rows, piece_starts, ids, id_starts, numerals, numeral_starts, o
 class PretokenCounter:
     """Counts documents; keeps every distinct pretoken met so far, its ids and its counts. One thread at a time."""
 
-    def __init__(self, splitter: PretokenSplitter, encoder: BpeEncoder, numerals: Batch) -> None:
+    def __init__(self, splitter: TextPieces, encoder: PieceEncoder, numerals: Batch) -> None:
         self._splitter, self._encoder, self._numerals = splitter, encoder, numerals
         self._table = StringTable()
         self._known = 0  # rows of the table that are encoded
@@ -142,6 +141,7 @@ class PretokenCounter:
         size = len(self._table)
         strings, counts_P = self._table.strings(), self._counts_P[:size]
         order = sorted_rows(strings, counts_P)
+        order = order[~is_added(strings)[order]]  # tokens they are, and no pretokens
         segmentations = Segmentations(self._ids[: self._id_starts[size]], self._id_starts[: size + 1])
         weights = np.repeat(counts_P, segmentations.lengths())
         return CorpusCounts(
@@ -193,7 +193,7 @@ def count_documents(
 
     Raises UnicodeDecodeError for bytes that are not UTF-8.
     """
-    splitter, encoder = PretokenSplitter(tokenizer), BpeEncoder(read_bpe(tokenizer))
+    splitter, encoder = TextPieces.of(tokenizer), PieceEncoder(read_bpe(tokenizer))
     numerals = Batch.of([b"%d " % token_id for token_id in range(tokenizer.get_vocab_size(with_added_tokens=True))])
     counters = [PretokenCounter(splitter, encoder, numerals) for _ in range(max(threads, 1))]
     free: SimpleQueue[PretokenCounter] = SimpleQueue()

@@ -19,6 +19,7 @@ from tokenizers.pre_tokenizers import ByteLevel
 
 from ivr.analysis.pattern_steps import compiled_steps
 from ivr.encoding.batch import Batch
+from ivr.encoding.bpe import normalizes
 from ivr.encoding.byte_alphabet import from_alphabet
 from ivr.encoding.gpt2_pattern import (
     BLANK,
@@ -62,8 +63,8 @@ class PretokenSplitter:
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         spec = json.loads(tokenizer.to_str())
-        if spec["normalizer"] is not None:
-            raise ConfigError(f"the tokenizer has a normalizer ({spec['normalizer']['type']}); none is supported")
+        if found := normalizes(spec):
+            raise ConfigError(f"the tokenizer has a normalizer ({found}); none is supported")
         self._pre_tokenizer = tokenizer.pre_tokenizer
         steps = _steps(spec["pre_tokenizer"])
         byte_level = [step for step in steps if step["type"] == "ByteLevel"]
@@ -188,6 +189,5 @@ def pretoken_encoder(tokenizer: Tokenizer) -> Tokenizer:
     steps = [{**step, **whole} if step["type"] == "ByteLevel" else step for step in steps]
     spec["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": steps}
     spec["post_processor"] = spec["truncation"] = spec["padding"] = None
-    copy = Tokenizer.from_str(json.dumps(spec, ensure_ascii=False))
-    copy.encode_special_tokens = True  # a literal <|endoftext|> in a text is text
-    return copy
+    spec["added_tokens"] = []  # these are cut out of a text before it is split: no pretoken holds one
+    return Tokenizer.from_str(json.dumps(spec, ensure_ascii=False))

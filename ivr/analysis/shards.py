@@ -149,7 +149,7 @@ def _listing(corpus: Path, paths: ArtifactPaths) -> list[list[str | int]]:
     Hashing a terabyte in every part would cost more than counting it. The stage itself hashes everything, once.
     """
     manifest = Manifest.read(paths.manifest("init"))
-    recorded = {row["path"]: row for row in manifest.outputs} if manifest else {}
+    recorded = {row.path: row for row in manifest.outputs} if manifest else {}
     rows: list[list[str | int]] = []
     for file in corpus_files(corpus):
         facts = file.stat()
@@ -157,9 +157,9 @@ def _listing(corpus: Path, paths: ArtifactPaths) -> list[list[str | int]]:
             row = recorded.get(str(file.absolute().relative_to(paths.root.absolute())))
         except ValueError:
             row = None
-        if row is not None and row["bytes"] != facts.st_size:
+        if row is not None and row.bytes != facts.st_size:
             raise StaleInputError(f"{file} is not what `ivr init` wrote (its size differs); run `ivr init` again")
-        rows.append([str(file.relative_to(corpus)), facts.st_size, row["sha256"] if row else facts.st_mtime_ns])
+        rows.append([str(file.relative_to(corpus)), facts.st_size, row.sha256 if row else facts.st_mtime_ns])
     return rows
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from ivr.artifacts import ArtifactPaths, atomic_directory, atomic_file
-from ivr.base.pinning import SAMPLE, ModelChoice, pin_model
+from ivr.base.model_directory import model_files
+from ivr.base.pinning import SAMPLE, ModelChoice, find_model, pin_model
 from ivr.base.sample_model import SampleRecipe
 from ivr.console import LOG
 from ivr.corpus.cleaning import CleaningOptions, clean_corpus, total
@@ -130,17 +131,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(config: Config) -> Manifest:
-    """Clean the corpora first (seconds, and where a user's mistakes show), then pin the model."""
+    """Look whether the model can be had and is whole, pin it, then clean the corpora, which may take hours."""
     paths = ArtifactPaths(config.artifacts_dir)
     choice = _check(config, paths)
+    source = find_model(choice, paths, config.force, RECIPE)  # before a terabyte of text is hashed
     with open_stage("init", config, [Input(path) for path in _input_files(config, paths, choice)]) as stage:
         if not config.normalize_force and stage.current:
             return stage.manifest
-        previous = Manifest.read(paths.manifest("init"))
         domain, general = _corpora(config, paths)
-        stage.results["corpora"] = _clean(config, paths, domain, general)
-        stage.results["model"] = pin_model(choice, paths, previous, config.force, RECIPE)
+        stage.results["model"] = pin_model(choice, paths, stage.previous, config.force, RECIPE, source)
         stage.results["revision"] = stage.results["model"]["revision"]
+        stage.results["corpora"] = _clean(config, paths, domain, general)
         outputs = [paths.base_model, paths.original_tokenizer, _cleaned(config, paths), paths.heldout_corpora]
         if general is not None:
             outputs += [paths.general_cleaned, paths.general_heldout]
@@ -216,7 +217,7 @@ def _input_files(config: Config, paths: ArtifactPaths, choice: ModelChoice) -> l
             found += [source.path for source in sources]
             found += [root / item.name for item in left_out if (root / item.name).is_file()]
     if choice.name != SAMPLE and choice.directory is not None:
-        found += [path for path in choice.directory.iterdir() if path.is_file() and path.name[0] != "."]
+        found += model_files(choice.directory, str(choice.directory))
     return sorted(set(found))
 
 

@@ -1,55 +1,89 @@
 """The base model's files: taken from a local directory, checked, and laid into the artifacts.
 
-Nothing here loads weights: a safetensors file says in its header how long it must be.
+All is decided from names and headers: a safetensors file says in its header what it holds and how long it must be. Only
+a pickle must be loaded for that.
 """
 
 import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ivr.artifacts import atomic_directory
-from ivr.base.tokenizer import (
-    TOKENIZER_FILES,
-    check_auto_tokenizer,
-    complete_tokenizer,
-    load_tokenizer,
-    read_json,
-)
+from ivr.artifacts import atomic_directory, write_json
+from ivr.base.auto_tokenizer import check_auto_tokenizer
+from ivr.base.companions import copy_chat_templates, copy_text
+from ivr.base.model_files import CARD, LICENCE, VERSIONED_TOKENIZER, WeightsChoice, check_names, choose_files
+from ivr.base.tokenizer import TOKENIZER_FILES, load_tokenizer, read_json
+from ivr.base.tokenizer_directory import complete_tokenizer
+from ivr.base.weights.checkpoint import Checkpoint, read_checkpoint, weight_files, write_weights
+from ivr.base.weights.gpt2_tensors import sizes
+from ivr.base.whole_files import check_whole
 from ivr.console import LOG
-from ivr.errors import ConfigError, CorruptInputError
+from ivr.errors import ConfigError, CorruptInputError, IvrError
 
-CONFIG_FILES = ("config.json", "generation_config.json")
-SAFETENSORS = "model.safetensors"
-SAFETENSORS_INDEX = "model.safetensors.index.json"
-PICKLED = "pytorch_model.bin"
 FREE_BYTES_BESIDE_MODEL = 64 << 20
 
 
-def model_files(folder: Path, origin: str) -> list[Path]:
-    """The files of a model directory that a GPT-2 is made of; safetensors before pytorch_model.bin.
+@dataclass(frozen=True)
+class ModelFiles:
+    """A model directory as far as it is a GPT-2's. names: of all files but the weights. origin: where it is from."""
 
-    Raises ConfigError for a model that is no GPT-2, CorruptInputError for weights that are cut short.
+    folder: Path
+    origin: str
+    names: tuple[str, ...]
+    config: Mapping[str, Any]
+    weights: Checkpoint | None
+
+
+def read_model(folder: Path, origin: str) -> ModelFiles:
+    """What is taken of a directory, checked by names and headers.
+
+    Raises ConfigError for a model that is no GPT-2 or in a form that cannot be taken, CorruptInputError for files that
+    are damaged or not there; each names the file and the mend.
     """
-    found = [folder / name for name in (*CONFIG_FILES, *TOKENIZER_FILES) if (folder / name).is_file()]
-    if (folder / "config.json").is_file():
-        check_config(folder / "config.json", f"{origin}/config.json")
-    if (folder / SAFETENSORS).is_file():
-        weights = [folder / SAFETENSORS]
-    elif (folder / SAFETENSORS_INDEX).is_file():
-        weights = [folder / SAFETENSORS_INDEX, *_shards(folder, origin)]
-    elif (folder / PICKLED).is_file():
-        weights = [folder / PICKLED]
-    else:
-        weights = []
+    names, choice = _choose(folder, origin)
+    config: Mapping[str, Any] = {}
+    if "config.json" in names:
+        config = check_config(folder / "config.json", f"{origin}/config.json")
+    for name in ("generation_config.json", "tokenizer_config.json"):
+        if name in names:
+            check_settings(folder / name, f"{origin}/{name}")
+    if choice is None:
         LOG.warning("%s has no weights: `ivr align` and `ivr train` will need a model that has", origin)
-    if weights and not (folder / "config.json").is_file():
+        return ModelFiles(folder, origin, tuple(names), config, None)
+    if not config:
         raise ConfigError(f"{origin} has weights but no config.json; add the model's own config.json")
-    for path in weights:
-        if path.suffix == ".safetensors":
-            check_safetensors(path, f"{origin}/{path.name}")
-        elif path.stat().st_size == 0:
-            raise CorruptInputError(f"{origin}/{path.name} is empty; fetch it again")
-    return found + weights
+    return ModelFiles(folder, origin, tuple(names), config, read_checkpoint(folder, choice, config, origin))
+
+
+def model_files(folder: Path, origin: str) -> list[Path]:
+    """The files that are taken of a directory, all there; what is in them is not looked at. Raises as `read_model`."""
+    names, choice = _choose(folder, origin)
+    return [*(folder / name for name in names), *(weight_files(folder, choice, origin) if choice else ())]
+
+
+def _choose(folder: Path, origin: str) -> tuple[list[str], WeightsChoice | None]:
+    there = file_names(folder)
+    choice = check_names(there, origin)
+    names = [name for name in choose_files(there) if not (is_text(name) and not (folder / name).is_file())]
+    for name in names:
+        if not is_text(name):
+            check_whole(folder / name, f"{origin}/{name}")
+    return names, choice
+
+
+def file_names(folder: Path) -> list[str]:
+    """The names in a model directory, and those of its chat templates; hidden ones left out."""
+    here = [path.name for path in folder.iterdir()]
+    templates = [f"{path.parent.name}/{path.name}" for path in folder.glob("additional_chat_templates/*")]
+    return sorted(name for name in (*here, *templates) if not Path(name).name.startswith("."))
+
+
+def is_text(name: str) -> bool:
+    """Whether a file is a licence or a card: worth taking, nothing depends on it."""
+    return name == CARD or LICENCE.fullmatch(name) is not None
 
 
 def check_config(path: Path, origin: str) -> dict[str, Any]:
@@ -58,57 +92,90 @@ def check_config(path: Path, origin: str) -> dict[str, Any]:
     kind = config.get("model_type") if isinstance(config, dict) else None
     if kind != "gpt2":
         raise ConfigError(f"{origin}: model_type is {kind!r}, this works on 'gpt2' only; choose a GPT-2 model")
-    return config
+    _refuse_code(config, origin)
+    sizes(config, origin)
+    return dict(config)
 
 
-def check_safetensors(path: Path, origin: str) -> None:
-    """Raises CorruptInputError unless the file is as long as its header says."""
-    size = path.stat().st_size
-    with path.open("rb") as stream:
-        length = int.from_bytes(stream.read(8), "little")
-        header = stream.read(length) if 2 <= length <= size - 8 else b""
-    expected = None
-    if header:
-        try:
-            tensors = _parse_header(header)
-            expected = 8 + length + max((end for _, end in tensors), default=0)
-        except (ValueError, KeyError, TypeError, AttributeError):
-            expected = None
-    if expected != size:
-        wanted = f"{expected:,} bytes" if expected else "a safetensors file"
-        raise CorruptInputError(f"{origin} is cut short or damaged: {size:,} bytes, not {wanted}; fetch it again")
+def check_settings(path: Path, origin: str) -> None:
+    """generation_config.json or tokenizer_config.json: an object, and none that asks for code."""
+    settings = read_json(path, origin)
+    if not isinstance(settings, dict):
+        raise CorruptInputError(f"{origin} is no JSON object; fetch it again")
+    _refuse_code(settings, origin)
 
 
-def _parse_header(header: bytes) -> list[tuple[int, int]]:
-    """(begin, end) of every tensor in a safetensors header."""
-    import json
+def _refuse_code(settings: Mapping[str, Any], origin: str) -> None:
+    if settings.get("auto_map"):
+        raise ConfigError(
+            f"{origin} asks for code of its own (auto_map), and no code of a model is run here; where it is a plain "
+            "GPT-2, take auto_map out of a copy and give --model-name that"
+        )
 
-    rows = json.loads(header)
-    return [tuple(row["data_offsets"]) for name, row in rows.items() if name != "__metadata__"]
 
-
-def _shards(folder: Path, origin: str) -> list[Path]:
-    index = read_json(folder / SAFETENSORS_INDEX, f"{origin}/{SAFETENSORS_INDEX}")
-    names = sorted(set(index.get("weight_map", {}).values())) if isinstance(index, dict) else []
-    missing = [name for name in names if Path(name).name != name or not (folder / name).is_file()]
-    if missing or not names:
-        what = ", ".join(missing) or "every shard"
-        raise CorruptInputError(f"{origin}: {SAFETENSORS_INDEX} names files that are not there ({what}); fetch them")
-    return [folder / name for name in names]
+def check_model(folder: Path, origin: str) -> None:
+    """All that `lay_in_model` would find wrong, found without copying weights."""
+    model = read_model(folder, origin)
+    with tempfile.TemporaryDirectory() as scratch:
+        _lay_in_small_files(model, Path(scratch))
 
 
 def lay_in_model(folder: Path, origin: str, target: Path) -> dict[str, Any]:
     """Copy the model in `folder` to `target`, completed and checked, whole or not at all; returns its figures."""
-    files = model_files(folder, origin)
-    check_free_space(target, sum(path.stat().st_size for path in files))
+    model = read_model(folder, origin)
+    small = sum((folder / name).stat().st_size for name in model.names)
+    check_free_space(target, small + (model.weights.num_bytes if model.weights else 0))
     with atomic_directory(target) as staging:
-        for path in files:
-            shutil.copyfile(path, staging / path.name)  # through links: a Hub cache is full of them
-        config = check_config(staging / "config.json", origin) if (staging / "config.json").is_file() else {}
-        complete_tokenizer(staging, origin, config.get("n_positions"))
-        figures = check_sizes(staging, config, origin)
-        check_auto_tokenizer(staging, origin)
+        figures = _lay_in_small_files(model, staging)
+        if model.weights is not None:
+            write_weights(model.weights, staging)
+            figures["weights"] = model.weights.files[0].name
+            figures["weights_bytes"] = sum(path.stat().st_size for path in staging.glob("*.safetensors"))
     return figures
+
+
+def _lay_in_small_files(model: ModelFiles, staging: Path) -> dict[str, Any]:
+    """Everything but the weights, into an empty directory; returns the figures."""
+    for name in model.names:
+        if is_text(name):
+            copy_text(model.folder / name, staging / name)
+        elif not VERSIONED_TOKENIZER.fullmatch(name) or name in TOKENIZER_FILES:
+            (staging / name).parent.mkdir(exist_ok=True)
+            shutil.copyfile(model.folder / name, staging / name)  # through links: a Hub cache is full of them
+    _take_versioned_tokenizer(model, staging)
+    complete_tokenizer(staging, model.origin, dict(model.config))
+    figures = check_sizes(staging, model.config, model.origin)
+    _check_auto_tokenizer(staging, model.origin)
+    return figures
+
+
+def _take_versioned_tokenizer(model: ModelFiles, staging: Path) -> None:
+    """Where tokenizer_config.json lists tokenizer.json files for versions of transformers, take that of this one."""
+    path = staging / "tokenizer_config.json"
+    settings = read_json(path, f"{model.origin}/{path.name}") if path.is_file() else {}
+    listed = settings.pop("fast_tokenizer_files", None)
+    if listed is None:
+        return
+    from transformers.tokenization_utils_base import get_fast_tokenizer_file
+
+    chosen = get_fast_tokenizer_file([name for name in listed if isinstance(name, str)])
+    if chosen not in model.names:
+        raise CorruptInputError(f"{model.origin}/{path.name} names {chosen!r}, which is not there; fetch it")
+    shutil.copyfile(model.folder / chosen, staging / "tokenizer.json")
+    write_json(path, settings)
+
+
+def _check_auto_tokenizer(staging: Path, origin: str) -> None:
+    try:
+        check_auto_tokenizer(staging, origin)
+    except IvrError:
+        raise
+    except Exception as error:  # whatever a tokenizer_config.json makes of transformers
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        raise ConfigError(
+            f"{origin}: AutoTokenizer cannot load its tokenizer ({reason}); mend its tokenizer_config.json, or leave "
+            "that out of a copy"
+        ) from None
 
 
 def lay_in_tokenizer(model: Path, target: Path) -> None:
@@ -117,24 +184,20 @@ def lay_in_tokenizer(model: Path, target: Path) -> None:
         for name in TOKENIZER_FILES:
             if (model / name).is_file():
                 shutil.copyfile(model / name, staging / name)
+        copy_chat_templates(model, staging)
 
 
-def check_sizes(folder: Path, config: dict[str, Any], origin: str) -> dict[str, Any]:
+def check_sizes(folder: Path, config: Mapping[str, Any], origin: str) -> dict[str, Any]:
     """Figures of a model directory. Raises ConfigError where its tokenizer has ids the model has no row for."""
     tokenizer = load_tokenizer(folder / "tokenizer.json", f"{origin}/tokenizer.json")
     vocab = tokenizer.get_vocab(with_added_tokens=True)
-    rows = config.get("vocab_size", 50257 if config else None)
+    rows = sizes(config, origin)["vocab_size"] if config else None
     if rows is not None and max(vocab.values()) >= rows:
         raise ConfigError(
             f"{origin}: the tokenizer has the id {max(vocab.values())}, the model only {rows} rows (vocab_size); "
             "bring the tokenizer that belongs to the model"
         )
-    weights = [path for path in folder.iterdir() if path.suffix in (".safetensors", ".bin")]
-    return {
-        "tokens": len(vocab),
-        "model_rows": rows,
-        "weights_bytes": sum(path.stat().st_size for path in weights),
-    }
+    return {"tokens": len(vocab), "model_rows": rows, "weights_bytes": 0}
 
 
 def check_free_space(target: Path, num_bytes: int) -> None:

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from ivr.artifacts import ArtifactPaths, atomic_directory, sha256_file, sha256_json
+from ivr.base.auto_tokenizer import check_auto_tokenizer
 from ivr.base.hub import fetch_model
-from ivr.base.model_directory import check_config, check_sizes, lay_in_model, lay_in_tokenizer
+from ivr.base.model_directory import check_config, check_model, check_sizes, lay_in_model, lay_in_tokenizer, model_files
 from ivr.base.sample_model import SampleRecipe, train_sample_model
-from ivr.base.tokenizer import check_auto_tokenizer
 from ivr.console import LOG
 from ivr.corpus.sample_text import general_texts
-from ivr.errors import ConfigError
+from ivr.errors import ConfigError, CorruptInputError
 from ivr.stage import Manifest
 
 SAMPLE = "sample"
@@ -43,13 +43,50 @@ class ModelChoice:
         return None
 
 
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """Where a base model's files lie on this machine, checked. origin: what a person calls it."""
+
+    folder: Path
+    origin: str
+    commit: str = ""
+
+
+def find_model(choice: ModelChoice, paths: ArtifactPaths, force: bool, recipe: SampleRecipe) -> Source | None:
+    """Fetch the model and check it, before hours of other work; None where there is nothing to take."""
+    if choice.name == SAMPLE:
+        return None
+    try:
+        previous = Manifest.read(paths.manifest("init"))
+    except CorruptInputError:
+        previous = None  # the stage itself says so
+    if not force and previous is not None and _is_whole(previous, sha256_json(_made_from(choice, recipe)), paths):
+        return None
+    return _source(choice, force)
+
+
+def _source(choice: ModelChoice, force: bool) -> Source:
+    if choice.directory is not None:
+        source = Source(choice.directory, str(choice.directory))
+    else:
+        fetched = fetch_model(choice.name, choice.revision, force)
+        source = Source(fetched.folder, choice.name, fetched.commit)
+    check_model(source.folder, source.origin)
+    return source
+
+
 def pin_model(
-    choice: ModelChoice, paths: ArtifactPaths, previous: Manifest | None, force: bool, recipe: SampleRecipe
+    choice: ModelChoice,
+    paths: ArtifactPaths,
+    previous: Manifest | None,
+    force: bool,
+    recipe: SampleRecipe,
+    source: Source | None = None,
 ) -> dict[str, Any]:
     """Fill `paths.base_model` and `paths.original_tokenizer`; returns the model's record for the manifest.
 
     A model that `previous` records as made from the same things is kept, without a download or a training, where
-    its files are still the recorded ones.
+    its files are still the recorded ones. source: what `find_model` found.
     """
     identity = sha256_json(_made_from(choice, recipe))
     if not force and previous is not None and _is_whole(previous, identity, paths):
@@ -58,12 +95,10 @@ def pin_model(
     record: dict[str, Any] = {"name": choice.name, "identity": identity, "revision": ""}
     if choice.name == SAMPLE:
         record |= _train_sample(choice, paths, dataclasses.replace(recipe, seed=choice.seed))
-    elif choice.directory is not None:
-        record |= lay_in_model(choice.directory, str(choice.directory), paths.base_model)
     else:
-        fetched = fetch_model(choice.name, choice.revision, force)
-        record |= lay_in_model(fetched.folder, choice.name, paths.base_model)
-        record["revision"] = fetched.commit
+        source = source or _source(choice, force)
+        record |= lay_in_model(source.folder, source.origin, paths.base_model)
+        record["revision"] = source.commit
     lay_in_tokenizer(paths.base_model, paths.original_tokenizer)
     LOG.info("base model: %s, %s tokens, in %s", choice.name, f"{record['tokens']:,}", paths.base_model)
     return record
@@ -86,9 +121,9 @@ def _made_from(choice: ModelChoice, recipe: SampleRecipe) -> dict[str, Any]:
         made_from |= dataclasses.asdict(choice) | dataclasses.asdict(recipe)
         made_from |= {package: version(package) for package in SAMPLE_PACKAGES} | {"python": platform.python_version()}
     elif choice.directory is not None:
-        # a model's folder is flat, and what else lies below it is not the model
-        files = sorted(path for path in choice.directory.iterdir() if path.is_file() and path.name[0] != ".")
-        made_from["files"] = {path.name: sha256_file(path) for path in files}
+        # what else lies there is not the model
+        files = model_files(choice.directory, str(choice.directory))
+        made_from["files"] = {str(path.relative_to(choice.directory)): sha256_file(path) for path in files}
     return made_from
 
 
@@ -97,7 +132,7 @@ def _is_whole(previous: Manifest, identity: str, paths: ArtifactPaths) -> bool:
     if previous.results.get("model", {}).get("identity") != identity:
         return False
     folders = (paths.base_model, paths.original_tokenizer)
-    rows = [row for row in previous.outputs if (paths.root / row["path"]).parent in folders]
+    rows = [row for row in previous.outputs if any((paths.root / row.path).is_relative_to(at) for at in folders)]
     return bool(rows) and all(
-        (paths.root / row["path"]).is_file() and sha256_file(paths.root / row["path"]) == row["sha256"] for row in rows
+        (paths.root / row.path).is_file() and sha256_file(paths.root / row.path) == row.sha256 for row in rows
     )

@@ -7,15 +7,24 @@ from typing import TYPE_CHECKING, Any
 
 from ivr.artifacts import write_json, write_text
 from ivr.corpus.documents import SEPARATOR
+from ivr.encoding.bpe import bpe_of_spec
+from ivr.encoding.tokenizer_steps import steps
 from ivr.errors import ConfigError, CorruptInputError
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 END_OF_TEXT = SEPARATOR
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt", "special_tokens_map.json")
+# what transformers reads for a tokenizer of GPT-2's kind
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "vocab.json",
+    "merges.txt",
+    "special_tokens_map.json",
+    "added_tokens.json",
+)
 MERGES_HEADER = "#version: 0.2"
-PROBE = "Hello world, it's 2024!\n\n  naïve café, 한국어 テスト 🙂\t\r\n\u2028x\u0000 <|end|> don't   "
 
 
 def build_tokenizer(vocab: Mapping[str, int], merges: Iterable[tuple[str, str]]) -> "Tokenizer":
@@ -44,25 +53,14 @@ def write_tokenizer(
 
 def write_tokenizer_config(folder: Path, max_length: int | None, end_of_text: bool = True) -> None:
     """The tokenizer_config.json that makes AutoTokenizer load tokenizer.json as GPT-2's."""
+    write_json(folder / "tokenizer_config.json", gpt2_config(max_length, end_of_text))
+
+
+def gpt2_config(max_length: int | None, end_of_text: bool = True) -> dict[str, Any]:
+    """What such a file holds; `max_length`: tokens of the model's context."""
     special = {name: END_OF_TEXT for name in ("bos_token", "eos_token", "unk_token") if end_of_text}
     config: dict[str, Any] = {"add_prefix_space": False, **special, "tokenizer_class": "GPT2Tokenizer"}
-    if max_length:
-        config["model_max_length"] = max_length
-    write_json(folder / "tokenizer_config.json", config)
-
-
-def complete_tokenizer(folder: Path, origin: str, max_length: int | None) -> None:
-    """Add to `folder` the tokenizer files that can be made from those it has; check what it has.
-
-    Raises ConfigError for a tokenizer that is none of GPT-2's kind, CorruptInputError for a damaged one; both name
-    `origin`, where the files came from.
-    """
-    if not (folder / "tokenizer.json").is_file():
-        vocab, merges = read_vocab_and_merges(folder, origin)
-        write_text(folder / "tokenizer.json", build_tokenizer(vocab, merges).to_str(pretty=True) + "\n")
-    check_tokenizer_json(folder / "tokenizer.json", f"{origin}/tokenizer.json")
-    if not (folder / "tokenizer_config.json").is_file():
-        write_tokenizer_config(folder, max_length)
+    return {**config, "model_max_length": max_length} if max_length else config
 
 
 def read_vocab_and_merges(folder: Path, origin: str) -> tuple[dict[str, int], list[tuple[str, str]]]:
@@ -92,24 +90,35 @@ def read_vocab_and_merges(folder: Path, origin: str) -> tuple[dict[str, int], li
 
 
 def check_tokenizer_json(path: Path, origin: str) -> None:
-    """Raises ConfigError unless the file holds a byte-level BPE tokenizer as GPT-2's, naming what it holds instead."""
+    """Whether the file holds a tokenizer that can be distilled: byte-level BPE as GPT-2's.
+
+    Raises ConfigError, naming the token or the field and what would mend it, or CorruptInputError for what is no
+    tokenizer.json. `init` and `distill-tokenizer` refuse by this one function.
+    """
     content = read_json(path, origin)
-    model = content.get("model") if isinstance(content, dict) else None
-    if not isinstance(model, dict):
+    if not isinstance(content, dict) or not isinstance(content.get("model"), dict):
         raise CorruptInputError(f"{origin} is no tokenizer (it has no model); fetch it again")
+    try:
+        _check_pre_tokenizer(content)
+        bpe_of_spec(content)
+    except ConfigError as error:
+        raise ConfigError(f"{origin}: {error}") from None
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise CorruptInputError(f"{origin} is no tokenizer.json of a known form ({error!r}); fetch it again") from None
+    load_tokenizer(path, origin)
+
+
+def _check_pre_tokenizer(content: dict[str, Any]) -> None:
+    model = content["model"]
     kind = model.get("type", "BPE" if "merges" in model else None)
     if kind != "BPE":
-        raise ConfigError(f"{origin}: the tokenizer is {kind}, not byte-level BPE as GPT-2's is; choose another model")
-    if not _has_byte_level(content.get("pre_tokenizer")) or model.get("byte_fallback"):
-        found = (content.get("pre_tokenizer") or {}).get("type")
-        raise ConfigError(f"{origin}: its pre-tokenizer is {found}, not ByteLevel as GPT-2's is; choose another model")
-    if content.get("normalizer"):
-        found = content["normalizer"].get("type")
-        raise ConfigError(f"{origin}: it normalises text ({found}), GPT-2's does not; choose another model")
-    missing = sorted(set(byte_alphabet()) - set(model.get("vocab", ())))
-    if missing:
-        raise ConfigError(f"{origin}: {len(missing)} of the 256 bytes are not in its vocabulary; choose another model")
-    load_tokenizer(path, origin)
+        raise ConfigError(f"the tokenizer is {kind}, not byte-level BPE as GPT-2's is; choose another model")
+    kinds = [step["type"] for step in steps(content.get("pre_tokenizer"), "pretokenizers")]
+    if kinds.count("ByteLevel") != 1:
+        raise ConfigError(
+            f"its pre-tokenizer is {', '.join(kinds) or None}, which has not one step ByteLevel as GPT-2's; choose "
+            "another model"
+        )
 
 
 def load_tokenizer(path: Path, origin: str = "") -> "Tokenizer":
@@ -122,23 +131,6 @@ def load_tokenizer(path: Path, origin: str = "") -> "Tokenizer":
         raise
     except BaseException as error:  # a merge without its product is a PanicException, which is no Exception
         raise CorruptInputError(f"{origin or path} cannot be loaded ({error}); fetch it again") from None
-
-
-def check_auto_tokenizer(folder: Path, origin: str) -> None:
-    """AutoTokenizer must give the ids of tokenizer.json. Raises ConfigError where it does not.
-
-    transformers rebuilds some tokenizers from their class instead of reading tokenizer.json as it stands.
-    """
-    from transformers import AutoTokenizer
-
-    plain = load_tokenizer(folder / "tokenizer.json")
-    expected = plain.encode(PROBE, add_special_tokens=False).ids
-    found = AutoTokenizer.from_pretrained(folder).encode(PROBE, add_special_tokens=False)
-    if found != expected:
-        raise ConfigError(
-            f"{origin}: AutoTokenizer does not give the ids of its tokenizer.json "
-            f"(its tokenizer_config.json asks for another class); remove tokenizer_config.json from a copy and use that"
-        )
 
 
 def byte_alphabet() -> list[str]:
@@ -154,11 +146,3 @@ def read_json(path: Path, origin: str) -> Any:
         return json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
         raise CorruptInputError(f"{origin} is not JSON, perhaps cut short ({error}); fetch it again") from None
-
-
-def _has_byte_level(pre_tokenizer: Any) -> bool:
-    if not isinstance(pre_tokenizer, dict):
-        return False
-    if pre_tokenizer.get("type") == "Sequence":
-        return any(_has_byte_level(item) for item in pre_tokenizer.get("pretokenizers", ()))
-    return pre_tokenizer.get("type") == "ByteLevel"

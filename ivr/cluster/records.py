@@ -6,16 +6,18 @@ of an end, both under a lock of their own: a stage may be at work in the same ar
 
 import contextlib
 import dataclasses
-import fcntl
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ivr.artifacts import ArtifactPaths, write_json
 from ivr.console import LOG
 from ivr.errors import CorruptInputError
+from ivr.machine.locks import directory_lock
 from ivr.manifest import PIPELINE
+
+PATIENCE_SECONDS = 60.0  # for another `ivr submit` or `ivr status`, which holds the list for moments
 
 ENDED = frozenset(
     {
@@ -107,10 +109,5 @@ def _write(paths: ArtifactPaths, stage: str, jobs: Sequence[Job]) -> None:
     write_json(jobs_path(paths, stage), [dataclasses.asdict(job) for job in jobs])
 
 
-@contextlib.contextmanager
-def _lock(paths: ArtifactPaths) -> Iterator[None]:
-    path = paths.root / "jobs" / ".lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
-        yield
+def _lock(paths: ArtifactPaths) -> contextlib.AbstractContextManager[None]:
+    return directory_lock(paths.root / "jobs" / ".lock", "submit", patience=PATIENCE_SECONDS)

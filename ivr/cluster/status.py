@@ -10,7 +10,7 @@ from pathlib import Path
 from ivr.artifacts import ArtifactPaths
 from ivr.cluster.folder import SharedFolder
 from ivr.cluster.records import Job, latest_submission, read_jobs, update_jobs
-from ivr.console import LOG
+from ivr.console import LOG, say
 from ivr.errors import ClusterError
 from ivr.report.status import StageStatus, read_manifests, stage_statuses, status_table
 
@@ -52,16 +52,16 @@ def run(config: Config) -> None:
     jobs = current_jobs(paths, [row.stage for row in rows])
     if config.json:
         both = [{**asdict(row), "jobs": [asdict(job) for job in jobs[row.stage]]} for row in rows]
-        print(json.dumps(both, indent=2))
+        say(json.dumps(both, indent=2))
         return
-    print(table(rows, jobs))
+    say(table(rows, jobs))
     for stage in jobs:
         newest = latest_submission(jobs[stage]) if jobs[stage] else []
         failed = [job for job in newest if job.ended and not job.succeeded]
         if failed:
             from ivr.cluster.watch import describe_failure
 
-            print(f"\n{describe_failure(failed[0], paths.root)}")
+            say(f"\n{describe_failure(failed[0], paths.root)}")
 
 
 def current_jobs(paths: ArtifactPaths, stages: Sequence[str]) -> dict[str, list[Job]]:

@@ -14,7 +14,7 @@ from ivr.artifacts import ArtifactPaths
 from ivr.cluster.folder import SharedFolder
 from ivr.cluster.profile import Profile, read_profile
 from ivr.cluster.records import Job, add_jobs, latest_submission, read_jobs, unfinished, update_jobs
-from ivr.console import LOG
+from ivr.console import LOG, redact, say
 from ivr.errors import ClusterError, ConfigError, TryAgainError
 from ivr.manifest import PIPELINE
 
@@ -105,7 +105,7 @@ def run(config: Config) -> None:
         from ivr.cluster.watch import how_to_come_back
 
         LOG.info("submit: not waiting; %s", how_to_come_back(jobs, paths))
-        print(jobs[0].array_id)
+        say(jobs[0].array_id)
         return None
     return _wait(jobs, paths)
 
@@ -131,10 +131,10 @@ def _print_script(
 
     work = plan_work(profile, stage, lines)
     folder = paths.root / "jobs" / f"{stage}-DATE"
-    print(script_of(make_executor(profile, work, folder, paths.root, after, dry_run=True), work))
+    say(script_of(make_executor(profile, work, folder, paths.root, after, dry_run=True), work))
     for line in lines:
-        print(f"# a task runs: ivr {shlex.join(line)}")
-    print()
+        say(f"# a task runs: ivr {shlex.join(line)}")
+    say()
 
 
 def _submit(
@@ -165,7 +165,7 @@ def _submit(
         Job(
             job_id=job.job_id,
             stage=stage,
-            command=shlex.join(["ivr", *line]),
+            command=redact(shlex.join(["ivr", *line])),
             profile=profile.name,
             folder=str(folder.relative_to(paths.root)),
             log=str(folder.relative_to(paths.root) / f"{job.job_id}_0_log.out"),

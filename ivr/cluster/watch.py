@@ -11,7 +11,7 @@ from ivr.artifacts import ArtifactPaths
 from ivr.cluster.folder import SharedFolder
 from ivr.cluster.records import Job, read_jobs, update_jobs
 from ivr.cluster.states import look_up
-from ivr.console import LOG
+from ivr.console import LOG, show_log
 from ivr.errors import ClusterError
 
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 15.0
@@ -177,8 +177,6 @@ class LogTail:
         self._seen = 0
 
     def show(self) -> None:
-        import sys
-
         try:
             with self.path.open("rb") as stream:
                 stream.seek(self._seen)
@@ -186,5 +184,4 @@ class LogTail:
         except FileNotFoundError:
             return
         self._seen += len(text)
-        sys.stderr.write(text.decode(errors="replace"))
-        sys.stderr.flush()
+        show_log(text.decode(errors="replace"))

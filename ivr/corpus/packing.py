@@ -1,8 +1,9 @@
 """Documents -> one stream of token ids in memory-mapped shards -> fixed-length blocks.
 
-The stream is `E doc E doc ... E` with E = `<|endoftext|>`: every document starts and ends at a boundary, nothing is
-padded. Block i is the tokens [i*T, i*T + T], inputs and targets shifted by one, so that each token is predicted once.
-A shard ends where it is full, in the midst of a document if need be; a block may lie in two.
+The stream is `E doc E doc ... E` with E the token that ends a text, `<|endoftext|>` in GPT-2: every document starts and
+ends at a boundary, nothing is padded. Block i is the tokens [i*T, i*T + T], inputs and targets shifted by one, so that
+each token is predicted once. A shard ends where it is full, in the midst of a document if need be; a block may lie in
+two.
 """
 
 import json
@@ -17,7 +18,6 @@ from ivr.artifacts import atomic_directory, sha256_file, sha256_json, write_json
 from ivr.console import Progress
 from ivr.errors import CorruptInputError
 
-END_OF_TEXT = "<|endoftext|>"
 FACTS_FILE = "tokens.json"
 TOKENS_A_SHARD = 1 << 27  # 256 MiB of uint16
 CHARACTERS_AT_ONCE = 4_000_000
@@ -77,13 +77,6 @@ def load_tokenizer(model_dir: Path) -> Any:
     return tokenizer
 
 
-def end_of_text_id(tokenizer: Any, model_dir: Path) -> int:
-    token_id = tokenizer.token_to_id(END_OF_TEXT)
-    if token_id is None:
-        raise CorruptInputError(f"{model_dir}: the tokenizer has no {END_OF_TEXT}, which separates documents")
-    return int(token_id)
-
-
 def encode_documents(tokenizer: Any, documents: Iterable[str]) -> Iterator[tuple[str, list[int]]]:
     """(document, its ids) in order; memory is bounded by a few megabytes of text, or by the longest document."""
     for texts in text_chunks(documents):
@@ -105,9 +98,9 @@ def text_chunks(documents: Iterable[str]) -> Iterator[list[str]]:
         yield texts
 
 
-def stream_key(tokenizer_sha256: str, corpus: list[list[str]]) -> str:
-    """The name of a tokenised corpus: changes with the tokenizer and the corpus ([file name, sha256] each)."""
-    return sha256_json({"format": FORMAT, "tokenizer": tokenizer_sha256, "corpus": corpus})[:16]
+def stream_key(tokenizer: str, corpus: list[list[str]]) -> str:
+    """The name of a tokenised corpus: changes with the tokenizer (a hash) and the corpus ([file name, sha256] each)."""
+    return sha256_json({"format": FORMAT, "tokenizer": tokenizer, "corpus": corpus})[:16]
 
 
 def tokenise(
@@ -185,9 +178,25 @@ def open_stream(folder: Path, tokenizer: Any) -> TokenStream:
 
 
 def bytes_per_token(tokenizer: Any) -> np.ndarray:
-    """(V,) bytes of text that each id stands for. In the byte-level alphabet one character is one byte."""
-    special = {added.content for added in tokenizer.get_added_tokens_decoder().values() if added.special}
+    """(V,) bytes of text that each id stands for. In the byte-level alphabet one character is one byte.
+
+    A special token stands for none, unless the model gives it for text too (`!`, where people pad with id 0); any other
+    added token is cut out of the text as it is written.
+    """
     sizes_V = np.zeros(max(tokenizer.get_vocab(with_added_tokens=True).values()) + 1, dtype=np.int64)
     for token, token_id in tokenizer.get_vocab(with_added_tokens=True).items():
-        sizes_V[token_id] = 0 if token in special else len(token)
+        sizes_V[token_id] = len(token)
+    for token_id, added in tokenizer.get_added_tokens_decoder().items():
+        if added.special:
+            sizes_V[token_id] = len(added.content) if _is_given(tokenizer.model, added.content, token_id) else 0
+        elif not _is_given(tokenizer.model, added.content, token_id):
+            sizes_V[token_id] = len(added.content.encode())
     return sizes_V
+
+
+def _is_given(model: Any, token: str, token_id: int) -> bool:
+    """Whether a model gives this id for its own string, in the byte alphabet."""
+    try:
+        return [piece.id for piece in model.tokenize(token)] == [token_id]
+    except Exception:  # a symbol that no text holds: the library raises nothing narrower
+        return False

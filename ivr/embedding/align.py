@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ivr.artifacts import ArtifactPaths
-from ivr.console import LOG
+from ivr.console import LOG, say
 from ivr.embedding.options import READ_TEXT, STRATEGIES, Config, check_options
 from ivr.embedding.options import add_arguments as add_arguments  # part of a stage's interface
 from ivr.stage import Input, Manifest, open_stage
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from ivr.embedding.weights import EmbeddingNames
 
 DESCRIPTION = """\
-Extract the base model's embedding matrices, reorder their rows by the remap rules, initialise the rows of new
-tokens, and write the aligned model: the base model in everything else, with the remapped tokenizer."""
+Give every reassigned id a new embedding row, and write the aligned model: in all other weights the base model, with
+the remapped tokenizer. Says what held-out text costs before any training."""
 EPILOG = """\
 examples:
   ivr align
@@ -147,7 +147,7 @@ def _try(config: Config, trial: "Trial") -> dict[str, Any]:
     if "bits_per_byte" in results:
         LOG.info("align: bits per byte of held-out text before any training %.4f", results["bits_per_byte"])
     if config.compare_strategies:
-        print(table(found))
+        say(table(found))
         results["strategies"] = found
     return results
 

@@ -10,7 +10,9 @@ import torch
 from safetensors.torch import save_file
 
 from ivr.artifacts import atomic_directory
-from ivr.embedding.weights import SAFETENSORS, EmbeddingNames
+from ivr.base.companions import chat_templates, copy_chat_templates, copy_licence
+from ivr.base.model_files import SAFETENSORS
+from ivr.embedding.weights import EmbeddingNames
 from ivr.errors import CorruptInputError
 
 # never vocab.json and merges.txt: beside a gpt2 config they would bring the BPE tokenizer back
@@ -18,8 +20,12 @@ TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_ma
 REQUIRED_TOKENIZER_FILES = TOKENIZER_FILES[:2]
 
 
-def copy_tokenizer_files(source: Path, target: Path) -> None:
-    """Copy what `AutoTokenizer` reads. Raises CorruptInputError where `source` is not complete."""
+def copy_tokenizer_files(source: Path, target: Path, model_dir: Path) -> None:
+    """Copy what `AutoTokenizer` reads; chat templates that `source` lacks are those of `model_dir`.
+
+    Raises CorruptInputError where `source` is not complete.
+    """
+    copy_chat_templates(source if chat_templates(source) else model_dir, target)
     for name in TOKENIZER_FILES:
         if (source / name).is_file():
             shutil.copyfile(source / name, target / name)
@@ -49,7 +55,8 @@ def write_model_directory(
         shutil.copyfile(base_dir / "config.json", staging / "config.json")
         save_weights(staging / SAFETENSORS, state, tied=names.head is None)
         write_generation_config(staging / "generation_config.json", base_dir, config)
-        copy_tokenizer_files(tokenizer_dir, staging)
+        copy_tokenizer_files(tokenizer_dir, staging, base_dir)
+        copy_licence(base_dir, staging)
 
 
 def write_generation_config(target: Path, base_dir: Path, config: dict[str, Any]) -> None:

@@ -1,41 +1,53 @@
-"""A byte-level BPE tokenizer as arrays, read from a `tokenizers.Tokenizer` and checked.
+"""A byte-level BPE tokenizer as arrays, read from its tokenizer.json and checked.
 
-What the distillation rests on: every id has one string; every token is a byte or the product of a merge; both parts
-of a merge exist before it (so a merge's product has a higher rank than anything inside it).
+What the distillation rests on: every id has one string; every token that a text can give is a byte or the product of
+one merge; both parts of a merge are made before it (so a merge's product has a higher rank than anything inside it).
+Merges that never happen are left out: of parts that nothing makes, and of several with one product, as in vocabularies
+that were joined, all but one.
 """
 
 import json
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
-from tokenizers import Tokenizer
 
 from ivr.encoding.byte_alphabet import BYTE_TO_CHARACTER, CHARACTER_TO_BYTE, from_alphabet
+from ivr.encoding.merge_order import out_of_order, own_merges
+from ivr.encoding.tokenizer_steps import steps
 from ivr.errors import ConfigError
+
+NEVER_IN_UTF8 = frozenset([0xC0, 0xC1, *range(0xF5, 0x100)])
+NO_ID = -1
+
+
+class Tokenizer(Protocol):
+    """What is asked of a `tokenizers.Tokenizer` here: its file."""
+
+    def to_str(self, pretty: bool = False) -> str: ...
 
 
 @dataclass(frozen=True)
 class ByteLevelBpe:
     """V ids, R merges in rank order."""
 
-    tokens: list[str]  # id -> string in the byte alphabet, V
-    merges_R3: np.ndarray  # (R, 3) int32: id of the left part, of the right part, of the product
-    special_ids: frozenset[int]  # added tokens: never produced from text
+    tokens: list[str]  # id -> string, V; in the byte alphabet for all but unmade ids
+    merges_R3: np.ndarray  # (R, 3) int32: id of the left part, of the right part, of the product; a product stands once
+    unmade_ids: frozenset[int]  # neither a byte nor the product of a merge: the model gives them for no text
 
     @property
     def num_ids(self) -> int:
         return len(self.tokens)
 
     def byte_ids(self) -> np.ndarray:
-        """The id of each of the 256 bytes, int64 (256,)."""
-        places = {token: token_id for token_id, token in enumerate(self.tokens)}
-        return np.array([places[BYTE_TO_CHARACTER[byte]] for byte in range(256)], np.int64)
+        """The id of each of the 256 bytes, int64 (256,); NO_ID for what UTF-8 never has and the vocabulary lacks."""
+        places = {token: i for i, token in enumerate(self.tokens) if i not in self.unmade_ids}
+        return np.array([places.get(BYTE_TO_CHARACTER[byte], NO_ID) for byte in range(256)], np.int64)
 
     def token_bytes(self) -> list[bytes]:
-        """The bytes of every id; empty for an added token, which no text produces."""
-        return [b"" if token_id in self.special_ids else from_alphabet(t) for token_id, t in enumerate(self.tokens)]
+        """The bytes of every id; empty for an unmade one, which the model gives for no text."""
+        return [b"" if token_id in self.unmade_ids else from_alphabet(t) for token_id, t in enumerate(self.tokens)]
 
     def derivations(self) -> tuple[np.ndarray, np.ndarray]:
         """(starts (V + 1), ranks): `ranks[starts[t]:starts[t + 1]]` is the multiset T(t) of merge ranks in t's tree."""
@@ -44,74 +56,157 @@ class ByteLevelBpe:
     @cached_property
     def _derivations(self) -> tuple[np.ndarray, np.ndarray]:
         trees: list[list[int]] = [[] for _ in self.tokens]
-        known = {token_id for token_id, token in enumerate(self.tokens) if token in CHARACTER_TO_BYTE}
-        for rank, (left, right, product) in enumerate(self.merges_R3.tolist()):
-            if product not in known:  # a product reached twice keeps its first, better-ranked tree
-                trees[product] = sorted([*trees[left], *trees[right], rank])
-                known.add(product)
+        merges = [*enumerate(self.merges_R3.tolist())]
+        for rank, (left, right, product) in sorted(merges, key=lambda row: len(self.tokens[row[1][2]])):  # parts first
+            trees[product] = sorted([*trees[left], *trees[right], rank])
         starts = np.zeros(len(trees) + 1, np.int64)
         np.cumsum([len(tree) for tree in trees], out=starts[1:])
         return starts, np.array([rank for tree in trees for rank in tree], np.int64)
 
 
-def read_bpe(tokenizer: Tokenizer) -> ByteLevelBpe:
-    """Read and check. Raises ConfigError, naming the first offender, for a tokenizer that cannot be distilled."""
-    spec = json.loads(tokenizer.to_str())
+def read_bpe(tokenizer: Tokenizer, in_order: bool = True) -> ByteLevelBpe:
+    """Read and check. Raises ConfigError, naming the first offender, for a tokenizer that cannot be distilled.
+
+    `in_order` False: merges may come before those that make their parts; enough to encode, not to distill.
+    """
+    return bpe_of_spec(json.loads(tokenizer.to_str()), in_order)
+
+
+def bpe_of_spec(spec: dict[str, Any], in_order: bool = True) -> ByteLevelBpe:
+    """The same from the value of a tokenizer.json, which the library need not be able to load."""
     model = spec["model"]
     _check_kind(spec, model)
     vocabulary: dict[str, int] = model["vocab"]
-    added = {entry["content"]: entry["id"] for entry in spec["added_tokens"]}
+    added = _check_added(spec.get("added_tokens") or (), vocabulary)
     strings: dict[int, str] = {}
     for token, token_id in [*vocabulary.items(), *added.items()]:
         if strings.setdefault(token_id, token) != token:
-            raise ConfigError(f"id {token_id} belongs to two tokens, {strings[token_id]!r} and {token!r}")
+            raise ConfigError(
+                f"id {token_id} belongs to two tokens, {strings[token_id]!r} and {token!r}; take one out of model.vocab"
+            )
     holes = set(range(len(strings))) - set(strings)
     if holes:
-        raise ConfigError(f"the ids have holes: id {min(holes)} belongs to no token")
-    missing = [character for character in CHARACTER_TO_BYTE if character not in vocabulary]
+        raise ConfigError(
+            f"the ids have holes: id {min(holes)} belongs to no token; give it one in model.vocab, such as "
+            f"'<unused{min(holes)}>'"
+        )
+    missing = [c for c, byte in CHARACTER_TO_BYTE.items() if c not in vocabulary and byte not in NEVER_IN_UTF8]
     if missing:
-        raise ConfigError(f"the byte symbol {missing[0]!r} has no id; every byte needs one")
-    special_ids = frozenset(added.values())
+        raise ConfigError(
+            f"the byte symbol {missing[0]!r} (byte 0x{CHARACTER_TO_BYTE[missing[0]]:02X}) has no id, and "
+            f"{len(missing) - 1} others: text that holds them would be dropped or become unknown; give each an id in "
+            "model.vocab that the model has a row for"
+        )
     tokens = [strings[token_id] for token_id in range(len(strings))]
     merges = _check_merges(model["merges"], vocabulary)
-    products = {product for _, _, product in merges}
-    for token_id, token in enumerate(tokens):
-        if token_id not in special_ids and token_id not in products and token not in CHARACTER_TO_BYTE:
-            raise ConfigError(f"token {token!r} (id {token_id}) is neither a byte nor the product of a merge")
-    return ByteLevelBpe(tokens, np.array(merges, np.int32).reshape(-1, 3), special_ids)
+    made_by = own_merges(tokens, [merge for _, merge in merges])
+    if in_order and (misplaced := out_of_order(tokens, [merge for _, merge in merges], made_by)):
+        rank, part, made = misplaced
+        raise ConfigError(
+            f"merge {_told(tokens, merges[rank])} is out of order: its part {tokens[part]!r} is not made before it but "
+            f"by merge {_told(tokens, merges[made])}; no scores can follow that, so move it behind that one in "
+            "model.merges, or choose another tokenizer"
+        )
+    happening = [merge for place, (_, merge) in enumerate(merges) if made_by[merge[2]] == place]
+    products = {product for _, _, product in happening}
+    made = products.union(vocabulary[character] for character in CHARACTER_TO_BYTE if character in vocabulary)
+    unmade_ids = frozenset(range(len(tokens))) - made
+    return ByteLevelBpe(tokens, np.array(happening, np.int32).reshape(-1, 3), unmade_ids)
+
+
+def normalizes(spec: dict[str, Any]) -> str:
+    """The kind of the tokenizer's normalizer; empty where it has none, or one of no steps.
+
+    >>> normalizes({"normalizer": {"type": "Sequence", "normalizers": []}}), normalizes({"normalizer": {"type": "NFC"}})
+    ('', 'NFC')
+    """
+    return ", ".join(step["type"] for step in steps(spec.get("normalizer"), "normalizers"))
 
 
 def _check_kind(spec: dict[str, Any], model: dict[str, Any]) -> None:
-    if model["type"] != "BPE":
-        raise ConfigError(f"the tokenizer's model is {model['type']}, not BPE")
-    for key in (
-        "byte_fallback",
-        "ignore_merges",
-        "dropout",
-        "unk_token",
-        "continuing_subword_prefix",
-        "end_of_word_suffix",
-    ):
+    kind = model.get("type", "BPE" if "merges" in model else None)
+    if kind != "BPE":
+        raise ConfigError(f"the tokenizer's model is {kind}, not BPE")
+    if model.get("dropout"):
+        raise ConfigError(
+            f"the BPE model sets dropout = {model['dropout']!r}: it leaves merges out at random, so nothing can give "
+            "the same ids; set model.dropout to null"
+        )
+    # harmless where every byte has an id: unk_token, fuse_unk and byte_fallback, which are for symbols that have none
+    for key in ("ignore_merges", "continuing_subword_prefix", "end_of_word_suffix"):
         if model.get(key):
-            raise ConfigError(f"the BPE model sets {key} = {model[key]!r}; a byte-level BPE without it is needed")
-    if spec["normalizer"] is not None:
-        raise ConfigError(f"the tokenizer has a normalizer ({spec['normalizer']['type']}); none is supported")
+            raise ConfigError(
+                f"the BPE model sets {key} = {model[key]!r}, which changes what merges give; a byte-level BPE without "
+                f"it is needed (set model.{key} to null if the model was trained without)"
+            )
+    if found := normalizes(spec):
+        raise ConfigError(
+            f"the tokenizer has a normalizer ({found}), which changes text before it is split; none is supported (set "
+            "normalizer to null if the model was trained without)"
+        )
 
 
-def _check_merges(merges: list[Any], vocabulary: dict[str, int]) -> list[tuple[int, int, int]]:
-    """Merges as ids. Refuses one whose part is made later than itself, or whose part or product has no id."""
-    made = {token for token in vocabulary if token in CHARACTER_TO_BYTE}
-    checked = []
+def _check_added(entries: Any, vocabulary: dict[str, int]) -> dict[str, int]:
+    """content -> id of every added token. Refuses an id that the library would not give it."""
+    added: dict[str, int] = {}
+    following = len(vocabulary)
+    for entry in entries:
+        content, stated = entry["content"], entry["id"]
+        if not content:
+            raise ConfigError(f"the added token with id {stated} is an empty string; take it out of added_tokens")
+        given = vocabulary.get(content, added.get(content, following))
+        if given != stated:
+            raise ConfigError(
+                f"the added token {content!r} says id {stated}, but the `tokenizers` library gives it {given}: ids of "
+                "added tokens are those of the vocabulary, or follow it without gaps in the order of the list; "
+                "correct added_tokens"
+            )
+        following += content not in vocabulary and content not in added
+        added[content] = given
+    return added
+
+
+def _check_merges(merges: list[Any], vocabulary: dict[str, int]) -> list[tuple[int, tuple[int, int, int]]]:
+    """(rank, merge as ids) of those whose parts are made by some merges or are bytes: others meet no such part.
+
+    Refuses a merge that is not two tokens, or whose part or product has no id.
+    """
+    pairs = []
     for rank, merge in enumerate(merges):
-        left, right = merge.split(" ") if isinstance(merge, str) else merge
-        for part in (left, right):
-            if part not in made:
+        pair = merge.split(" ") if isinstance(merge, str) else merge
+        if len(pair) != 2:
+            raise ConfigError(f"merge {rank} ({merge!r}) is not two tokens; take it out of model.merges")
+        left, right = pair
+        for what, token in (("part", left), ("part", right), ("product", left + right)):
+            if token not in vocabulary:
                 raise ConfigError(
-                    f"merge {rank} ({left!r}, {right!r}) is out of order: its part {part!r} is not made before it"
+                    f"merge {rank} ({left!r}, {right!r}): its {what} {token!r} is not in the vocabulary; take the "
+                    f"merge out of model.merges, or add {token!r} to model.vocab"
                 )
-        product = left + right
-        if product not in vocabulary:
-            raise ConfigError(f"merge {rank} ({left!r}, {right!r}): its product {product!r} is not in the vocabulary")
-        made.add(product)
-        checked.append((vocabulary[left], vocabulary[right], vocabulary[product]))
-    return checked
+        pairs.append((rank, left, right))
+    made = _makeable(pairs, {token for token in vocabulary if token in CHARACTER_TO_BYTE})
+    return [
+        (rank, (vocabulary[left], vocabulary[right], vocabulary[left + right]))
+        for rank, left, right in pairs
+        if left in made and right in made
+    ]
+
+
+def _makeable(pairs: list[tuple[int, str, str]], symbols: set[str]) -> set[str]:
+    """The tokens that some chain of these merges, in whatever order, makes of `symbols`."""
+    made, waiting = set(symbols), pairs
+    while True:
+        left_over = []
+        for rank, left, right in waiting:
+            if left in made and right in made:
+                made.add(left + right)
+            else:
+                left_over.append((rank, left, right))
+        if len(left_over) == len(waiting):
+            return made
+        waiting = left_over
+
+
+def _told(tokens: list[str], merge: tuple[int, tuple[int, int, int]]) -> str:
+    rank, (left, right, _) = merge
+    return f"{rank} ({tokens[left]!r}, {tokens[right]!r})"

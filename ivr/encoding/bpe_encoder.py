@@ -25,29 +25,36 @@ def _rank(keys, values, left, right):  # type: ignore[no-untyped-def]
 @compiled
 def _merge_short(symbols, n, keys, values, products):  # type: ignore[no-untyped-def]
     """Apply all merges to symbols[:n] in place by rescanning, O(n * ranks used); returns the new length."""
-    ranks = np.empty(n, np.int64)
+    ranks = np.empty(n, np.int64)  # of the pair that begins at each symbol
     for i in range(n - 1):
         ranks[i] = _rank(keys, values, symbols[i], symbols[i + 1])
+    if n > 0:
+        ranks[n - 1] = NO_RANK
     while n > 1:
         best = NO_RANK
         for i in range(n - 1):
             best = min(best, ranks[i])
         if best == NO_RANK:
             break
-        # every occurrence of this rank, left to right; its product only forms pairs of higher rank
+        # every occurrence of this rank, left to right, until a product forms a pair of lower rank: that one comes first
         i = 0
         j = 0
+        lower = False
         while i < n:
-            if i < n - 1 and ranks[i] == best:
+            if ranks[i] == best and not lower:
                 symbols[j] = products[best]
                 i += 2
+                ranks[j] = _rank(keys, values, symbols[j], symbols[i]) if i < n else NO_RANK
+                lower = ranks[j] < best
+                if j > 0:
+                    ranks[j - 1] = _rank(keys, values, symbols[j - 1], symbols[j])
+                    lower |= ranks[j - 1] < best
             else:
                 symbols[j] = symbols[i]
+                ranks[j] = ranks[i]
                 i += 1
             j += 1
         n = j
-        for i in range(n - 1):
-            ranks[i] = _rank(keys, values, symbols[i], symbols[i + 1])
     return n
 
 
@@ -116,7 +123,7 @@ class BpeEncoder:
         self._byte_ids = bpe.byte_ids()
         self._products = merges[:, 2].copy()
         self._keys, self._values = empty_table(len(merges))
-        # the library lists a pair once
+        # of a pair that is listed twice the library takes the later rank, and so does the table
         insert_all(
             self._keys, self._values, (merges[:, 0] << 32) | merges[:, 1], np.arange(len(merges), dtype=np.int32)
         )

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from ivr.evaluation.bits_per_byte import Scores
 
 DESCRIPTION = """\
-Bits per byte and tokens per byte of the base, the aligned and the trained model on held-out text, with intervals for
-their differences; what they write by themselves; tokens saved by the remapped tokenizer; agreement of the distilled
-one with the original. A stage that was not run is left out."""
+Measure the base, the aligned and the trained model on held-out text: bits per byte with 95 % intervals for their
+differences, tokens per byte, and what they write by themselves. Also how many tokens the remapped tokenizer saves, and
+how often the distilled one agrees with the original. A model that was not made yet is left out."""
 EPILOG = """\
 examples:
   ivr evaluate --model gpt2-finetuned=/path/to/model
@@ -198,7 +198,8 @@ def _measure_one(
     """Add the figures of one model; it is freed again on return."""
     import numpy as np
 
-    from ivr.corpus.packing import bytes_per_token, encode_documents, end_of_text_id, load_tokenizer
+    from ivr.corpus.document_end import end_of_text_id
+    from ivr.corpus.packing import bytes_per_token, encode_documents, load_tokenizer
     from ivr.evaluation.bits_per_byte import score_documents
     from ivr.evaluation.models import load_model
     from ivr.evaluation.sampling import new_token_figures, sample

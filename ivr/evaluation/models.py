@@ -7,17 +7,29 @@ from ivr.errors import CorruptInputError
 
 
 def load_model(model_dir: Path) -> Any:
-    """The model in `model_dir` as a transformers model with float32 weights. Raises CorruptInputError."""
+    """The model in `model_dir` as a transformers model with float32 weights; no code of its own is run.
+
+    Raises CorruptInputError, also where weights are missing: transformers would draw them at random, and go on.
+    """
     import torch
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
 
     logging.disable_progress_bar()
     try:
-        return AutoModelForCausalLM.from_pretrained(model_dir, dtype=torch.float32, local_files_only=True)
+        model, loading = AutoModelForCausalLM.from_pretrained(
+            model_dir, dtype=torch.float32, local_files_only=True, trust_remote_code=False, output_loading_info=True
+        )
     except (OSError, ValueError, RuntimeError) as error:
         first_line = str(error).strip().split("\n")[0]
         raise CorruptInputError(f"{model_dir} cannot be loaded as a model: {first_line}") from None
+    missing = sorted(loading["missing_keys"])
+    if missing:
+        raise CorruptInputError(
+            f"{model_dir} lacks {missing[0]} by the name that transformers knows ({len(missing)} tensors in all); "
+            "bring the whole model, or take it in with `ivr init --model-name`, which mends names such as _orig_mod.NAME"
+        )
+    return model
 
 
 def recompute_activations(model: Any) -> None:

@@ -69,14 +69,14 @@ def _was_made(paths: ArtifactPaths, subject: Subject) -> bool:
 def _check_sources(paths: ArtifactPaths, subject: Subject) -> None:
     """Refuse a model whose sources an earlier stage has since written anew: it belongs to another run."""
     manifest = Manifest.read(paths.manifest(subject.made_by))
-    used = {row["path"]: row["sha256"] for row in manifest.inputs} if manifest else {}
+    used = {row.path: row.sha256 for row in manifest.inputs} if manifest else {}
     for stage in ("init", "remap", "align"):
         earlier = Manifest.read(paths.manifest(stage))
         for row in earlier.outputs if earlier else []:
-            before = used.get(row["path"], row["sha256"])
-            if before != row["sha256"] and not row.get("editable"):
+            before = used.get(row.path, row.sha256)
+            if before != row.sha256 and not row.editable:
                 raise StaleInputError(
-                    f"the {subject.name} model was made from {row['path']} with sha256 {before[:16]}, "
-                    f"and `ivr {stage}` has since written {row['sha256'][:16]}; run `ivr {subject.made_by}` again, "
+                    f"the {subject.name} model was made from {row.path} with sha256 {before[:16]}, "
+                    f"and `ivr {stage}` has since written {row.sha256[:16]}; run `ivr {subject.made_by}` again, "
                     f"or `ivr evaluate --leave-out {subject.name}`"
                 )

@@ -144,7 +144,7 @@ def _certificate(run: Run) -> str:
 def _stages(statuses: Sequence[StageStatus]) -> str:
     rows = []
     for row in statuses:
-        state = f'<span class="state {row.state}">{row.state}</span> {escape(row.reason)}'.rstrip()
+        state = f'<span class="state {row.state}">{row.state}</span> {escape(row.reason or row.remark)}'.rstrip()
         figures = [duration(row.wall_seconds), size(row.peak_memory_bytes), size(row.output_bytes)]
         rows.append([escape(row.stage), state, *(figures if row.state != "missing" else ["", "", ""])])
     return table(["stage", "state", "time", "peak memory", "output"], rows, [False, False, True, True, True])

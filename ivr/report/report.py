@@ -1,11 +1,11 @@
 """Stage `report`: the short summary of a run, and its HTML page."""
 
 import argparse
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from ivr.artifacts import ArtifactPaths, write_text
+from ivr.console import say
 from ivr.stage import Input, Manifest, open_stage
 
 DESCRIPTION = """\
@@ -40,7 +40,7 @@ def run(config: Config) -> Manifest:
     summary, index = paths.report / "summary.txt", paths.report / "index.html"
     with open_stage("report", config, [Input(path, optional=True) for path in read]) as stage:
         if stage.current:
-            sys.stdout.write(summary.read_text(encoding="utf-8"))
+            say(summary.read_text(encoding="utf-8").removesuffix("\n"))
             return stage.manifest
         from ivr.report.page import page
         from ivr.report.status import stage_statuses
@@ -52,5 +52,5 @@ def run(config: Config) -> Manifest:
         write_text(index, page(found, statuses))
         write_text(summary, text)
         manifest = stage.finish([index, summary])
-    sys.stdout.write(text)
+    say(text.removesuffix("\n"))
     return manifest

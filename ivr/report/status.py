@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ivr.artifacts import ArtifactPaths
-from ivr.manifest import PIPELINE, WITH_VERIFY, Manifest
+from ivr.manifest import PIPELINE, WITH_VERIFY, Manifest, package_versions
+from ivr.versions import package_remark, why_outdated
 
 UNITS = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 
@@ -21,6 +22,7 @@ class StageStatus:
     wall_seconds: float = 0.0
     peak_memory_bytes: int = 0
     output_bytes: int = 0
+    remark: str = ""  # what a reader should know of one that is done
 
 
 def read_manifests(paths: ArtifactPaths) -> dict[str, Manifest]:
@@ -35,9 +37,10 @@ def stage_statuses(root: Path, manifests: Mapping[str, Manifest]) -> list[StageS
     written: dict[str, tuple[str, str]] = {}
     for stage, manifest in manifests.items():
         for row in manifest.outputs:
-            written[row["path"]] = (stage, "" if row.get("editable") else row["sha256"])
+            written[row.path] = (stage, "" if row.editable else row.sha256)
     rows: list[StageStatus] = []
     not_done: set[str] = set()
+    here = package_versions()
     for stage in WITH_VERIFY:
         if stage not in manifests and stage not in PIPELINE:
             continue
@@ -46,7 +49,8 @@ def stage_statuses(root: Path, manifests: Mapping[str, Manifest]) -> list[StageS
             rows.append(StageStatus(stage, "missing"))
             continue
         manifest = manifests[stage]
-        reason = _stale_reason(root, manifest, written, not_done)
+        reason = why_outdated(stage, manifest.version, manifest.versions, here)
+        reason = reason or _stale_reason(root, manifest, written, not_done)
         if stage == "report" and not reason:
             reason = _not_reported(manifest, manifests, not_done)
         if reason and stage in PIPELINE:
@@ -59,7 +63,8 @@ def stage_statuses(root: Path, manifests: Mapping[str, Manifest]) -> list[StageS
                 manifest.started_at,
                 manifest.wall_seconds,
                 manifest.peak_memory_bytes,
-                sum(row["bytes"] for row in manifest.outputs),
+                sum(row.bytes for row in manifest.outputs),
+                "" if reason else package_remark(stage, manifest.versions, here),
             )
         )
     return rows
@@ -67,25 +72,25 @@ def stage_statuses(root: Path, manifests: Mapping[str, Manifest]) -> list[StageS
 
 def _stale_reason(root: Path, manifest: Manifest, written: Mapping[str, tuple[str, str]], not_done: set[str]) -> str:
     for row in manifest.inputs:
-        maker, sha256 = written.get(row["path"], ("", ""))
-        if sha256 and sha256 != row["sha256"]:
-            return f"{row['path']} is another since `ivr {maker}` ran"
+        maker, sha256 = written.get(row.path, ("", ""))
+        if sha256 and sha256 != row.sha256:
+            return f"{row.path} is another since `ivr {maker}` ran"
         if maker in not_done:
             return f"rests on {maker}, which is not current"
-        if _size(root / row["path"]) not in (None, row["bytes"]):
-            return f"{row['path']} has changed"
+        if _size(root / row.path) not in (None, row.bytes):
+            return f"{row.path} has changed"
     for row in manifest.outputs:
-        size = _size(root / row["path"])
+        size = _size(root / row.path)
         if size is None:
-            return f"{row['path']} is gone"
-        if size != row["bytes"] and not row.get("editable"):
-            return f"{row['path']} was altered"
+            return f"{row.path} is gone"
+        if size != row.bytes and not row.editable:
+            return f"{row.path} was altered"
     return ""
 
 
 def _not_reported(report: Manifest, manifests: Mapping[str, Manifest], not_done: set[str]) -> str:
     """The report reads the manifests that are there; one that came or changed later is not in it."""
-    read = {Path(row["path"]).name for row in report.inputs}
+    read = {Path(row.path).name for row in report.inputs}
     for stage, manifest in manifests.items():
         if stage == "report":
             continue
@@ -115,7 +120,7 @@ def status_table(
         lines.append([row.stage, row.state, when, *(figures if when else ("", "", "")), *others])
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     text = []
-    for line, reason in zip(lines, ["", *(row.reason for row in rows)], strict=True):
+    for line, reason in zip(lines, ["", *(row.reason or row.remark for row in rows)], strict=True):
         padded = [
             cell.rjust(width) if column in (3, 4, 5) else cell.ljust(width)
             for column, (cell, width) in enumerate(zip(line, widths, strict=True))

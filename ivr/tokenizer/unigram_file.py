@@ -12,20 +12,28 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from ivr.artifacts import write_json, write_text
+from ivr.base.companions import copy_chat_templates
+from ivr.encoding.byte_alphabet import from_alphabet
 from ivr.errors import CorruptInputError
 
-# an added token is produced by name only, never by the model: no sum of other scores is as low as this
+# What a model may not give: an added token that no merge makes, an entry that nothing makes. Every byte that text can
+# hold is an entry with a score of 0 or more, so a segmentation with such an entry is never the best.
 NEVER = -(2**49)
+CLEANS_UP_BPE = "clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output"
 
 
-def unigram_tokenizer(base: Tokenizer, tokens: Sequence[str], scores_V: np.ndarray, never: Sequence[int]) -> Tokenizer:
+def unigram_tokenizer(
+    base: Tokenizer, tokens: Sequence[str], scores_V: np.ndarray, never: Sequence[int] = ()
+) -> Tokenizer:
     """`base` with a Unigram model of these tokens (byte alphabet, in id order) and integer scores (V,).
 
-    `never`: ids that the model may not produce (added tokens).
+    `never`: ids that the model may not produce. An added token that merges make as well is none of them: where it is
+    not cut out of the text before (a special one read as text, a single word inside another), the model gives it.
     """
     scores = scores_V.astype(np.float64)
     scores[list(never)] = NEVER
     spec = json.loads(base.to_str())
+    spec["truncation"] = spec["padding"] = None  # of whoever saved the file: they would cut texts
     spec["model"] = {
         "type": "Unigram",
         "unk_id": None,
@@ -33,6 +41,13 @@ def unigram_tokenizer(base: Tokenizer, tokens: Sequence[str], scores_V: np.ndarr
         "byte_fallback": False,
     }
     return Tokenizer.from_str(json.dumps(spec, ensure_ascii=False))
+
+
+def token_bytes(tokens: Sequence[str], scores_V: np.ndarray) -> list[bytes]:
+    """The bytes of every id; empty for one that the model never gives."""
+    return [
+        b"" if score == NEVER else from_alphabet(token) for token, score in zip(tokens, scores_V.tolist(), strict=True)
+    ]
 
 
 def write_tokenizer(directory: Path, tokenizer: Tokenizer, base_directory: Path) -> None:
@@ -45,12 +60,15 @@ def write_tokenizer(directory: Path, tokenizer: Tokenizer, base_directory: Path)
     base_config = base_directory / "tokenizer_config.json"
     if base_config.is_file():
         config = json.loads(base_config.read_text(encoding="utf-8"))
-    for key in ("auto_map", "vocab_file", "merges_file", "tokenizer_file", "name_or_path"):
+    for key in ("auto_map", "vocab_file", "merges_file", "tokenizer_file", "name_or_path", "fast_tokenizer_files"):
         config.pop(key, None)
+    if config.get("clean_up_tokenization_spaces") and not config.get(CLEANS_UP_BPE):
+        config["clean_up_tokenization_spaces"] = False  # ignored for a BPE; here blanks of the text would go
     write_json(directory / "tokenizer_config.json", {**config, "tokenizer_class": "PreTrainedTokenizerFast"})
     special = base_directory / "special_tokens_map.json"
     if special.is_file():
         write_text(directory / special.name, special.read_text(encoding="utf-8"))
+    copy_chat_templates(base_directory, directory)
 
 
 def read_unigram(path: Path) -> tuple[Tokenizer, list[str], np.ndarray]:

@@ -1,25 +1,28 @@
 """`training/final/`: the trained model, its tokenizer and a card, as Hugging Face loads them."""
 
+import html
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
 from ivr.artifacts import atomic_directory, write_json, write_text
+from ivr.base.companions import BASE_CARD, copy_licence, licence_of
+from ivr.base.model_files import SAFETENSORS
+from ivr.console import printable
 from ivr.embedding.model_directory import copy_tokenizer_files, save_weights, write_generation_config
-from ivr.embedding.weights import SAFETENSORS, read_config
+from ivr.embedding.weights import read_config
 
 CARD = """\
 ---
 library_name: transformers
 pipeline_tag: text-generation
 tags: [gpt2, gpt2-ivr]
----
+{licence}---
 
 # A GPT-2 model with a reassigned Unigram vocabulary
 
 Made by [gpt2-ivr]: the base model's BPE tokenizer was distilled into a Unigram tokenizer, ids it rarely used were
-given to strings of a new domain, their embedding rows were initialised, and the model was fine-tuned.
+given to strings of a new domain, their embedding rows were initialised, and the model was fine-tuned.{base_card}
 
     from transformers import AutoModelForCausalLM, AutoTokenizer
     tokenizer = AutoTokenizer.from_pretrained("{folder}")
@@ -42,12 +45,16 @@ def write_final(target: Path, source_dir: Path, state: dict[str, Any], card_rows
         save_weights(staging / SAFETENSORS, state, tied=config.get("tie_word_embeddings", True))
         write_json(staging / "config.json", config)
         write_generation_config(staging / "generation_config.json", source_dir, config)
-        copy_tokenizer_files(source_dir, staging)
-        rows = "\n".join(f"| {what} | {_shown(value)} |" for what, value in card_rows.items())
-        write_text(staging / "README.md", CARD.format(folder=target.name, rows=rows))
-        for licence in source_dir.glob("LICENSE*"):
-            shutil.copyfile(licence, staging / licence.name)
+        copy_tokenizer_files(source_dir, staging, source_dir)
+        copy_licence(source_dir, staging)
+        rows = "\n".join(f"| {_shown(what)} | {_shown(value)} |" for what, value in card_rows.items())
+        licence = "".join(f"{key}: {value}\n" for key, value in licence_of(staging).items())
+        base_card = f" Its base model's own card, licence included, is {BASE_CARD}." * (staging / BASE_CARD).is_file()
+        card = CARD.format(folder=target.name, rows=rows, licence=licence, base_card=base_card)
+        write_text(staging / "README.md", card)
 
 
 def _shown(value: Any) -> str:
-    return f"{value:,.4f}" if isinstance(value, float) else value if isinstance(value, str) else json.dumps(value)
+    """A cell of a Markdown table, whatever it holds."""
+    text = f"{value:,.4f}" if isinstance(value, float) else value if isinstance(value, str) else json.dumps(value)
+    return html.escape(printable(" ".join(text.split())), quote=False).replace("|", "\\|")

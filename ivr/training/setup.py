@@ -12,7 +12,8 @@ import torch
 
 from ivr.artifacts import ArtifactPaths
 from ivr.console import LOG
-from ivr.corpus.packing import encode_documents, end_of_text_id, load_tokenizer, open_stream
+from ivr.corpus.document_end import end_of_text_id
+from ivr.corpus.packing import encode_documents, load_tokenizer, open_stream
 from ivr.errors import ConfigError
 from ivr.evaluation.bits_per_byte import score_documents
 from ivr.evaluation.heldout import choose_documents

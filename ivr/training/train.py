@@ -16,6 +16,7 @@ from ivr.stage import Input, Manifest, Stage, open_stage
 from ivr.training.options import Config as Config  # the stage's interface
 from ivr.training.options import add_arguments as add_arguments
 from ivr.training.options import check_options
+from ivr.versions import stage_version
 
 if TYPE_CHECKING:
     from ivr.training.checkpoints import Card, Checkpoint
@@ -166,7 +167,7 @@ def _prepare(config: Config, paths: ArtifactPaths, team: "Team", stage: Stage, s
 def _card(config: Config, paths: ArtifactPaths, stage: Stage) -> "Card":
     """Everything on this machine that decides the run's arithmetic, each under the name a person knows it by."""
     model_dir, corpus_dir, replay_dir = _directories(config, paths)
-    hashes = {str((paths.root / row["path"]).absolute()): row["sha256"] for row in stage.inputs}
+    hashes = {str((paths.root / row.path).absolute()): row.sha256 for row in stage.inputs}
 
     def digest(path: Path) -> str:
         below = sorted((name, value) for name, value in hashes.items() if Path(name).is_relative_to(path.absolute()))
@@ -189,6 +190,8 @@ def _card(config: Config, paths: ArtifactPaths, stage: Stage) -> "Card":
     for item in fields(config):
         if "Path" not in str(item.type) and item.name not in left_out and item.metadata.get("identity", True):
             card[f"--{item.name.replace('_', '-')}"] = getattr(config, item.name)
+    if stage_version("train") > 1:  # the first version's cards do not name it
+        card["version of `ivr train`"] = stage_version("train")
     return card
 
 
@@ -197,19 +200,21 @@ def _tokenise(paths: ArtifactPaths, model_dir: Path, corpora: list[Path], check:
     import shutil
 
     from ivr.corpus import packing
+    from ivr.corpus.document_end import end_of_text_id, end_token
     from ivr.corpus.documents import corpus_files, read_documents
 
     folder = paths.training / "data"
-    tokenizer_sha256 = sha256_file(model_dir / "tokenizer.json")
+    # two tokenizers that end texts otherwise make two streams
+    made_by = sha256_json([sha256_file(model_dir / "tokenizer.json"), end_token(model_dir)])
     keys = []
     for corpus_dir in corpora:
         files = [[file.name, sha256_file(file)] for file in corpus_files(corpus_dir)]
         if not files:
             raise StaleInputError(f"{corpus_dir} holds no .txt file to train on; run `ivr init` first")
-        keys.append(key := packing.stream_key(tokenizer_sha256, files))
+        keys.append(key := packing.stream_key(made_by, files))
         if not packing.is_whole(folder / key):
             tokenizer = packing.load_tokenizer(model_dir)
-            end_id = packing.end_of_text_id(tokenizer, model_dir)
+            end_id = end_of_text_id(tokenizer, model_dir)
             packing.tokenise(folder / key, tokenizer, end_id, _checked(read_documents(corpus_dir), check))
     for other in folder.iterdir():
         if other.name not in keys:

@@ -25,6 +25,7 @@ class Hub:
     url: str = ""
     files: dict[str, dict[str, bytes]] = field(default_factory=dict)  # repository id -> name -> bytes
     gated: set[str] = field(default_factory=set)
+    knows_tokens: bool = False  # any other token than "good" is answered with 401, for public models too
     lies_shorter: dict[str, int] = field(default_factory=dict)  # GET says and sends only so many bytes
     hangs_up_after: dict[str, int] = field(default_factory=dict)  # the first GET ends here, mid-file
     fails_with: dict[str, int] = field(default_factory=dict)  # name -> HTTP status on GET
@@ -96,7 +97,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._json(rows)
 
     def _may_read(self, repository: str, revision: str) -> bool:
-        if repository not in self.hub.files:
+        if self.hub.knows_tokens and self.headers.get("Authorization") not in (None, "Bearer good"):
+            self._error(401, "", "Invalid credentials in Authorization header")
+        elif repository not in self.hub.files:
             self._error(404, "RepoNotFound")
         elif repository in self.hub.gated and self.headers.get("Authorization") != "Bearer good":
             self._error(403, "GatedRepo")
@@ -141,8 +144,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def _error(self, status: int, code: str) -> None:
+    def _error(self, status: int, code: str, message: str = "") -> None:
         self.send_response(status)
+        if message:
+            self.send_header("X-Error-Message", message)
         if code:
             self.send_header("X-Error-Code", code)
         self.send_header("Content-Length", "0")

@@ -1,5 +1,7 @@
 """The real huggingface_hub against a Hub of our own: each way to fail is one sentence and the right exit code."""
 
+import errno
+import json
 import os
 import subprocess
 import sys
@@ -9,12 +11,12 @@ from pathlib import Path
 
 import pytest
 from hub_server import COMMIT, Hub, serve
-from tiny_model import safetensors_bytes, tiny_model_files, write_corpus
+from tiny_model import CONFIG, safetensors_bytes, tensor_shapes, tiny_model_files, write_corpus
 
-from ivr.base.hub import choose_weights
+from ivr.base.hub_errors import PROXIES, explain
+from ivr.console import LOG, set_up_logging
 
 NAME = "someone/tiny-gpt2"
-IVR_INIT = (sys.executable, "-m", "ivr", "init", "--model-name", NAME)
 
 
 @dataclass
@@ -35,12 +37,28 @@ def hub() -> Iterator[Hub]:
         yield running
 
 
-def init(tmp_path: Path, url: str, *arguments: str, **environment: str) -> Run:
+def init(
+    tmp_path: Path,
+    url: str,
+    *arguments: str,
+    start: tuple[str, ...] = (sys.executable, "-m", "ivr"),
+    **environment: str,
+) -> Run:
     """`ivr init` in a process of its own: huggingface_hub reads HF_ENDPOINT when it is imported."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith("HF_") and "proxy" not in key.lower()}
     raw = write_corpus(tmp_path / "raw")
     run = subprocess.run(
-        [*IVR_INIT, "--raw-corpora-dir", str(raw), "--artifacts-dir", str(tmp_path / "artifacts"), *arguments],
+        [
+            *start,
+            "init",
+            "--model-name",
+            NAME,
+            "--raw-corpora-dir",
+            str(raw),
+            "--artifacts-dir",
+            str(tmp_path / "artifacts"),
+            *arguments,
+        ],
         env={**kept, "HF_ENDPOINT": url, "HF_HOME": str(tmp_path / "hf"), **environment},
         capture_output=True,
         text=True,
@@ -57,7 +75,7 @@ def base(tmp_path: Path) -> Path:
 def test_success_then_kept_then_offline(tmp_path: Path, hub: Hub) -> None:
     run = init(tmp_path, hub.url)
     assert run.code == 0, run.log
-    assert sorted(hub.fetched()) == ["config.json", "merges.txt", "model.safetensors", "vocab.json"]
+    assert sorted(hub.fetched()) == ["README.md", "config.json", "merges.txt", "model.safetensors", "vocab.json"]
     for name, content in tiny_model_files().items():
         assert (base(tmp_path) / name).read_bytes() == content
         assert not (base(tmp_path) / name).is_symlink()
@@ -125,6 +143,7 @@ def test_a_file_cut_short_then_only_the_rest_is_fetched(tmp_path: Path, hub: Hub
 def test_an_interrupted_download_goes_on_where_it_stopped(tmp_path: Path, hub: Hub) -> None:
     # the client writes pieces of 10 MB: what came of an unfinished piece is asked for again
     content = hub.files[NAME]["model.safetensors"] = safetensors_bytes(num_rows=700_000)
+    hub.files[NAME]["config.json"] = json.dumps({**CONFIG, "vocab_size": 700_000}).encode()
     hub.hangs_up_after["model.safetensors"] = 11_000_000
     run = init(tmp_path, hub.url)
     assert run.code == 0, run.log
@@ -140,17 +159,105 @@ def test_a_server_in_trouble(tmp_path: Path, hub: Hub) -> None:
     assert (run.code, "HTTP 500" in run.message) == (75, True), run.log
 
 
+def test_an_expired_token_does_not_hide_a_public_model(tmp_path: Path, hub: Hub) -> None:
+    hub.knows_tokens = True
+    run = init(tmp_path, hub.url, HF_TOKEN="hf_expiredexpiredexpired")
+    assert run.code == 0, run.log
+    assert "does not accept the token in HF_TOKEN; asking without it" in run.log
+    run = init(tmp_path, hub.url, "--model-name", "someone/else", HF_TOKEN="hf_expiredexpiredexpired")
+    assert run.code == 2
+    assert "does not accept the token in HF_TOKEN (HTTP 401" in run.message and "someone/else" in run.message
+    written = [path for path in (tmp_path / "artifacts").rglob("*") if path.is_file()]
+    assert written and not any(b"hf_expired" in path.read_bytes() for path in written)
+    assert "hf_expired" not in run.log
+
+
+def test_a_token_that_no_header_can_carry(tmp_path: Path, hub: Hub) -> None:
+    run = init(tmp_path, hub.url, HF_TOKEN="hf_paste\u2026dpasted")
+    assert (run.code, "the token in HF_TOKEN has characters that no token has" in run.message) == (2, True), run.log
+
+
+def test_shards_and_templates_are_fetched_and_nothing_else(tmp_path: Path, hub: Hub) -> None:
+    files = hub.files[NAME]
+    weights, names = files.pop("model.safetensors"), sorted(tensor_shapes())
+    shards = {
+        f"model-{number:05d}-of-00002.safetensors": safetensors_bytes(
+            shapes={name: tensor_shapes()[name] for name in part}
+        )
+        for number, part in enumerate((names[:5], names[5:]), start=1)
+    }
+    weight_map = dict(zip(names, [*[min(shards)] * 5, *[max(shards)] * (len(names) - 5)], strict=True))
+    wanted = {
+        **shards,
+        "model.safetensors.index.json": json.dumps({"weight_map": weight_map}).encode(),
+        "chat_template.jinja": b"{{ messages }}",
+        "additional_chat_templates/tools.jinja": b"{{ tools }}",
+        "LICENSE": b"MIT",
+        "generation_config.json": b"{}",
+    }
+    unwanted = {"model.fp16.safetensors": weights, "model-00003-of-00002.safetensors": b"x", "modeling.py": b"x"}
+    files |= {**wanted, **unwanted}
+    run = init(tmp_path, hub.url)
+    assert run.code == 0, run.log
+    asked = [path.partition("/resolve/")[2] for method, path, _ in hub.requests if method == "GET"]
+    fetched = {path.partition("/")[2] for path in asked}
+    assert fetched - {""} == {*wanted, "README.md", "config.json", "merges.txt", "vocab.json"}
+    for name in ("chat_template.jinja", "additional_chat_templates/tools.jinja", "LICENSE"):
+        assert (base(tmp_path) / name).read_bytes() == wanted[name]
+    assert sorted(path.name for path in base(tmp_path).glob("model*")) == ["model.safetensors"]
+
+
+def test_a_model_that_cannot_be_taken_is_refused_before_it_is_fetched(tmp_path: Path, hub: Hub) -> None:
+    hub.files[NAME] = {"config.json": b"{}", "x.gguf": b"GGUF", "tokenizer.json": b"{}"}
+    run = init(tmp_path, hub.url)
+    assert (run.code, "as GGUF (x.gguf)" in run.message, hub.fetched()) == (2, True, []), run.log
+
+
+def test_a_cache_that_cannot_be_written(tmp_path: Path, hub: Hub) -> None:
+    (tmp_path / "file").write_text("no folder")
+    run = init(tmp_path, hub.url, HF_HOME=str(tmp_path / "file/hf"))
+    assert (run.code, "cannot be written" in run.message, "HF_HOME" in run.message) == (2, True, True), run.log
+    # a limit on the size of files stands in for a quota
+    program = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\nimport sys, ivr.cli\n"
+    run = init(tmp_path, hub.url, start=(sys.executable, "-c", f"{program}sys.exit(ivr.cli.main())"))
+    assert (run.code, "a quota is used up" in run.message, "HF_HUB_CACHE" in run.message) == (2, True, True), run.log
+
+
 @pytest.mark.parametrize(
-    ("names", "expected"),
+    ("error", "code", "said"),
     [
-        (["model.safetensors", "pytorch_model.bin"], ["model.safetensors"]),
-        (["pytorch_model.bin", "tf_model.h5"], ["pytorch_model.bin"]),
-        (
-            ["model.safetensors.index.json", "model-00001-of-00002.safetensors", "pytorch_model.bin"],
-            ["model.safetensors.index.json", "model-*.safetensors"],
-        ),
-        (["config.json"], []),
+        (OSError(errno.ENOSPC, "No space left on device"), 2, "no space left"),
+        (OSError(errno.EDQUOT, "Disk quota exceeded", "/c/x"), 2, "a quota is used up"),
+        (OSError(errno.EROFS, "Read-only file system", "/c/x"), 2, "cannot be written"),
+        (PermissionError(errno.EACCES, "Permission denied", "/c/x"), 2, "Permission denied: /c/x"),
+        (OSError(errno.ENAMETOOLONG, "File name too long", "/c/x"), 2, "File name too long"),
+        (PermissionError(errno.EPERM, "Operation not permitted"), 75, "check the network"),
+        (ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"), 75, "check the network"),
+        (OSError(errno.ENETUNREACH, "Network is unreachable"), 75, "check the network"),
+        (OSError("[SSL: CERTIFICATE_VERIFY_FAILED] self-signed"), 2, "SSL_CERT_FILE"),
+        (OSError("407 Proxy Authentication Required"), 2, "wants a name and a password"),
     ],
 )
-def test_which_weights_are_fetched(names: list[str], expected: list[str]) -> None:
-    assert choose_weights(names) == expected
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_this_machines_faults_and_the_networks(
+    error: OSError, code: int, said: str, wrapped: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HF_HUB_OFFLINE", *PROXIES):
+        monkeypatch.delenv(name, raising=False)
+    outer: Exception = error
+    if wrapped:
+        outer = RuntimeError("while fetching")
+        outer.__cause__ = error
+    found = explain(outer, NAME, None)
+    assert (found.exit_code, said in str(found)) == (code, True), str(found)
+
+
+def test_a_proxy_is_named_without_its_password(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://me:pass@proxy:3128")
+    found = explain(ConnectionError("http://me:pass@proxy:3128 refused"), NAME, None)
+    assert "the proxy in HTTPS_PROXY" in str(found)
+    set_up_logging()
+    LOG.error("%s", found)
+    assert "me:pass" not in capsys.readouterr().err

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from tiny_model import CONFIG, safetensors_bytes, tiny_model_files, tiny_vocab, write_model
 
-from ivr.base.model_directory import lay_in_model, lay_in_tokenizer, model_files
-from ivr.base.tokenizer import PROBE, build_tokenizer, complete_tokenizer
+from ivr.base.model_directory import lay_in_model, lay_in_tokenizer, model_files, read_model
+from ivr.base.tokenizer import build_tokenizer
+from ivr.base.tokenizer_directory import complete_tokenizer
 from ivr.errors import ConfigError, CorruptInputError, IvrError
 
 
@@ -31,10 +32,10 @@ def merges_with(line: str) -> bytes:
     [
         ("config.json", json.dumps({**CONFIG, "model_type": "llama"}).encode(), ConfigError, "model_type is 'llama'"),
         ("config.json", b'{"model_type": "gp', CorruptInputError, "config.json is not JSON"),
-        ("config.json", json.dumps({**CONFIG, "vocab_size": 258}).encode(), ConfigError, "id 258, the model only 258"),
+        ("config.json", json.dumps({**CONFIG, "vocab_size": 258}).encode(), CorruptInputError, "set vocab_size to 259"),
         ("model.safetensors", safetensors_bytes()[:-1], CorruptInputError, "cut short"),
         ("model.safetensors", safetensors_bytes()[:20], CorruptInputError, "cut short"),
-        ("model.safetensors", b"", CorruptInputError, "cut short"),
+        ("model.safetensors", b"", CorruptInputError, "is empty"),
         ("tokenizer.json", tokenizer_json(model_type="Unigram"), ConfigError, "is Unigram, not byte-level BPE"),
         ("tokenizer.json", tokenizer_json(pre_tokenizer={"type": "Whitespace"}), ConfigError, "Whitespace"),
         ("tokenizer.json", tokenizer_json(normalizer={"type": "NFC"}), ConfigError, "NFC"),
@@ -63,19 +64,27 @@ def test_what_is_refused(tmp_path: Path, name: str, content: bytes, error: type[
     assert not (tmp_path / "base").exists()
 
 
+def test_a_tokenizer_with_more_ids_than_the_model_has_rows(tmp_path: Path) -> None:
+    files = {"config.json": json.dumps({**CONFIG, "vocab_size": 258}).encode()}
+    files["model.safetensors"] = safetensors_bytes(258)
+    folder = write_model(tmp_path / "model", {**tiny_model_files(), **files})
+    with pytest.raises(ConfigError, match="id 258, the model only 258"):
+        lay_in_model(folder, "here", tmp_path / "base")
+
+
 def test_a_merge_without_its_product_is_no_panic(tmp_path: Path) -> None:
     content = json.loads(tokenizer_json())
     content["model"]["merges"].append(["Ġ", "h"])
     folder = write_model(tmp_path / "model", {"tokenizer.json": json.dumps(content).encode()})
-    with pytest.raises(CorruptInputError, match="cannot be loaded"):
-        complete_tokenizer(folder, "here", None)
+    with pytest.raises(ConfigError, match=r"here/tokenizer.json: merge 2 \('Ġ', 'h'\): its product 'Ġh' is not in"):
+        complete_tokenizer(folder, "here", {})
 
 
 def test_weights_without_a_config_are_refused(tmp_path: Path) -> None:
     files = tiny_model_files()
     del files["config.json"]
     with pytest.raises(ConfigError, match=r"no config\.json"):
-        model_files(write_model(tmp_path, files), "here")
+        read_model(write_model(tmp_path, files), "here")
 
 
 def test_safetensors_come_before_pickles_and_shards_are_whole(tmp_path: Path) -> None:
@@ -101,7 +110,7 @@ def test_a_taken_tokenizer_loads_to_the_same_ids_in_a_fresh_process(tmp_path: Pa
         "import sys, json; from transformers import AutoTokenizer; probe = json.loads(sys.argv[1])\n"
         "print(json.dumps([AutoTokenizer.from_pretrained(name).encode(probe) for name in sys.argv[2:]]))"
     )
-    text = PROBE + "<|endoftext|> he he"
+    text = "Hello world, it's 2024!\n\n  naïve café, 한국어 🙂\t\r\n\u2028x\u0000 <|end|>   <|endoftext|> he he"
     run = subprocess.run(
         [sys.executable, "-c", program, json.dumps(text), str(tmp_path / "base"), str(tmp_path / "original")],
         capture_output=True,

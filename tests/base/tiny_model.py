@@ -1,6 +1,7 @@
 """A model of GPT-2's kind, small enough to write by hand, without torch."""
 
 import json
+import math
 import struct
 from pathlib import Path
 
@@ -16,11 +17,31 @@ def tiny_vocab() -> tuple[dict[str, int], list[tuple[str, str]]]:
     return {token: number for number, token in enumerate(tokens)}, merges
 
 
-def safetensors_bytes(num_rows: int = 259) -> bytes:
-    """A safetensors file with one float32 tensor `wte.weight` of zeros."""
-    size = num_rows * 4 * 4
-    header = json.dumps({"wte.weight": {"dtype": "F32", "shape": [num_rows, 4], "data_offsets": [0, size]}}).encode()
-    return struct.pack("<Q", len(header)) + header + bytes(size)
+def tensor_shapes(num_rows: int = 259) -> dict[str, list[int]]:
+    """The tensors of CONFIG's model, named as on the Hub."""
+    shapes = {"wte.weight": [num_rows, 4], "wpe.weight": [32, 4], "ln_f.weight": [4], "ln_f.bias": [4]}
+    for name, size in (
+        ("attn.c_attn", [4, 12]),
+        ("attn.c_proj", [4, 4]),
+        ("mlp.c_fc", [4, 16]),
+        ("mlp.c_proj", [16, 4]),
+    ):
+        shapes |= {f"h.0.{name}.weight": size, f"h.0.{name}.bias": size[1:]}
+    for name in ("ln_1", "ln_2"):
+        shapes |= {f"h.0.{name}.weight": [4], f"h.0.{name}.bias": [4]}
+    return shapes
+
+
+def safetensors_bytes(
+    num_rows: int = 259, shapes: dict[str, list[int]] | None = None, dtype: str = "F32", size: int = 4
+) -> bytes:
+    """A safetensors file of zeros: the tiny model's tensors, or others."""
+    rows, end = {}, 0
+    for name, shape in (shapes or tensor_shapes(num_rows)).items():
+        begin, end = end, end + size * math.prod(shape)
+        rows[name] = {"dtype": dtype, "shape": shape, "data_offsets": [begin, end]}
+    header = json.dumps(rows).encode()
+    return struct.pack("<Q", len(header)) + header + bytes(end)
 
 
 def tiny_model_files() -> dict[str, bytes]:
@@ -39,6 +60,7 @@ def write_model(folder: Path, files: dict[str, bytes] | None = None) -> Path:
     """Write the files of a model (the tiny one) into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in (files or tiny_model_files()).items():
+        (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_bytes(content)
     return folder
 

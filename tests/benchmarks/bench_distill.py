@@ -1,7 +1,7 @@
 """The fit of `distill-tokenizer` on 75,000 to 600,000 distinct pretokens: seconds, memory, linearity, and a peer.
 
     python tests/benchmarks/bench_distill.py [--types 75000,150000,300000,600000] [--peer-types 75000] [--json FILE]
-                                              [--plot FILE]
+                                              [--plot FILE] [--results]
 
 The pretokens are those of the corpora and, where these are not enough, of this machine's Python packages and of seeded
 joins of vocabulary tokens; every token and every short number, 270,000 strings, are fitted besides, at every size. Each
@@ -23,6 +23,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+import results
 
 ROOT = Path(__file__).resolve().parents[2]
 SEED = 0
@@ -117,6 +119,17 @@ def make_pretokens(tokenizer_file: Path, corpora: Path, count: int) -> tuple[lis
     return found, joined
 
 
+def record(rows: list[dict[str, Any]]) -> results.Record:
+    """The table of all fits, the peer's last."""
+    keys = ("who", "types", "seconds", "cpu_seconds", "gibibytes", "agreement_percent")
+    told = [{**row, "gibibytes": round(row["peak_bytes"] / 2**30, 2)} for row in rows]
+    return results.Record(
+        results.command_line(),
+        ["fit", "distinct pretokens", "s", "s of CPU", "GiB at most", "equal to the BPE, %"],
+        [[row[key] for key in keys] for row in told],
+    )
+
+
 def plot(rows: list[dict[str, Any]], path: Path) -> None:
     """Seconds of CPU and memory of our fits against the number of types, and the bar."""
     import matplotlib
@@ -149,6 +162,7 @@ def main() -> None:
     parser.add_argument("--peer-types", type=int, default=75_000, help="pretokens for the peer; 0 for no peer")
     parser.add_argument("--json", type=Path, help="write the figures there")
     parser.add_argument("--plot", type=Path, help="CPU time and memory against types, a picture (.svg or .png)")
+    results.add_option(parser)
     options = parser.parse_args()
     from ivr.base.tokenizer import build_tokenizer, read_vocab_and_merges
 
@@ -185,6 +199,7 @@ def main() -> None:
         options.json.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
     if options.plot:
         plot(rows, options.plot)
+    results.publish(options, "fit", record(rows))
 
 
 if __name__ == "__main__":

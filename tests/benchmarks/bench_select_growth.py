@@ -1,6 +1,7 @@
 """How the time and memory of `ivr select` grow with distinct pretokens and with K.
 
     python tests/benchmarks/bench_select_growth.py --artifacts-dir RUN [--swaps 500,2000,10000] [--plot growth.svg]
+                                                   [--results]
 
 RUN holds a distilled tokenizer and its counts. Every selection runs in a process of its own, on every n-th distinct
 pretoken of the run's table; the figures are processor seconds, from reading the files to the last swap with what is
@@ -14,6 +15,8 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+
+import results
 
 
 def measure(artifacts: Path, swaps: int, step: int) -> dict[str, float]:
@@ -53,6 +56,15 @@ def measured(artifacts: Path, swaps: int, step: int) -> dict[str, float]:
     return found
 
 
+def record(rows: list[dict[str, float]]) -> results.Record:
+    """The table of all selections."""
+    return results.Record(
+        results.command_line(),
+        ["distinct pretokens", "swaps", "processor seconds", "GiB"],
+        [[row["pretokens"], row["swaps"], row["cpu_seconds"], row["GiB"]] for row in rows],
+    )
+
+
 def plot(by_pretokens: list[dict[str, float]], by_swaps: list[dict[str, float]], path: Path) -> None:
     """Seconds and memory against distinct pretokens, and against K."""
     import matplotlib
@@ -82,6 +94,7 @@ def main() -> None:
     )
     parser.add_argument("--plot", type=Path, help="a picture, .svg or .png")
     parser.add_argument("--one", help=argparse.SUPPRESS)
+    results.add_option(parser)
     options = parser.parse_args()
     if options.one:
         print(json.dumps(measure(options.artifacts_dir, *map(int, options.one.split(",")))))
@@ -89,9 +102,9 @@ def main() -> None:
     measured(options.artifacts_dir, 100, 50)  # compiles
     by_pretokens = [measured(options.artifacts_dir, 2000, int(step)) for step in options.steps.split(",")]
     by_swaps = [measured(options.artifacts_dir, int(swaps), 1) for swaps in options.swaps.split(",")]
-    print("| distinct pretokens | swaps | processor seconds | GiB |\n|---:|---:|---:|---:|")
-    for row in [*by_pretokens, *by_swaps]:
-        print(f"| {row['pretokens']:,} | {row['swaps']:,} | {row['cpu_seconds']} | {row['GiB']} |", flush=True)
+    found = record([*by_pretokens, *by_swaps])
+    print(results.table(found))
+    results.publish(options, "select-growth", found)
     if options.plot:
         plot(by_pretokens, by_swaps, options.plot)
 

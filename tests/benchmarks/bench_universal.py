@@ -1,6 +1,7 @@
 """How large must scores be, for a Unigram model to segment every string without odd runs as a BPE of n merges does?
 
     python tests/benchmarks/bench_universal.py [--sizes 250,500,1000] [--kinds gpt2,biomedical] [--exponents 0,6.8]
+                                                [--results]
 
 For growing BPEs (the first n merges of GPT-2, or n merges trained on a corpus) bonuses are raised until the worst-
 pair computation finds no counterexample (ivr/tokenizer/proof/THEOREM.md). Exponent 0 begins with a bonus of 1
@@ -17,6 +18,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+import results
 
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = ROOT.parent / "shared"
@@ -75,6 +78,17 @@ def rows(options: argparse.Namespace, done: list[dict[str, Any]]) -> Iterator[di
                 yield found[0] if found else measure(kind, size, exponent, options)
 
 
+def record(table: list[dict[str, Any]]) -> results.Record:
+    """The table of all rows, the largest BPE of a kind last."""
+    keys = ("kind", "exponent", "merges", "ended", "bits", "constraints", "rounds", "seconds")
+    ordered = sorted(table, key=lambda row: (row["kind"], row["exponent"], row["merges"]))
+    return results.Record(
+        results.command_line(),
+        ["merges of", "prior exponent", "merges", "outcome", "bits", "constraints", "rounds", "s"],
+        [[row[key] for key in keys] for row in ordered],
+    )
+
+
 def draw(table: list[dict[str, Any]], path: Path) -> None:
     import matplotlib
 
@@ -106,6 +120,7 @@ def main() -> None:
     parser.add_argument("--exponents", default="0,6.8")
     parser.add_argument("--seconds", type=float, default=600, help="for one row; what is not closed then says so")
     parser.add_argument("--out", type=Path, default=Path())
+    results.add_option(parser)
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     file = options.out / "universal.json"
@@ -121,6 +136,7 @@ def main() -> None:
             table.append(row)
             file.write_text(json.dumps(table, indent=1) + "\n")
     draw(table, options.out / "universal.svg")
+    results.publish(options, "every-string", record(table))
 
 
 if __name__ == "__main__":

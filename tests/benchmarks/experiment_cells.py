@@ -125,9 +125,9 @@ def prepare_vocabularies(lab: Laboratory) -> None:
     """Stages init to remap: once a domain up to the distilled tokenizer, then once a number of swaps."""
     from ivr.analysis import analyze
     from ivr.base import init
-    from ivr.tokenizer.distill.stage import stage as distill
-    from ivr.tokenizer.remap.stage import stage as remap
-    from ivr.tokenizer.select.stage import stage as select
+    from ivr.tokenizer.distill import stage as distill
+    from ivr.tokenizer.remap import stage as remap
+    from ivr.tokenizer.select import stage as select
 
     for domain in DOMAINS:
         root = lab.artifacts(domain)
@@ -280,7 +280,8 @@ def _score(lab: Laboratory, cell: Cell, model_dir: Path, kind: str) -> dict[str,
     """Per document of the same held-out text, for every model: bits, tokens, bytes."""
     import torch
 
-    from ivr.corpus.packing import encode_documents, end_of_text_id, load_tokenizer
+    from ivr.corpus.document_end import end_of_text_id
+    from ivr.corpus.packing import encode_documents, load_tokenizer
     from ivr.evaluation.bits_per_byte import score_documents
     from ivr.evaluation.heldout import choose_documents
     from ivr.evaluation.models import load_model

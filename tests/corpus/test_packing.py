@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from builders import END, bpe_tokenizer, documents, save_tokenizer
 
+from ivr.corpus.document_end import end_of_text_id
 from ivr.corpus.packing import (
     TokenStream,
-    end_of_text_id,
     is_whole,
     load_tokenizer,
     open_stream,

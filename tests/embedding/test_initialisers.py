@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from ivr.embedding.initialisers import rows as initialisers
 from ivr.embedding.initialisers.focus import focus, sparsemax, static_vectors
 from ivr.embedding.initialisers.rows import Problem
-from ivr.embedding.initialisers.rows import rows as initialisers
 
 V, D = 60, 6
 

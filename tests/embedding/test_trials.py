@@ -274,7 +274,7 @@ def test_text_is_an_input_of_the_strategies_that_read_it(world: ArtifactPaths) -
     corpus = str(world.cleaned_corpora.relative_to(world.root))
     for strategy, reads in (("distill", True), ("focus", True), ("pieces", False)):
         manifest = align.run(align.Config(world.root, init_strategy=strategy))
-        assert any(row["path"].startswith(corpus) for row in manifest.inputs) is reads
+        assert any(row.path.startswith(corpus) for row in manifest.inputs) is reads
 
 
 def test_a_bfloat16_base_can_be_distilled(spoken: ArtifactPaths) -> None:
@@ -301,7 +301,7 @@ from pathlib import Path
 from ivr.embedding import align
 import torch, transformers, tokenizers
 from ivr.embedding import trials, model_directory
-from ivr.embedding.initialisers.rows import body
+from ivr.embedding.initialisers import body
 transformers.GPT2Model
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_bpe import Merges, bpe_of, letters_of, merge_lists, naive_bpe, strings_over
+from small_bpe import Merges, any_merge_lists, bpe_of, letters_of, merge_lists, naive_bpe, strings_over
 from tokenizers import Tokenizer
 
 from ivr.encoding.batch import Batch
@@ -16,7 +16,7 @@ from ivr.encoding.bpe_encoder import LONG, BpeEncoder
 
 
 def encode(tokenizer: Tokenizer, strings: list[bytes], threads: int = 1) -> list[list[int]]:
-    segmentations = BpeEncoder(read_bpe(tokenizer)).encode(Batch.of(strings), threads)
+    segmentations = BpeEncoder(read_bpe(tokenizer, in_order=False)).encode(Batch.of(strings), threads)
     return [segmentations.row(row).tolist() for row in range(len(strings))]
 
 
@@ -36,8 +36,18 @@ def test_small_bpes_agree_with_the_definition_and_the_library(merges: Merges, da
     assert [[tokenizer.id_to_token(i) for i in row] for row in ids] == [naive_bpe(string, merges) for string in strings]
 
 
+@settings(max_examples=150, deadline=None)
+@given(any_merge_lists(), st.data())
+def test_whatever_bpe_the_library_loads(merges: Merges, data: st.DataObject) -> None:
+    tokenizer, letters = bpe_of(merges), letters_of(merges)
+    drawn = data.draw(st.lists(st.text(letters, min_size=1, max_size=60), max_size=10))
+    strings = [*strings_over(letters, 5), *drawn, *(text * (LONG // len(text) + 1) for text in drawn[:3])]
+    ids = encode(tokenizer, [string.encode() for string in strings])
+    assert ids == library(tokenizer, strings)
+
+
 @settings(max_examples=25, deadline=None)
-@given(merge_lists(), st.integers(0, 2**32))
+@given(any_merge_lists("abcd", 40), st.integers(0, 2**32))
 def test_long_strings_take_the_heap_and_agree(merges: Merges, seed: int) -> None:
     draw, letters = random.Random(seed), letters_of(merges)
     strings = ["".join(draw.choices(letters, k=length)) for length in (LONG - 1, LONG, LONG + 1, 3 * LONG)]
@@ -53,6 +63,21 @@ def test_a_product_made_by_two_merges_takes_either() -> None:
     strings = list(strings_over("abc", 6))
     ids = encode(bpe_of(merges), [string.encode() for string in strings])
     assert ids == library(bpe_of(merges), strings)
+
+
+def test_a_product_that_forms_a_pair_of_lower_rank_is_merged_on_at_once() -> None:
+    tokenizer = bpe_of([("a", "b"), ("b", "c"), ("a", "bc"), ("abc", "ab"), ("ab", "c")])
+    strings = ["abcabc", *strings_over("abc", 7), "abc" * LONG]
+    ids = encode(tokenizer, [string.encode() for string in strings])
+    assert [tokenizer.id_to_token(token_id) for token_id in ids[0]] == ["abcab", "c"]
+    assert ids == library(tokenizer, strings)
+
+
+def test_an_added_token_that_merges_make() -> None:
+    tokenizer = bpe_of([("a", "b"), ("ab", "c"), ("abc", "d")])
+    tokenizer.add_special_tokens(["abc"])
+    strings = list(strings_over("abcd", 5))  # as the model sees them: the library looks for added tokens before
+    assert encode(tokenizer, [string.encode() for string in strings]) == library(tokenizer, strings)
 
 
 def test_a_pair_listed_twice_takes_the_rank_that_the_library_gives_it() -> None:
@@ -95,7 +120,7 @@ def test_every_token_of_gpt2_and_runs_and_long_strings_agree(gpt2: Tokenizer) ->
 @pytest.mark.needs_gpt2
 def test_gpt2_has_the_shape_that_distillation_needs(gpt2: Tokenizer) -> None:
     bpe = read_bpe(gpt2)
-    assert (bpe.num_ids, len(bpe.merges_R3), bpe.special_ids) == (50257, 50000, {50256})
+    assert (bpe.num_ids, len(bpe.merges_R3), bpe.unmade_ids) == (50257, 50000, {50256})
     starts, ranks = bpe.derivations()
     lengths = np.array([len(token) for token in bpe.token_bytes()])
     # a token of n bytes is made by n - 1 merges, its own the last

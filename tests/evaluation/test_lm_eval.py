@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from builders import END, bpe_tokenizer, documents, save_tokenizer, tiny_model
 
-from ivr.corpus.packing import encode_documents, end_of_text_id, load_tokenizer
+from ivr.corpus.document_end import end_of_text_id
+from ivr.corpus.packing import encode_documents, load_tokenizer
 from ivr.evaluation.bits_per_byte import score_documents
 
 TASK = """\

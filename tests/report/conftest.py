@@ -1,6 +1,5 @@
 """An artifacts directory as the stages leave it, with invented figures."""
 
-import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -10,8 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ivr.artifacts import ArtifactPaths, sha256_file, write_json, write_text
-from ivr.manifest import PIPELINE, Manifest
+from ivr.artifacts import ArtifactPaths, sha256_file, write_text
+from ivr.manifest import PIPELINE, FileRecord, Manifest
+from ivr.versions import stage_version
 
 RESULTS: dict[str, dict[str, Any]] = {
     "distill-tokenizer": {
@@ -63,14 +63,14 @@ RESULTS: dict[str, dict[str, Any]] = {
 }
 
 
-def _row(root: Path, path: Path) -> dict[str, Any]:
-    return {"path": str(path.relative_to(root)), "sha256": sha256_file(path), "bytes": path.stat().st_size}
+def _row(root: Path, path: Path) -> FileRecord:
+    return FileRecord(str(path.relative_to(root)), sha256_file(path), path.stat().st_size)
 
 
 def _write_run(root: Path, stages: tuple[str, ...] = PIPELINE) -> ArtifactPaths:
     """Manifests of `stages`, each reading what the one before wrote, and the tables the report shows."""
     paths = ArtifactPaths(root)
-    previous: list[dict[str, Any]] = []
+    previous: list[FileRecord] = []
     for seconds, stage in enumerate(stages):
         output = root / stage / "out.txt"
         write_text(output, stage)
@@ -87,8 +87,9 @@ def _write_run(root: Path, stages: tuple[str, ...] = PIPELINE) -> ArtifactPaths:
             started_at=f"2026-01-01T00:00:{seconds:02d}Z",
             wall_seconds=7.5 * seconds,
             peak_memory_bytes=(seconds + 1) << 28,
+            version=stage_version(stage),
         )
-        write_json(paths.manifest(stage), dataclasses.asdict(manifest))
+        manifest.write(paths.manifest(stage))
         previous = written
     if "select" in stages:
         lines = ["old_id,old_token,old_count,new_token,new_count,tokens_saved,reason"]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ivr.artifacts import ArtifactPaths, write_json
+from ivr.artifacts import ArtifactPaths
 from ivr.cli import main
 from ivr.manifest import PIPELINE, WITH_VERIFY
 from ivr.report.figures import heldout_points, loss_points, read_metrics, read_swaps, token_counts
@@ -17,6 +17,7 @@ from ivr.report.page import escape
 from ivr.report.plots import running_mean, thinned
 from ivr.report.status import read_manifests, stage_statuses
 from ivr.report.summary import percent, read_run, summary_text
+from ivr.schema import write_sealed
 
 WriteRun = Callable[..., ArtifactPaths]
 BEFORE_REPORT = tuple(stage for stage in PIPELINE if stage != "report")
@@ -139,7 +140,7 @@ def test_figures_that_an_earlier_version_did_not_write_are_left_out(whole_run: A
     for stage, kept in (("evaluate", ("bits_per_byte",)), ("align", ("strategy",)), ("train", ())):
         manifest = json.loads(whole_run.manifest(stage).read_text())
         results = {key: manifest["results"][key] for key in kept}
-        write_json(whole_run.manifest(stage), {**manifest, "results": results})
+        write_sealed(whole_run.manifest(stage), {**manifest, "results": results})
     page = report(whole_run, "--force")
     assert "What the models write" not in page and "Is it a difference" not in page
     assert "distill (used)" in page and "passes over the text" not in page
@@ -195,7 +196,7 @@ def test_what_verify_found_is_reported_and_its_age_too(tmp_path: Path, write_run
     found |= {"adversarial_strings": 9000, "adversarial_equal_percent": 99.998}
     paths = write_run(tmp_path, WITH_VERIFY)
     manifest = json.loads(paths.manifest("verify").read_text())
-    write_json(paths.manifest("verify"), {**manifest, "results": found})
+    write_sealed(paths.manifest("verify"), {**manifest, "results": found})
     said = "verified from scratch: 0 of 1,234 documents differ, 2 of 5,000 runs to length 64, > 99.99 % of 9,000 adv"
     assert said in summary_text(read_run(paths))
     assert "2 of 5,000 runs" in report(paths)
@@ -206,5 +207,5 @@ def test_what_verify_found_is_reported_and_its_age_too(tmp_path: Path, write_run
     rows = {row.stage: row for row in stage_statuses(paths.root, read_manifests(paths))}
     assert rows["verify"].state == "stale" and rows["report"].state == "done"
     # a comparison of other tokenizers says nothing about this run
-    write_json(paths.manifest("verify"), {**manifest, "config": {"tokenizer": "/other"}})
+    write_sealed(paths.manifest("verify"), {**manifest, "config": {"tokenizer": "/other"}})
     assert "verified" not in summary_text(read_run(paths))

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from ivr.artifacts import ArtifactPaths, write_json
+from ivr.artifacts import ArtifactPaths
 from ivr.cli import STAGES, main
 from ivr.manifest import PIPELINE
 from ivr.report.status import StageStatus, duration, read_manifests, size, stage_statuses, status_table
+from ivr.schema import write_sealed
+from ivr.versions import STAGE_VERSIONS
 
 
 def states(paths: ArtifactPaths) -> dict[str, str]:
@@ -47,7 +49,7 @@ def test_a_stage_that_ran_again_makes_all_later_ones_stale(whole_run: ArtifactPa
     path = whole_run.manifest("remap")
     manifest = json.loads(path.read_text())
     manifest["outputs"][0]["sha256"] = "1" * 64
-    write_json(path, manifest)
+    write_sealed(path, manifest)
     found = states(whole_run)
     assert [stage for stage in PIPELINE if found[stage] == "stale"] == list(PIPELINE[5:])
     assert reason(whole_run, "align") == "remap/out.txt is another since `ivr remap` ran"
@@ -65,11 +67,31 @@ def test_an_edited_output_is_the_reader_s_matter(whole_run: ArtifactPaths) -> No
     path = whole_run.manifest("select")
     manifest = json.loads(path.read_text())
     manifest["outputs"][0]["editable"] = True
-    write_json(path, manifest)
+    write_sealed(path, manifest)
     (whole_run.root / "select" / "out.txt").write_text("edited by hand")
     found = states(whole_run)
     assert found["select"] == "done" and found["remap"] == "stale"
     assert reason(whole_run, "remap") == "select/out.txt has changed"
+
+
+def test_another_version_of_a_stage_is_named(
+    whole_run: ArtifactPaths, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(STAGE_VERSIONS, "analyze", 7)
+    assert reason(whole_run, "analyze").endswith("of analyze, this is 7")
+    assert [stage for stage, state in states(whole_run).items() if state == "done"] == ["init"]
+    assert main(["status", "--artifacts-dir", str(whole_run.root)]) == 0
+    assert "of analyze, this is 7" in capsys.readouterr().out
+
+
+def test_a_package_that_moves_results_a_little_is_named_and_the_stage_stays_done(
+    whole_run: ArtifactPaths, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = whole_run.manifest("train")
+    write_sealed(path, {**json.loads(path.read_text()), "versions": {"torch": "1.13.1"}})
+    assert states(whole_run)["train"] == "done"
+    assert main(["status", "--artifacts-dir", str(whole_run.root)]) == 0
+    assert "made with torch 1.13.1, this is " in capsys.readouterr().out
 
 
 def test_the_command_prints_a_table_or_json_and_needs_no_lock(

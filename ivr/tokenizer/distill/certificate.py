@@ -21,9 +21,10 @@ from ivr.tokenizer.proof.checker import NAME as PROOF
 from ivr.tokenizer.proof.checker import check_files
 from ivr.tokenizer.scores.merge_counts import merge_differences, segmentations
 from ivr.tokenizer.scores.merge_weights import EXACT, EXACT_IN_FILE
+from ivr.tokenizer.verify.added_tokens import differences
 from ivr.tokenizer.verify.comparison import Mismatch, compare_pretokens, compare_vocabularies
 
-FORMAT = 3
+FORMAT = 4
 SCORE = "score"  # a mismatch that scores could mend but the fit did not see
 
 
@@ -114,7 +115,7 @@ def summary(certificate: dict[str, Any]) -> str:
     """One paragraph for a reader."""
     corpus, vocabulary, earlier = certificate["corpus"], certificate["vocabulary"], certificate["earlier_text"]
     documents, runs, hard = certificate["documents"], certificate["runs"], certificate["adversarial"]
-    margins = certificate["margins"]
+    margins, added = certificate["margins"], certificate["added_tokens"]
     same = vocabulary["ids"] - len(vocabulary["different_encodings"])
     sentences = [
         f"{corpus['agreement_percent']:.4f} % of {corpus['occurrences']:,} pretoken occurrences "
@@ -127,6 +128,8 @@ def summary(certificate: dict[str, Any]) -> str:
         f"Of {runs['strings']:,} runs {runs['mismatched']:,} differ (to length {runs['max_length']} alone and beside "
         f"one character that shares a token, {runs['beside_two_neighbours']} between two{_left_out(runs)}), of "
         f"{hard['strings']:,} adversarial strings (seed {hard['seed']}) {hard['strings'] - hard['equal']:,}.",
+        f"Around {added['added_tokens']:,} added tokens {differences(added):,} of {added['comparisons']:,} comparisons "
+        "differ in ids, offsets or decoding.",
         f"The best segmentation of a pretoken scores at least {margins['smallest']} more than the second best, but for "
         f"{margins['ties']:,} ties that the library's own rule decides; the largest score of one is "
         f"{margins['largest_score_of_a_string'] / EXACT:.0%} of 2^53, to which sums are exact.",

@@ -11,6 +11,7 @@ from typing import Any
 from ivr.corpus.documents import corpus_files
 from ivr.corpus.readers import Document
 from ivr.corpus.sources import Source
+from ivr.tokenizer.verify.added_tokens import compare_added
 from ivr.tokenizer.verify.adversarial import compare_adversarial
 from ivr.tokenizer.verify.causes import MEANING
 from ivr.tokenizer.verify.documents import check_chunk
@@ -33,6 +34,7 @@ def quick_checks(base_file: Path, result_file: Path, corpora: Sequence[Path]) ->
             "documents": _documents(workers.pair, [file for corpus in corpora for file in corpus_files(corpus)]),
             "runs": compare_runs(workers, base, LONGEST_RUN, quick=True),
             "adversarial": compare_adversarial(workers, SEED, STRINGS, KEPT),
+            "added_tokens": compare_added(read_tokenizer_text(result_file), base),
             "causes": MEANING,
         }
 

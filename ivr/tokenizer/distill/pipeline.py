@@ -23,6 +23,7 @@ from ivr.console import LOG
 from ivr.encoding.batch import Batch, Segmentations
 from ivr.encoding.bpe import ByteLevelBpe
 from ivr.encoding.byte_alphabet import from_alphabet, to_alphabet
+from ivr.encoding.tokenizer_steps import steps
 from ivr.tokenizer.fit.fitter import TextFitter
 from ivr.tokenizer.fit.neighbour_strings import neighbour_strings, strings_between_parts
 from ivr.tokenizer.fit.strings import (
@@ -261,15 +262,13 @@ def cut_tokenizer(base: Tokenizer, bpe: ByteLevelBpe, scores_V: np.ndarray, patt
     """The Unigram tokenizer that splits by `pattern`, over the byte alphabet: in place of GPT-2's own pattern, or what
     another pre-tokenizer leaves.
     """
-    spec = json.loads(unigram_tokenizer(base, bpe.tokens, scores_V, sorted(bpe.special_ids)).to_str())
-    steps = [spec["pre_tokenizer"]]
-    if steps[0]["type"] == "Sequence":
-        steps = steps[0]["pretokenizers"]
+    spec = json.loads(unigram_tokenizer(base, bpe.tokens, scores_V, sorted(bpe.unmade_ids)).to_str())
+    before = steps(spec["pre_tokenizer"], "pretokenizers")
     if PretokenSplitter(base).is_gpt2:
         # the whole text is mapped first and split then: half the work of mapping piece by piece
-        steps = [{**steps[0], "use_regex": False}]
+        before = [{**before[0], "use_regex": False}]
     split = {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": False}
-    spec["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": [*steps, split] if pattern else steps}
+    spec["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": [*before, split] if pattern else before}
     return Tokenizer.from_str(json.dumps(spec, ensure_ascii=False))
 
 

@@ -4,11 +4,11 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from ivr.artifacts import ArtifactPaths, atomic_directory, sha256_file, write_json
 from ivr.console import LOG, Progress
-from ivr.errors import ConfigError, CorruptInputError, StaleInputError
+from ivr.errors import ConfigError, StaleInputError
 from ivr.stage import Input, Manifest, open_stage
 
 if TYPE_CHECKING:
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from ivr.analysis.tables import PretokenTable
 
 DESCRIPTION = """\
-Turn the base BPE tokenizer into a Unigram tokenizer with the same id for every token and the same encoding.
+Turn the base model's BPE tokenizer into a Unigram tokenizer that gives the same ids for the same text.
 
-Every merge gets an integer bonus, a token scores the sum of the bonuses in its merge tree; bonuses are fitted to every
-distinct pretoken of the corpora and every token. Runs, which no scores can order, are cut by the pre-tokenizer where
-BPE cuts them. certificate.json says what was compared and names each mismatch.
+Every merge gets an integer weight, and a token scores the sum of the weights of its merges. The weights are fitted to
+every token and every distinct pretoken of the corpora. Repeats such as `-----`, which no scores can order, are split by
+the pre-tokenizer where BPE has a border. certificate.json says what was compared, and names each difference.
 """
 EPILOG = """\
 examples:
@@ -88,6 +88,7 @@ def run(config: Config) -> Manifest:
     with open_stage("distill-tokenizer", config, inputs) as stage:
         if stage.current:
             return stage.manifest
+        from ivr.base.auto_tokenizer import check_auto_tokenizer
         from ivr.encoding.bpe import read_bpe
         from ivr.tokenizer.distill.certificate import Compared, build_certificate
         from ivr.tokenizer.distill.fitted_text import write_fitted
@@ -97,6 +98,8 @@ def run(config: Config) -> Manifest:
 
         base_file = tokenizer_dir / "tokenizer.json"
         base = load_base(base_file)
+        if config.original_tokenizer_dir is not None:
+            check_auto_tokenizer(tokenizer_dir, str(tokenizer_dir))  # what init has seen to for its own
         bpe = read_bpe(base)
         table = corpus_table(paths)
         earlier = _earlier_pretokens(paths, sha256_file(base_file), table.pretokens, config.extend)
@@ -133,36 +136,20 @@ def corpus_table(paths: ArtifactPaths) -> "PretokenTable":
     return merge_tables([read_pretoken_frequency(file) for file in files])
 
 
-@dataclass(frozen=True)
-class _AsWritten:
-    """A tokenizer.json that the library has not loaded."""
-
-    text: str
-
-    def to_str(self) -> str:
-        return self.text
-
-
 def load_base(file: Path) -> "Tokenizer":
-    """The base tokenizer, its file checked first: the library panics at some that cannot be distilled.
+    """The base tokenizer, its file checked first as `ivr init` does: the library panics at some that it refuses.
 
     Raises ConfigError naming the first offender, CorruptInputError for what is no tokenizer.json.
     """
-    import json
+    from ivr.base.tokenizer import check_tokenizer_json, load_tokenizer
 
-    from ivr.base.tokenizer import load_tokenizer, read_json
-    from ivr.encoding.bpe import read_bpe
-
-    spec = read_json(file, str(file))
-    if not isinstance(spec, dict) or not isinstance(spec.get("model"), dict):
-        raise CorruptInputError(f"{file} is no tokenizer (it has no model); run `ivr init` again")
-    spec = {"normalizer": None, "added_tokens": [], **spec}  # the library does without these
-    spec["model"].setdefault("type", "BPE" if "merges" in spec["model"] else None)
-    try:
-        read_bpe(cast("Tokenizer", _AsWritten(json.dumps(spec))))
-    except ConfigError as error:
-        raise ConfigError(f"{file}: {error}") from None
-    return load_tokenizer(file)
+    check_tokenizer_json(file, str(file))
+    base = load_tokenizer(file)
+    if base.truncation or base.padding:
+        LOG.warning("%s cuts or fills texts up (truncation, padding); the distilled tokenizer does not", file)
+        base.no_truncation()
+        base.no_padding()
+    return base
 
 
 def _earlier_pretokens(paths: ArtifactPaths, base_sha256: str, pretokens: Sequence[str], extend: bool) -> list[str]:
@@ -192,10 +179,11 @@ def _corpora(paths: ArtifactPaths) -> dict[str, Any]:
     """The files that were analysed, as `analyze` recorded them."""
     manifest = Manifest.read(paths.manifest("analyze"))
     assert manifest is not None, "open_stage has checked it"
-    files = [row for row in manifest.inputs if row["path"].endswith(".txt")]
-    folders = dict.fromkeys((paths.root / row["path"]).parent for row in files)
+    files = [row for row in manifest.inputs if row.path.endswith(".txt")]
+    folders = dict.fromkeys((paths.root / row.path).parent for row in files)
     corpora = [folder for folder in folders if folder.is_dir()]
-    return {"corpora": corpora, "files": files, "documents": manifest.results.get("documents")}
+    entries = [row.entry() for row in files]
+    return {"corpora": corpora, "files": entries, "documents": manifest.results.get("documents")}
 
 
 def _enforce(certificate: dict[str, dict[str, int]], allowed: int | None) -> None:

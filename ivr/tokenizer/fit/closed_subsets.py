@@ -17,7 +17,7 @@ from functools import cached_property
 import numpy as np
 
 from ivr.console import LOG
-from ivr.encoding.bpe import ByteLevelBpe
+from ivr.encoding.bpe import NO_ID, ByteLevelBpe
 from ivr.tokenizer.proof.closure import Proof, close, proof_by_id
 from ivr.tokenizer.proof.walk_graph import WalkGraph, walk_graph
 from ivr.tokenizer.proof.worst_case import PairSearch
@@ -80,17 +80,16 @@ class ClosedParts:
         self._margins_R = margins_R
         tokens = bpe.token_bytes()
         products = [tokens[left] + tokens[right] for left, right, _ in bpe.merges_R3.tolist()]
-        added = np.array([product in bpe.special_ids for product in bpe.merges_R3[:, 2].tolist()], bool)
+        there = frozenset(np.flatnonzero(bpe.byte_ids() != NO_ID).tolist())
         none = frozenset[int]()
         parts = [
             ("the first merges", np.arange(round(FIRST * len(products))), none),
             (f"tokens of {SHORT} small letters", _ranks(_is_short(product) for product in products), none),
         ]
-        for name, alphabet in ALPHABETS.items():
+        for name, letters in ALPHABETS.items():
+            alphabet = letters & there
             ranks = _ranks(alphabet.issuperset(product) for product in products)
-            # an added token that merges make too is one that BPE can give and scores may not
-            whole = len(ranks) <= MOST_MERGES and not added[ranks].any()
-            parts.append((name, ranks, alphabet if whole else none))
+            parts.append((name, ranks, alphabet if len(ranks) <= MOST_MERGES else none))
         cut = [(name, ranks[:MOST_MERGES], alphabet) for name, ranks, alphabet in parts if len(ranks[:MOST_MERGES])]
         self._parts = [_Part(name, ranks, part_of(bpe, ranks), alphabet) for name, ranks, alphabet in cut]
 
@@ -145,7 +144,7 @@ def _is_short(product: bytes) -> bool:
 
 
 def part_of(bpe: ByteLevelBpe, ranks: np.ndarray) -> ByteLevelBpe:
-    """The BPE of these merges alone (their parts among them); other tokens are as added ones, never produced."""
+    """The BPE of these merges alone (their parts among them); other tokens are never made."""
     merges = bpe.merges_R3[ranks]
     others = frozenset(bpe.merges_R3[:, 2].tolist()) - frozenset(merges[:, 2].tolist())
-    return replace(bpe, merges_R3=merges, special_ids=bpe.special_ids | others)
+    return replace(bpe, merges_R3=merges, unmade_ids=bpe.unmade_ids | others)

@@ -66,7 +66,7 @@ class TextFitter:
     def __init__(self, bpe: ByteLevelBpe, exponent: float) -> None:
         self._bpe, self.exponent = bpe, exponent
         self.tokens = bpe.token_bytes()
-        self.names = [name for token_id, name in enumerate(bpe.tokens) if token_id not in bpe.special_ids]
+        self.names = [name for token_id, name in enumerate(bpe.tokens) if token_id not in bpe.unmade_ids]
         self.encoder = BpeEncoder(bpe)
         self.unigram = UnigramEncoder(self.tokens, np.zeros(bpe.num_ids, np.int64))
         self._strings = self._optional = self._tested = _Encoded.of([], self.encoder)

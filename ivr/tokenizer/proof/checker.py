@@ -16,7 +16,7 @@ BPE itself is asked in the plainest way, merge after merge over a list; integers
 import json
 import math
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,15 +50,15 @@ def check_files(base: Path, distilled: Path, proof: Path) -> dict[str, Verdict]:
     """
     symbols = _byte_symbols()
     bpe, unigram = (json.loads(file.read_text(encoding="utf-8")) for file in (base, distilled))
-    added = {entry["content"] for entry in [*bpe["added_tokens"], *unigram["added_tokens"]]}
     pairs = [merge.split(" ") if isinstance(merge, str) else merge for merge in bpe["model"]["merges"]]
 
     def string(name: str) -> bytes:
         return bytes(symbols[symbol] for symbol in name)
 
-    merges = [(string(left), string(right)) for left, right in pairs]
+    # what is not in the byte alphabet (many an added token) fits no text
+    merges = [(string(left), string(right)) for left, right in pairs if symbols.keys() >= {*left, *right}]
     names = [name for name, _ in unigram["model"]["vocab"]]
-    scores = {string(name): score for name, score in unigram["model"]["vocab"] if name not in added}
+    scores = {string(name): score for name, score in unigram["model"]["vocab"] if symbols.keys() >= set(name)}
     verdicts: dict[str, Verdict] = {}
     for name, alphabet, rows_by_id in _read_proofs(proof, len(names)):
         told = f"{name} ({ranges(alphabet)})"
@@ -105,7 +105,7 @@ def _check_over(
                 return Verdict(False, f"the score {score} of {token!r} is no integer", 0)
             known[token] = int(score)
     over = [(left, right) for left, right in merges if alphabet.issuperset(left + right)]
-    return check_proof(over, known, {**{token: [] for token in known if len(token) == 1}, **rows})
+    return check_proof(over, known, {**{token: [] for token in known if len(token) == 1}, **rows}, alphabet)
 
 
 def _byte_symbols() -> dict[str, int]:
@@ -116,13 +116,17 @@ def _byte_symbols() -> dict[str, int]:
 
 
 def check_proof(
-    merges: Sequence[Pair], scores: Mapping[bytes, int], proof: Mapping[bytes, Sequence[int | None]]
+    merges: Sequence[Pair],
+    scores: Mapping[bytes, int],
+    proof: Mapping[bytes, Sequence[int | None]],
+    alphabet: Iterable[int] = range(256),
 ) -> Verdict:
     """Check `proof`: for every token that BPE returns without an odd run, F(p, 1), ..., F(p, |p| - 1).
 
     None says that no pair of segmentations comes there. `scores`: every token that the Unigram model may use.
+    `alphabet`: the bytes of the strings; `merges` and tokens of two bytes or more are over these.
     """
-    checker = _Checker(merges, scores, proof)
+    checker = _Checker(merges, scores, proof, alphabet)
     for reason in checker.violations():
         return Verdict(False, reason, checker.looked_at)
     return Verdict(True, "", checker.looked_at)
@@ -130,14 +134,19 @@ def check_proof(
 
 class _Checker:
     def __init__(
-        self, merges: Sequence[Pair], scores: Mapping[bytes, int], proof: Mapping[bytes, Sequence[int | None]]
+        self,
+        merges: Sequence[Pair],
+        scores: Mapping[bytes, int],
+        proof: Mapping[bytes, Sequence[int | None]],
+        alphabet: Iterable[int],
     ) -> None:
         self._merges, self._scores, self._proof = merges, scores, proof
+        self._bytes = [bytes([byte]) for byte in alphabet]
         self.looked_at = 0
 
     def violations(self) -> Iterator[str]:
         """What is wrong with the proof, one by one."""
-        needed = [*(bytes([byte]) for byte in range(256)), *(left + right for left, right in self._merges)]
+        needed = [*self._bytes, *(left + right for left, right in self._merges)]
         for token in needed:
             if token not in self._scores:
                 yield f"the token {token!r} has no score"
@@ -147,6 +156,9 @@ class _Checker:
             yield "a number is no integer, or too large to be added up exactly"
             return
         self._bpe = PlainBpe(self._merges, list(self._scores))
+        if late := [token for token in self._scores if not self._bpe.goes_in_order(token)]:
+            yield f"in {late[0]!r} a merge follows one of higher rank, and the theorem is of merges in order"
+            return
         self._of_bpe = [token for token in self._scores if self._bpe(token) == ([self._bpe.numbers[token]], False)]
         for token in self._of_bpe:
             if len(self._proof.get(token, ())) != len(token) - 1:

@@ -1,4 +1,4 @@
-"""BPE as it is written down, merge after merge over a list, for the checker of proofs. No code of the fit is in it."""
+"""BPE as it is written down, pair after pair over a list, for the checker of proofs. No code of the fit is in it."""
 
 from collections.abc import Sequence
 
@@ -12,39 +12,38 @@ Pair = tuple[bytes, bytes]
 
 @compiled
 def _bpe(symbols, n, ranks, products, num_ids):  # type: ignore[no-untyped-def]
-    """BPE as it is written down, in place: of all pairs the one of lowest rank, each occurrence from left to right.
+    """BPE as it is written down, in place: of all pairs the leftmost one of lowest rank, again and again.
 
-    Returns (number of tokens, whether a merge of a token with itself met an odd run of three or more).
+    Returns (number of tokens, whether a merge of a token with itself met an odd run of three or more, whether the ranks
+    went from the lowest to the highest).
     """
     odd = False
+    in_order = True
+    rank = 0
     while True:
         lowest = -1
+        place = 0
         for i in range(n - 1):
             pair = symbols[i] * num_ids + symbols[i + 1]
             if pair in ranks and (lowest < 0 or ranks[pair] < lowest):
                 lowest = ranks[pair]
-                left = symbols[i]
-                right = symbols[i + 1]
+                place = i
         if lowest < 0:
-            return n, odd
-        if left == right:
+            return n, odd, in_order
+        in_order = in_order and lowest >= rank
+        rank = lowest
+        if symbols[place] == symbols[place + 1]:
             run = 0
             for i in range(n + 1):
-                if i < n and symbols[i] == left:
+                if i < n and symbols[i] == symbols[place]:
                     run += 1
                 else:
                     odd = odd or (run >= 3 and run % 2 == 1)
                     run = 0
-        kept = i = 0
-        while i < n:
-            if i + 1 < n and symbols[i] == left and symbols[i + 1] == right:
-                symbols[kept] = products[lowest]
-                i += 2
-            else:
-                symbols[kept] = symbols[i]
-                i += 1
-            kept += 1
-        n = kept
+        symbols[place] = products[lowest]
+        for i in range(place + 1, n - 1):
+            symbols[i] = symbols[i + 1]
+        n -= 1
 
 
 @compiled
@@ -59,7 +58,7 @@ def _side_by_side(tokens, data, starts, ranks, products, num_ids):  # type: igno
         for place in range(starts[token], starts[token + 1]):
             symbols[size] = data[place]
             size += 1
-    size, odd = _bpe(symbols, size, ranks, products, num_ids)
+    size, odd, _ = _bpe(symbols, size, ranks, products, num_ids)
     return not odd and size == len(tokens) and (symbols[:size] == tokens).all()
 
 
@@ -86,19 +85,29 @@ class PlainBpe:
         self.tokens = list(tokens)
         self.numbers = {token: number for number, token in enumerate(tokens)}
         # a string is kept as the numbers of its bytes
-        self._bytes = [self.numbers[bytes([byte])] for byte in range(256)]
+        self._bytes = [self.numbers.get(bytes([byte]), -1) for byte in range(256)]  # what UTF-8 never has may lack
         self._data = np.array([self._bytes[byte] for token in tokens for byte in token], np.int64)
         self._starts = np.cumsum([0, *(len(token) for token in tokens)])
         self._products = np.array([self.numbers[left + right] for left, right in merges], np.int64)
         self._ranks = numba.typed.Dict.empty(numba.int64, numba.int64)
         for rank, (left, right) in enumerate(merges):
-            self._ranks.setdefault(self.numbers[left] * len(tokens) + self.numbers[right], rank)
+            self._ranks[self.numbers[left] * len(tokens) + self.numbers[right]] = (
+                rank  # of a pair listed twice the later
+            )
 
     def __call__(self, string: bytes) -> tuple[list[int], bool]:
         """(the tokens, whether an odd run was met)."""
+        tokens, odd, _ = self._apply(string)
+        return tokens, odd
+
+    def goes_in_order(self, string: bytes) -> bool:
+        """Whether no merge happens after one of higher rank."""
+        return self._apply(string)[2]
+
+    def _apply(self, string: bytes) -> tuple[list[int], bool, bool]:
         symbols = np.array([self._bytes[byte] for byte in string], np.int64)
-        size, odd = _bpe(symbols, len(symbols), self._ranks, self._products, len(self.tokens))
-        return symbols[:size].tolist(), odd
+        size, odd, in_order = _bpe(symbols, len(symbols), self._ranks, self._products, len(self.tokens))
+        return symbols[:size].tolist(), odd, in_order
 
     def violation(
         self, values: np.ndarray, before: np.ndarray, middle: Sequence[int], after: np.ndarray, bounds: np.ndarray

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ivr.console import LOG, SECONDS_BETWEEN_LOG_LINES
-from ivr.encoding.bpe import ByteLevelBpe
+from ivr.encoding.bpe import NO_ID, ByteLevelBpe
 from ivr.errors import ConfigError
 from ivr.tokenizer.proof.relaxation import NOWHERE
 from ivr.tokenizer.proof.walk_graph import WalkGraph, walk_graph
@@ -38,7 +38,7 @@ MEANING = {
     RANGE: "tested, not proved: the scores that it takes pass 2^54 / 10",
     CIRCLE: "tested, not proved: a part that repeats gains with every repetition, whatever bonus comes first in it",
     TIME: "tested, not proved: counterexamples are left after the rounds allowed",
-    UNTRIED: f"tested, not proved: not tried for more than {MOST_IDS:,} ids, or where merges make an added token",
+    UNTRIED: f"tested, not proved: not tried for more than {MOST_IDS:,} ids",
     UNHELPFUL: "tested, not proved: scores for every string disagree with what runs in the text ask for",
 }
 STRINGS = (
@@ -151,9 +151,7 @@ class Attempt:
 
 def is_attempted(bpe: ByteLevelBpe) -> bool:
     """Whether `attempt` tries for this vocabulary."""
-    # an added token that merges make too is one that BPE can give and scores may not
-    made_and_added = not bpe.special_ids.isdisjoint(bpe.merges_R3[:, 2].tolist())
-    return bpe.num_ids <= MOST_IDS and not made_and_added
+    return bpe.num_ids <= MOST_IDS
 
 
 def attempt(
@@ -181,7 +179,8 @@ def attempt(
             break
         if (again.scores_V == result.scores_V).all():
             LOG.info("every string: %s", MEANING[PROVED])
-            proof = Proof("all bytes", frozenset(range(256)), proof_by_id(graph, result.pairs.F))
+            alphabet = frozenset(np.flatnonzero(bpe.byte_ids() != NO_ID).tolist())
+            proof = Proof("all bytes", alphabet, proof_by_id(graph, result.pairs.F))
             return again, replace(found, proof=proof)
         constraints = again.constraints
         found = replace(found, ended=UNHELPFUL)

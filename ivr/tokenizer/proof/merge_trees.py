@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ivr.encoding.bpe import ByteLevelBpe
+from ivr.encoding.bpe import NO_ID, ByteLevelBpe
 from ivr.encoding.compiler import compiled
 from ivr.encoding.hash_table import empty_table, find, insert_all
 
@@ -79,7 +79,8 @@ class MergeTrees:
         insert_all(keys, values, (merges[:, 0] << 32) | merges[:, 1], np.arange(len(merges), dtype=np.int32))
         left, right = np.full(bpe.num_ids, -1, np.int64), np.full(bpe.num_ids, -1, np.int64)
         rank, odd = np.full(bpe.num_ids, UNMADE, np.int64), np.zeros(bpe.num_ids, bool)
-        rank[bpe.byte_ids()] = BYTE
+        byte_ids = bpe.byte_ids()
+        rank[byte_ids[byte_ids != NO_ID]] = BYTE
         _grow(merges, left, right, rank, odd, keys, values)
         return cls(left, right, rank, odd, keys, values)
 

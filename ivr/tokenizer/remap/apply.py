@@ -22,7 +22,7 @@ from ivr.tokenizer.remap.whole_pretokens import cut_again, uncut_pattern
 from ivr.tokenizer.scores.merge_weights import EXACT_IN_FILE
 from ivr.tokenizer.select.entry_scores import best_splits, entry_score, raised_scores
 from ivr.tokenizer.select.table import Candidate
-from ivr.tokenizer.unigram_file import unigram_tokenizer
+from ivr.tokenizer.unigram_file import NEVER, token_bytes, unigram_tokenizer
 from ivr.tokenizer.verify.comparison import compare_pretokens, one_pretoken
 
 
@@ -38,9 +38,8 @@ class DistilledTokenizer:
         return frozenset(self.tokenizer.get_added_tokens_decoder())
 
     def token_bytes(self) -> list[bytes]:
-        """The bytes of every id; empty for an added token."""
-        added = self.added()
-        return [b"" if token_id in added else from_alphabet(token) for token_id, token in enumerate(self.strings)]
+        """The bytes of every id; empty for one that the model never gives."""
+        return token_bytes(self.strings, self.scores_V)
 
 
 def check_candidates(
@@ -54,8 +53,8 @@ def check_candidates(
         where = f"{path}, " + _place(row)
         if not 0 <= row.old_id < len(distilled.strings):
             raise CorruptInputError(f"{where}: old_id {row.old_id} is not an id (0 to {len(distilled.strings) - 1})")
-        if row.old_id in added or len(distilled.strings[row.old_id]) == 1:
-            kind = "an added token" if row.old_id in added else "a byte"
+        kind = _kept_kind(row.old_id, distilled, added)
+        if kind:
             raise CorruptInputError(f"{where}: old_id {row.old_id} is {kind} and cannot be given away")
         if distilled.strings[row.old_id] != row.old_token:
             raise CorruptInputError(
@@ -77,6 +76,15 @@ def check_candidates(
             continue  # part of a character: never a pretoken of its own
         if len(split(text)) != 1:
             raise CorruptInputError(f"{where}: new_token {text!r} is split into {split(text)} before the model sees it")
+
+
+def _kept_kind(token_id: int, distilled: DistilledTokenizer, added: frozenset[int]) -> str:
+    """What an id is that keeps its string whatever is asked; empty for one that may be given away."""
+    if token_id in added:
+        return "an added token"
+    if len(distilled.strings[token_id]) == 1:
+        return "a byte"
+    return "no token of any text" if distilled.scores_V[token_id] == NEVER else ""
 
 
 def _place(row: Candidate) -> str:
@@ -142,7 +150,7 @@ def apply_swaps(distilled: DistilledTokenizer, swaps: Sequence[Swap], split: Pre
     for swap in swaps:
         strings[swap.id], scores_V[swap.id] = swap.new, swap.score
     tokenizer = _with_pattern(distilled.tokenizer, lambda pattern: uncut_pattern(pattern, _texts(swaps), split))
-    return unigram_tokenizer(tokenizer, strings, scores_V, sorted(distilled.added()))
+    return unigram_tokenizer(tokenizer, strings, scores_V)
 
 
 def undo_swaps(remapped: DistilledTokenizer, swaps: Sequence[Swap], split: PretokenSplitter) -> Tokenizer:
@@ -153,7 +161,7 @@ def undo_swaps(remapped: DistilledTokenizer, swaps: Sequence[Swap], split: Preto
             raise CorruptInputError(f"id {swap.id} is not {swap.new!r} in the remapped tokenizer; run `ivr remap`")
         strings[swap.id], scores_V[swap.id] = swap.old, swap.old_score
     tokenizer = _with_pattern(remapped.tokenizer, lambda pattern: cut_again(pattern, _texts(swaps), split))
-    return unigram_tokenizer(tokenizer, strings, scores_V, sorted(remapped.added()))
+    return unigram_tokenizer(tokenizer, strings, scores_V)
 
 
 def _texts(swaps: Sequence[Swap]) -> list[str]:

@@ -111,7 +111,7 @@ _StrictLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _m
 def read_rules(path: Path) -> RemapRules:
     """Read and check the file. Raises CorruptInputError with line, value and reason."""
     try:
-        document = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)
+        document = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)  # noqa: S506 - a CSafeLoader
     except yaml.YAMLError as error:
         raise CorruptInputError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
     except RecursionError:

@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from ivr.tokenizer.remap.rules import RemapRules
 
 DESCRIPTION = """\
-Give every chosen id its new string in the distilled tokenizer, and write remap_rules.yaml, from which `ivr align` gives
-the same ids new embedding rows. All other ids keep their strings; text that is not concerned is encoded as before.
+Give every chosen id its new string in the distilled tokenizer. All other ids keep their strings, and text that holds
+neither an old nor a new string of a swap is encoded as before.
+
+Writes the remapped tokenizer and remap_rules.yaml, by which `ivr align` gives the same ids new embedding rows.
 """
 EPILOG = """\
 examples:

@@ -129,7 +129,7 @@ def initial_contexts(bpe: ByteLevelBpe, splitter: PretokenSplitter) -> list[Cont
     found = []
     holding: dict[str, list[str]] = defaultdict(list)
     for token_id, token in enumerate(bpe.tokens):
-        if token_id not in bpe.special_ids:
+        if token_id not in bpe.unmade_ids:
             for character in set(token):
                 holding[character].append(token)
     for unit, longest in self_merging_units(bpe):

@@ -2,7 +2,7 @@
 
 Every token t scores s(t) = sum of b_r over the merge ranks r in its derivation tree T(t). A segmentation then scores
 sum_r b_r n_r, where n_r counts the uses of merge r in it. BPE returns the segmentation whose vector (n_0, n_1, ...) is
-lexicographically largest, ties and runs of a self-merging unit aside (README, Method): with d = n(BPE) - n(other), the
+lexicographically largest, ties and runs of a self-merging unit aside (METHOD.md): with d = n(BPE) - n(other), the
 lowest rank r* with d != 0 has d > 0. So every mismatch is mended by raising b_{r*} alone, which involves only ranks
 above r*: a triangular system, solved in one pass from the highest r* to the lowest.
 

@@ -28,6 +28,7 @@ class CandidateRules:
     max_bytes: int
     whole_characters: bool
     exclude: str  # a pattern searched in the text of the candidate; empty: nothing is excluded
+    taken: frozenset[bytes] = frozenset()  # strings of ids that no text gives: no second id may have one
 
 
 @dataclass(frozen=True)
@@ -139,7 +140,7 @@ def find_candidates(
     example = np.zeros(distinct, np.int64)
     example[number[::-1]] = np.arange(total)[::-1]  # the first span of each
     possible = np.flatnonzero((counts >= rules.min_count) & (documents >= rules.min_documents))
-    known = {token for token in tokens if token}
+    known = {token for token in tokens if token} | rules.taken
     excluded = regex.compile(rules.exclude) if rules.exclude else None
     kept: list[tuple[float, bytes, int]] = []
     for candidate in possible[np.argsort(-bounds[possible], kind="stable")].tolist():

@@ -15,13 +15,15 @@ if TYPE_CHECKING:
     import numpy as np
 
     from ivr.analysis.tables import PretokenTable
+    from ivr.tokenizer.select.candidates import CandidateRules
     from ivr.tokenizer.select.selection import AtLeast
 
 DESCRIPTION = """\
-Choose which rarely used ids are given to which strings of the corpus, by exact token counts under the distilled
-tokenizer. Bytes, added tokens and --keep-tokens never leave; what protected text would lose counts against a choice.
+Choose which ids are given to which new strings, so that the corpus takes the fewest tokens, counted exactly under the
+distilled tokenizer. Bytes, added tokens and those of --keep-tokens never leave; tokens that protected text would need
+in addition count against a choice.
 
-Writes replacement_candidates.csv, which you may edit before `ivr remap`, and selection_log.md.
+Writes replacement_candidates.csv, which you may edit before `ivr remap`, and selection_log.md, which says why.
 """
 EPILOG = """\
 examples:
@@ -150,21 +152,21 @@ def run(config: Config) -> Manifest:
         stage.protect_edits(paths.replacement_candidates)
         from ivr.analysis.pretokens import PretokenSplitter
         from ivr.analysis.tables import read_pretoken_frequency
-        from ivr.encoding.byte_alphabet import from_alphabet
         from ivr.tokenizer.select.candidates import DEFAULT_EXCLUDE, CandidateRules
         from ivr.tokenizer.select.log import selection_log
         from ivr.tokenizer.select.selection import Wishes, join_texts, select_swaps, weighted_uses
         from ivr.tokenizer.select.table import write_candidates
         from ivr.tokenizer.select.undertrained import order_of_leaving
-        from ivr.tokenizer.unigram_file import read_unigram
+        from ivr.tokenizer.unigram_file import read_unigram, token_bytes
 
         tokenizer, strings, scores_V = read_unigram(paths.distilled_tokenizer / "tokenizer.json")
         added = frozenset(tokenizer.get_added_tokens_decoder())
-        tokens = [b"" if token_id in added else from_alphabet(token) for token_id, token in enumerate(strings)]
+        tokens = token_bytes(strings, scores_V)
         rules = CandidateRules(
             MIN_COUNT if config.min_count is None else config.min_count, config.min_documents, config.max_bytes,
             not config.partial_characters,
             DEFAULT_EXCLUDE if config.exclude is None else config.exclude,
+            _never_given(strings, tokens),
         )  # fmt: skip
         kept = _untouchable(tokens, added, config.keep_tokens)
         distances = _distances(paths, tokens)
@@ -191,7 +193,7 @@ def run(config: Config) -> Manifest:
         wishes = replace(wishes, swaps=wanted, at_least=_at_least(config))
         selection = select_swaps(tokens, scores_V, droppable, texts, wishes)
         write_candidates(paths.replacement_candidates, selection.swaps)
-        write_text(paths.selection_log, selection_log(selection, wanted, config.protect_weight, vars(rules)))
+        write_text(paths.selection_log, selection_log(selection, wanted, config.protect_weight, _told(rules)))
         saved = 100 * (1 - selection.tokens_after / max(selection.tokens_before, 1))
         LOG.info(
             "%s of %s swaps chosen; the corpus takes %.2f %% fewer tokens (%s -> %s)",
@@ -259,8 +261,8 @@ def _distances(paths: ArtifactPaths, tokens: "list[bytes]") -> "np.ndarray | Non
 
 
 def _untouchable(tokens: list[bytes], added: frozenset[int], keep_tokens: Path | None) -> frozenset[int]:
-    """Ids that never leave: bytes, added tokens, and those whose text is a line of the file."""
-    kept = set(added) | {token_id for token_id, token in enumerate(tokens) if len(token) == 1}
+    """Ids that never leave: bytes, added tokens, what the model never gives, and those whose text is in the file."""
+    kept = set(added) | {token_id for token_id, token in enumerate(tokens) if len(token) <= 1}
     if keep_tokens:
         places = {token: token_id for token_id, token in enumerate(tokens)}
         for number, line in enumerate(keep_tokens.read_text(encoding="utf-8").splitlines(), 1):
@@ -270,6 +272,19 @@ def _untouchable(tokens: list[bytes], added: frozenset[int], keep_tokens: Path |
                 raise ConfigError(f"{keep_tokens}, line {number}: {line!r} is not a token (a leading blank counts)")
             kept.add(places[line.encode()])
     return frozenset(kept)
+
+
+def _never_given(strings: list[str], tokens: list[bytes]) -> frozenset[bytes]:
+    """The bytes of the strings that are tokens and that the model never gives, of those in the byte alphabet."""
+    from ivr.encoding.byte_alphabet import CHARACTER_TO_BYTE, from_alphabet
+
+    unmade = (string for string, token in zip(strings, tokens, strict=True) if not token)
+    return frozenset(from_alphabet(string) for string in unmade if CHARACTER_TO_BYTE.keys() >= set(string))
+
+
+def _told(rules: "CandidateRules") -> dict[str, object]:
+    """What the log says of them."""
+    return {name: value for name, value in vars(rules).items() if name != "taken"}
 
 
 def _protected(paths: ArtifactPaths, config: Config) -> "PretokenTable | None":

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-NEVER_IN_UTF8 = frozenset([0xC0, 0xC1, *range(0xF5, 0x100)])
+from ivr.encoding.bpe import NEVER_IN_UTF8
+
 _READABLE = ("F16", "F32", "F64")
 
 

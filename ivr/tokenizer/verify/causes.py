@@ -14,6 +14,8 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import accumulate
 
+from ivr.encoding.merge_order import own_merges
+
 TIE = "tie"
 INVERSION = "run inversion"
 SCORE = "score"
@@ -33,11 +35,14 @@ class MergeTrees:
     """Merge counts of the tokens of one BPE, from the text of its tokenizer.json; empty for another model."""
 
     def __init__(self, reference_json: str) -> None:
-        self._made: dict[str, tuple[int, str, str]] = {}  # token -> (rank, left, right)
         model = json.loads(reference_json)["model"]
-        for rank, merge in enumerate(model["merges"] if model["type"] == "BPE" else ()):
-            left, right = merge.split(" ") if isinstance(merge, str) else merge
-            self._made.setdefault(left + right, (rank, left, right))
+        merges = model["merges"] if model["type"] == "BPE" else ()
+        pairs = [merge.split(" ") if isinstance(merge, str) else merge for merge in merges]
+        tokens = [*dict.fromkeys(part for left, right in pairs for part in (*left, *right, left, right, left + right))]
+        numbers = {token: number for number, token in enumerate(tokens)}
+        made_by = own_merges(tokens, [(numbers[left], numbers[right], numbers[left + right]) for left, right in pairs])
+        # token -> (rank, left, right)
+        self._made = {tokens[product]: (rank, *pairs[rank]) for product, rank in made_by.items()}
 
     def counts(self, tokens: Sequence[str]) -> Counter[int]:
         """merge rank -> how often it is used in the trees of these tokens."""

@@ -7,7 +7,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from ivr.analysis.pretokens import pretoken_encoder
-from ivr.encoding.byte_alphabet import from_alphabet
+from ivr.encoding.byte_alphabet import CHARACTER_TO_BYTE, from_alphabet
 
 BATCH = 20_000
 
@@ -65,9 +65,11 @@ def compare_vocabularies(first: Tokenizer, second: Tokenizer) -> VocabularyCompa
             result.different_strings.append(token_id)
         if first.decode([token_id], skip_special_tokens=False) != second.decode([token_id], skip_special_tokens=False):
             result.different_decodings.append(token_id)
-        if token_id in added or token is None:
-            continue
+        if token is None or not CHARACTER_TO_BYTE.keys() >= set(token):
+            continue  # nothing that a model sees
         (ids,), (other,) = encode([token]), encode_other([token])
+        if token_id in added and ids != [token_id]:
+            continue  # cut out of text, and nothing that merges make; `added_tokens` compares these
         if ids != other:
             result.different_encodings.append(token_id)
         if ids == [token_id] != other:

@@ -17,6 +17,7 @@ from typing import Any, TypeVar, cast
 from tokenizers import Tokenizer
 
 from ivr.analysis.pretokens import PretokenSplitter, pretoken_encoder
+from ivr.encoding.bpe import normalizes
 from ivr.encoding.byte_alphabet import from_alphabet
 from ivr.errors import ConfigError, CorruptInputError, TryAgainError
 from ivr.tokenizer.verify.causes import MergeTrees
@@ -106,7 +107,7 @@ def read_tokenizer_text(path: Path) -> str:
 
 def _load(text: str) -> Tokenizer:
     tokenizer = Tokenizer.from_str(text)
-    if tokenizer.normalizer is not None:
+    if normalizes(json.loads(text)):
         raise ConfigError("a tokenizer has a normalizer, which changes text before it is split; none is supported")
     tokenizer.encode_special_tokens = True
     tokenizer.no_truncation()

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from ivr.tokenizer.verify.pair import Pair
 
 DESCRIPTION = """\
-Compare two tokenizers from scratch: whole documents encoded and decoded, every id, runs of every unit, adversarial
-strings. Both run in the `tokenizers` library; nothing of the fitting code is used.
+Compare two tokenizers from scratch: whole documents encoded and decoded, every id, repeats (`aaaa`, `hahaha`) of every
+unit, generated strings. Both run in the `tokenizers` library; nothing of the fitting code is used.
 
 Exit code 0: equal wherever they were compared. 1: they differ; the first differences are printed side by side. The
 report lists what was compared and the first 1,000 differences of each kind.
@@ -29,6 +29,7 @@ examples:
 
 FORMAT = 1
 KEPT = 1_000  # differences listed in the report, of each kind
+ADDED_DIFFERENCES = ("different_ids", "different_offsets", "different_decodings")
 
 
 @dataclass(frozen=True)
@@ -170,6 +171,7 @@ def _corpus_inputs(config: Config, paths: ArtifactPaths) -> list[Input]:
 # the comparison ---------------------------------------------------------------------------------------------------
 def _verify(config: Config, tokenizer_file: Path, against_file: Path, corpora: Sequence[Path]) -> dict[str, Any]:
     from ivr.encoding.batch import default_processes
+    from ivr.tokenizer.verify.added_tokens import compare_added
     from ivr.tokenizer.verify.adversarial import compare_adversarial
     from ivr.tokenizer.verify.causes import MEANING
     from ivr.tokenizer.verify.documents import compare_documents
@@ -190,6 +192,7 @@ def _verify(config: Config, tokenizer_file: Path, against_file: Path, corpora: S
         report = {
             "ids": _compare_ids(pair),
             "documents": compare_documents(workers, sources, KEPT, config.max_documents),
+            "added_tokens": compare_added(ours, theirs),
             "runs": compare_runs(workers, theirs, config.runs, every_pair=config.every_pair),
             "adversarial": compare_adversarial(workers, config.seed, config.adversarial, KEPT),
         }
@@ -250,6 +253,7 @@ def _equal(report: dict[str, Any]) -> bool:
         not any(ids[name] for name in ids["first"])
         and not documents["different_documents"]
         and not documents["different_decodings"]
+        and not any(report["added_tokens"][name] for name in ADDED_DIFFERENCES)
         and not report["runs"]["mismatched"]
         and adversarial["equal"] == adversarial["strings"]
         and not adversarial["decoded_otherwise"]

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from ivr.console import say
+
 SHOWN = 5  # differences printed, of each kind
 
 
@@ -42,7 +44,7 @@ def _causes(causes: dict[str, int]) -> str:
 
 def print_report(report: dict[str, Any]) -> None:
     """The summary and the first differences of each kind, on standard output."""
-    print(report["summary"])
+    say(report["summary"])
     documents = report["documents"]
     found = [(_where(row), row) for row in [*documents["mismatches"][:SHOWN], *documents["other_differences"][:SHOWN]]]
     found += [(f"id {row['id']}", row) for row in report["ids"]["first"]["different_encodings"][:SHOWN]]
@@ -53,9 +55,9 @@ def print_report(report: dict[str, Any]) -> None:
         context = [row.get("before", ""), row["text"], row.get("after", "")]
         text = "»".join(["«".join(map(_plain, context[:2])), _plain(context[2])])
         cause = f", {row['cause']}" if "cause" in row else ""
-        print(f"\n{title}{cause}\n  text       {text}")
+        say(f"\n{title}{cause}\n  text       {text}")
         for side in ("tokenizer", "against"):
-            print(f"  {side:10} {' | '.join(map(_plain, row[side]))}")
+            say(f"  {side:10} {' | '.join(map(_plain, row[side]))}")
 
 
 def _where(row: dict[str, Any]) -> str:

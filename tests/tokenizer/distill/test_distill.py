@@ -95,7 +95,7 @@ def test_the_certificate_lists_every_mismatch_with_a_cause(distilled: TinyRun) -
 def test_more_mismatches_than_allowed_leave_the_old_artifact(
     fresh: TinyRun, monkeypatch: pytest.MonkeyPatch, said: Callable[[], str]
 ) -> None:
-    from ivr.tokenizer.distill.stage import certificate as module
+    from ivr.tokenizer.distill import certificate as module
 
     build = module.build_certificate
 

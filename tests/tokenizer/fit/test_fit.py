@@ -39,7 +39,7 @@ def fitted(base: Tokenizer, strings: list[str], exponent: float = EXPONENT) -> F
 
 def saved_and_reloaded(base: Tokenizer, scores_V: np.ndarray, path: Path) -> Tokenizer:
     bpe = read_bpe(base)
-    unigram_tokenizer(base, bpe.tokens, scores_V, sorted(bpe.special_ids)).save(str(path))
+    unigram_tokenizer(base, bpe.tokens, scores_V, sorted(bpe.unmade_ids)).save(str(path))
     return Tokenizer.from_file(str(path))
 
 

@@ -19,7 +19,7 @@ PARTED = [("Ġ", "h"), ("t", "h"), ("a", "x"), ("a", "a"), ("h", "a"), ("ha", "h
 def test_every_ascii_character_and_unit_between_its_neighbours() -> None:
     base = bpe_of(PARTED)
     bpe, splitter = read_bpe(base), PretokenSplitter(base)
-    names = [token for token_id, token in enumerate(bpe.tokens) if token_id not in bpe.special_ids]
+    names = [token for token_id, token in enumerate(bpe.tokens) if token_id not in bpe.unmade_ids]
     characters = Characters(splitter, BpeEncoder(bpe))
     texts = neighbour_strings(names, initial_contexts(bpe, splitter), splitter, characters)
     assert {"jbw", "jbbw", " ha", "thax", "thahax", "aaaa"} <= set(texts) and texts == sorted(set(texts))

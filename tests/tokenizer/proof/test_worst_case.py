@@ -137,6 +137,14 @@ def test_a_proof_that_was_tampered_with_is_refused(closed: tuple[ByteLevelBpe, M
     assert "ab" in check_proof(merges, scores, missing).reason
 
 
+def test_the_checker_refuses_merges_out_of_order() -> None:
+    merges = [(b"a", b"b"), (b"b", b"c"), (b"a", b"bc"), (b"abc", b"ab"), (b"ab", b"c")]
+    scores = {**{bytes([byte]): 0 for byte in range(256)}, b"ab": 9, b"bc": 8, b"abc": 16, b"abcab": 40}
+    proof = {token: [0] * (len(token) - 1) for token in scores}
+    verdict = check_proof(merges, scores, proof)
+    assert not verdict.accepted and verdict.reason.startswith("in b'abcab' a merge follows one of higher rank")
+
+
 def test_without_a_proof_the_flat_scores_are_refused(closed: tuple[ByteLevelBpe, Merges]) -> None:
     bpe, _ = closed
     flat = token_scores(np.ones(len(bpe.merges_R3), np.int64), *bpe.derivations())

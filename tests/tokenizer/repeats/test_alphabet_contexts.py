@@ -15,8 +15,8 @@ from ivr.encoding.batch import Batch
 from ivr.encoding.bpe import read_bpe
 from ivr.encoding.bpe_encoder import BpeEncoder
 from ivr.encoding.byte_alphabet import to_alphabet
+from ivr.tokenizer.distill import pipeline as cutting
 from ivr.tokenizer.distill.pipeline import distill
-from ivr.tokenizer.distill.stage import pipeline as cutting
 from ivr.tokenizer.fit.fitter import TextFitter
 from ivr.tokenizer.fit.strings import pretokens_with_runs
 from ivr.tokenizer.repeats import pattern as run_pattern

@@ -23,7 +23,7 @@ def test_a_word_beside_a_run_tells_more_than_its_last_letter() -> None:
     bpe = read_bpe(bpe_of(WORDS))
     encoder, lengths = BpeEncoder(bpe), np.array([len(token) for token in bpe.token_bytes()])
     (context,) = initial_contexts(bpe, PretokenSplitter(bpe_of(WORDS)))
-    words = with_words(context, [t for i, t in enumerate(bpe.tokens) if i not in bpe.special_ids], encoder, lengths)
+    words = with_words(context, [t for i, t in enumerate(bpe.tokens) if i not in bpe.unmade_ids], encoder, lengths)
     assert words.lefts == context.lefts and words.rights == context.rights
     assert any(left.endswith("or") for left in words.far_lefts)
     table = tabulate(words, encoder, lengths)

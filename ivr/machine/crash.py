@@ -1,0 +1,47 @@
+"""The report of a fault of this program: a file with the traceback, for whoever can mend it."""
+
+import contextlib
+import os
+import platform
+import sys
+import tempfile
+import time
+import traceback
+from pathlib import Path
+
+from ivr.artifacts import ArtifactPaths, write_text
+
+SECRET_NAMES = ("TOKEN", "SECRET", "PASSWORD", "KEY", "CREDENTIAL")
+SHORTEST_SECRET = 8  # letters; a shorter value may be an ordinary word
+
+
+def write_report(error: BaseException, stage: str, root: Path) -> Path | None:
+    """Write what happened below `root`, or among the temporary files where that cannot be; None where neither can."""
+    name = f"{stage}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{os.getpid()}.txt"
+    text = report_text(error)
+    folders = [ArtifactPaths(root).crash] if root.is_dir() else []
+    for folder in [*folders, Path(tempfile.gettempdir()) / "gpt2-ivr-crash"]:
+        with contextlib.suppress(OSError):
+            write_text(folder / name, text)
+            return folder / name
+    return None
+
+
+def report_text(error: BaseException) -> str:
+    """Versions, the command line and the traceback; values of secret variables are left out."""
+    from ivr.manifest import git_commit, package_versions
+
+    versions = ", ".join(f"{package} {version}" for package, version in package_versions().items())
+    lines = [
+        f"command   {' '.join(sys.argv)}",
+        f"versions  {versions}",
+        f"commit    {git_commit() or 'unknown'}",
+        f"machine   {platform.platform()}",
+        "",
+        "".join(traceback.format_exception(error)),
+    ]
+    text = "\n".join(lines).encode("utf-8", "backslashreplace").decode("utf-8")
+    for name, value in os.environ.items():
+        if len(value) >= SHORTEST_SECRET and any(word in name.upper() for word in SECRET_NAMES):
+            text = text.replace(value, f"<{name}>")
+    return text

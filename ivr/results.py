@@ -1,0 +1,125 @@
+"""What the figures of a manifest look like, as far as another stage, the report or the status reads them.
+
+Every field may be missing: an earlier version, or an option, left it out. `Manifest.read` checks the types, so that
+nobody who reads a figure meets a string where a number belongs.
+"""
+
+from typing import Required
+
+from typing_extensions import TypedDict
+
+Number = float | int
+
+
+class ModelRecord(TypedDict, total=False):
+    """The base model of `init`."""
+
+    name: str
+    identity: str
+    revision: str
+
+
+class InitResults(TypedDict, total=False):
+    model: ModelRecord
+    revision: str
+
+
+class AnalyzeResults(TypedDict, total=False):
+    documents: int
+
+
+class DistillResults(TypedDict, total=False):
+    agreement_percent: Number
+    occurrences: int
+    mismatched_types: int
+    types: int
+    mismatched_occurrences: int
+    constraints: int
+    rounds: int
+    largest_score: Number
+
+
+class VerifyResults(TypedDict, total=False):
+    equal: bool
+    documents: int
+    different_documents: int
+    runs: int
+    different_runs: int
+    longest_run: int
+    adversarial_strings: int
+    adversarial_equal_percent: Number | None
+
+
+class SelectResults(TypedDict, total=False):
+    swaps: int
+
+
+class StrategyResults(TypedDict, total=False):
+    """One initialiser of `align`."""
+
+    bits_per_byte: Number
+    new_norm_mean: Number | None
+    kept_norm_mean: Number | None
+    new_cosine_to_mean: Number | None
+    new_rows_mass: Number | None
+    new_rows_share: Number | None
+    flagged: list[dict[str, Number]]
+
+
+class AlignResults(StrategyResults, total=False):
+    strategy: str
+    strategies: dict[str, StrategyResults]
+
+
+class TrainResults(TypedDict, total=False):
+    steps: int
+    tokens: int
+    bytes: int
+    passes_over_text: Number
+    replayed_share: Number
+    tokens_per_second_median: Number
+    processes: int
+    device: str
+    distributed_type: str
+    zero_stage: int
+    precision: str
+
+
+class Difference(TypedDict, total=False):
+    """Of two models in bits per byte, with the ends of its interval."""
+
+    difference: Required[Number]
+    low: Required[Number | None]
+    high: Required[Number | None]
+    documents: Required[int]
+
+
+class Written(TypedDict, total=False):
+    """What one model writes by itself."""
+
+    bytes_per_token: Required[Number]
+    new_tokens: int
+    new_token_share_sampled: Number | None
+    new_token_share_in_text: Number | None
+    different_new_tokens_sampled: int
+
+
+class EvaluateResults(TypedDict, total=False):
+    bits_per_byte: dict[str, dict[str, Number | None]]
+    differences: dict[str, dict[str, Difference]]
+    sampling: dict[str, Written]
+    heldout_tokens_before: int
+    heldout_tokens_after: int
+    agreement_percent: Number | None
+
+
+SCHEMAS: dict[str, type] = {
+    "init": InitResults,
+    "analyze": AnalyzeResults,
+    "distill-tokenizer": DistillResults,
+    "verify": VerifyResults,
+    "select": SelectResults,
+    "align": AlignResults,
+    "train": TrainResults,
+    "evaluate": EvaluateResults,
+}

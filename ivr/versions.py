@@ -1,0 +1,71 @@
+"""Which version of each stage this program is: a result made by another one is made again.
+
+Raise a stage's number in STAGE_VERSIONS when, from the same options and inputs, it now writes something else than
+before into a file that a later stage or a person reads: a mended fault, a better fit, another format. A faster way to
+the same bytes, another message or another log is no new version. `tests/test_versions.py` fails when the results of a
+small run change and no number does.
+"""
+
+from collections.abc import Mapping
+
+# a manifest of before versions were recorded counts as version 1
+STAGE_VERSIONS = {
+    "init": 1,
+    "analyze": 2,  # 2: BPEs in which a merge may come before one that makes its part
+    "distill-tokenizer": 2,  # 2: products made twice have the derivation that happens
+    "verify": 1,
+    "select": 2,  # 2: pretokens that use one token 1,024 times and more
+    "remap": 1,
+    "align": 1,
+    "train": 1,
+    "evaluate": 1,
+    "report": 1,
+}
+
+# These stages promise that ids are those of this very `tokenizers`, whose Unicode tables and pattern engines change
+# with it, and take minutes: another version of it makes them run again. When they write the same bytes, as they mostly
+# do, nothing after them does.
+DECIDING_PACKAGES = dict.fromkeys(("analyze", "distill-tokenizer", "verify", "remap"), ("tokenizers",))
+# Other packages move results by rounding, if at all, and hours of training or an edited table hang on them: said, and
+# left to the reader.
+NOTED_PACKAGES = {
+    "select": ("tokenizers",),
+    "align": ("torch", "transformers"),
+    "train": ("torch", "transformers", "accelerate", "deepspeed"),
+    "evaluate": ("torch", "transformers"),
+}
+
+
+def stage_version(stage: str) -> int:
+    """The version of a stage in this program; 1 for one that is in no table."""
+    return STAGE_VERSIONS.get(stage, 1)
+
+
+def why_outdated(stage: str, version: int, recorded: Mapping[str, str], here: Mapping[str, str]) -> str:
+    """Why a result of this version, made with the packages `recorded`, is made again where `here` are installed.
+
+    >>> why_outdated("analyze", 1, {}, {})
+    'made by version 1 of analyze, this is 2'
+    >>> why_outdated("analyze", 2, {"tokenizers": "0.22.0"}, {"tokenizers": "0.22.1"})
+    'made with tokenizers 0.22.0, this is 0.22.1'
+    """
+    if version != stage_version(stage):
+        return f"made by version {version} of {stage}, this is {stage_version(stage)}"
+    return _changed(DECIDING_PACKAGES.get(stage, ()), recorded, here)
+
+
+def package_remark(stage: str, recorded: Mapping[str, str], here: Mapping[str, str]) -> str:
+    """Which packages that may move a result a little are others now; such a result is kept.
+
+    >>> package_remark("train", {"torch": "2.9.0"}, {"torch": "2.9.1"})
+    'made with torch 2.9.0, this is 2.9.1'
+    """
+    return _changed(NOTED_PACKAGES.get(stage, ()), recorded, here)
+
+
+def _changed(packages: tuple[str, ...], recorded: Mapping[str, str], here: Mapping[str, str]) -> str:
+    return "; ".join(
+        f"made with {package} {recorded[package]}, this is {here[package]}"
+        for package in packages
+        if package in recorded and package in here and recorded[package] != here[package]
+    )

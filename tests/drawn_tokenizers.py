@@ -1,0 +1,429 @@
+"""Tokenizer directories of all kinds that people bring, drawn from a seed, and whether the distilled one is the same.
+
+A directory is a small byte-level BPE as tokenizer.json, or as vocab.json and merges.txt, with added tokens of every
+kind, in every file that transformers reads. `outcome_of` takes it as `ivr init` does, distils it as `ivr
+distill-tokenizer` does, and compares original and distilled through `tokenizers` and through AutoTokenizer.
+"""
+
+import contextlib
+import json
+import random
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from ivr.analysis.added_tokens import MARK, TextPieces
+from ivr.analysis.pretokens import PretokenSplitter
+from ivr.base.auto_tokenizer import check_auto_tokenizer, names_its_class
+from ivr.base.tokenizer import TOKENIZER_FILES, byte_alphabet
+from ivr.base.tokenizer_directory import complete_tokenizer
+from ivr.encoding.bpe import read_bpe
+from ivr.errors import IvrError
+from ivr.tokenizer.distill.pipeline import distill
+from ivr.tokenizer.distill.stage import load_base
+from ivr.tokenizer.repeats.character_classes import PieceClass, PieceClasses, piece_classes
+from ivr.tokenizer.unigram_file import write_tokenizer
+
+END = "<|endoftext|>"
+LETTERS = "abc"
+CONTENTS = (
+    "!", "|", "a", "b", "ab", "abc", "hello", "<s>", "</s>", "<pad>", "<unk>", "<mask>", "[PAD]", "<a>", "<ab", "한",
+    "é", "a b", " ab", "ab ", "Ġa", "Ġ", "b!", "!!", "<|user|>", "COVID-19", "aaa", "\n", "🙂",
+)  # fmt: skip
+NEVER_BYTES = (0xC0, 0xC1, 0xF5, 0xFF)
+SLOTS = ("bos_token", "eos_token", "unk_token", "pad_token", "sep_token", "cls_token", "mask_token")
+ODD_PRE_TOKENIZERS: tuple[dict[str, Any], ...] = (
+    {"type": "Digits", "individual_digits": True},
+    {"type": "Split", "pattern": {"Regex": r"\d{1,3}"}, "behavior": "Isolated", "invert": False},
+    {"type": "Punctuation", "behavior": "Isolated"},
+)
+
+
+@dataclass
+class Drawn:
+    """files: name -> value (JSON) or text. `contents`: added tokens, for the strings that are tried."""
+
+    files: dict[str, Any]
+    contents: list[str]
+    letters: str
+    rows: int | None
+
+
+def _merges(draw: random.Random, letters: str) -> list[tuple[str, str]]:
+    """10 to 60 merges; some twice, some with a product that is made already, some that never happen."""
+    tokens = [*letters, "!", "Ġ"]
+    merges: list[tuple[str, str]] = []
+    twice = draw.random() < 0.3
+    for _ in range(draw.randint(10, 60)):
+        left, right = draw.choice(tokens), draw.choice(tokens)
+        product = left + right
+        if len(product) > 8 or (left, right) in merges or (product in tokens and not twice):
+            continue
+        merges.append((left, right))
+        if product not in tokens:
+            tokens.append(product)
+    for word in ("hello", "abc"):
+        if draw.random() < 0.3:
+            for size in range(2, len(word) + 1):
+                if (word[: size - 1], word[size - 1]) not in merges:
+                    merges.append((word[: size - 1], word[size - 1]))
+    if draw.random() < 0.01 and len(merges) > 3:
+        draw.shuffle(merges)
+    return merges
+
+
+def _entry(draw: random.Random, content: str, token_id: int) -> dict[str, Any]:
+    special = draw.random() < 0.6
+    flags = {name: draw.random() < 0.2 for name in ("single_word", "lstrip", "rstrip")}
+    return {"id": token_id, "content": content, **flags, "normalized": draw.random() < 0.3, "special": special}
+
+
+def drawn(seed: int) -> Drawn:
+    """The directory of this seed."""
+    draw = random.Random(seed)
+    letters = LETTERS[: draw.randint(2, 3)]
+    merges = _merges(draw, letters)
+    symbols = list(byte_alphabet())
+    if draw.random() < 0.1:
+        gone = [byte_alphabet_of(byte) for byte in draw.sample(NEVER_BYTES, 2)]
+        symbols = [symbol for symbol in symbols if symbol not in gone]
+    if draw.random() < 0.02:
+        symbols.remove(draw.choice(("q", "Ā", "Ã")))
+    style = draw.choice(("gpt2", "gpt2", "gpt2", "gpt2", "roberta", "roberta", "none"))
+    front = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"] if style == "roberta" else []
+    orphans = ["[unused0]", "zzz"] if draw.random() < 0.1 else []
+    last = [END] if style == "gpt2" else []
+    tokens = list(dict.fromkeys([*front, *symbols, *("".join(pair) for pair in merges), *orphans, *last]))
+    vocab = {token: token_id for token_id, token in enumerate(tokens)}
+    contents = [*front, *last]
+    contents += [content for content in draw.sample(CONTENTS, draw.randint(0, 5)) if content not in contents]
+    added, following = [], len(vocab)
+    for content in contents:
+        token_id = vocab.get(content, following)
+        following += content not in vocab
+        entry = _entry(draw, content, token_id)
+        if content in front or content == END:
+            entry |= {"single_word": False, "lstrip": content == "<mask>", "rstrip": False, "special": True}
+        added.append(entry)
+    if draw.random() < 0.02 and added:
+        added[-1]["id"] += 7
+    rows = draw.choice((None, following, following, following + 9))
+    end = END if style == "gpt2" else "</s>" if style == "roberta" else None
+    config: dict[str, Any] = {"model_type": "gpt2", "vocab_size": rows} if rows is not None else {}
+    if config and end and draw.random() < 0.5:
+        config["eos_token_id"] = vocab[end]
+    files: dict[str, Any] = {"config.json": config} if config else {}
+    as_json = draw.random() < 0.65
+    files |= _as_json(draw, vocab, merges, added) if as_json else _as_two_files(draw, vocab, merges, added)
+    _settings(draw, files, added, style, as_json)
+    return Drawn(files, contents, letters, rows)
+
+
+def byte_alphabet_of(byte: int) -> str:
+    from ivr.encoding.byte_alphabet import BYTE_TO_CHARACTER
+
+    return BYTE_TO_CHARACTER[byte]
+
+
+def _as_json(draw: random.Random, vocab: Any, merges: Any, added: list[dict[str, Any]]) -> dict[str, Any]:
+    model: dict[str, Any] = {
+        "type": "BPE", "dropout": None, "unk_token": None, "continuing_subword_prefix": None,
+        "end_of_word_suffix": None, "fuse_unk": False, "byte_fallback": False, "vocab": vocab,
+        "merges": [" ".join(pair) for pair in merges] if draw.random() < 0.5 else [list(pair) for pair in merges],
+    }  # fmt: skip
+    if draw.random() < 0.3:
+        del model["type"]
+    harmless = {"unk_token": END if END in vocab else "a", "fuse_unk": True, "byte_fallback": True, "dropout": 0.0}
+    harmless |= {"continuing_subword_prefix": "", "end_of_word_suffix": ""}
+    for name, value in harmless.items():
+        if draw.random() < 0.1:
+            model[name] = value
+    harmful = {"dropout": 0.1, "continuing_subword_prefix": "##", "end_of_word_suffix": "</w>", "ignore_merges": True}
+    for name, value in harmful.items():
+        if draw.random() < 0.01:
+            model[name] = value
+    byte_level = {"type": "ByteLevel", "add_prefix_space": draw.random() < 0.25, "trim_offsets": draw.random() < 0.5}
+    byte_level["use_regex"] = True
+    pre_tokenizer: dict[str, Any] = byte_level
+    if draw.random() < 0.1:
+        pre_tokenizer = {"type": "Sequence", "pretokenizers": [draw.choice(ODD_PRE_TOKENIZERS), byte_level]}
+    elif draw.random() < 0.1:
+        pre_tokenizer = {"type": "Sequence", "pretokenizers": [{"type": "Sequence", "pretokenizers": [byte_level]}]}
+    spec: dict[str, Any] = {
+        "version": "1.0", "truncation": None, "padding": None, "added_tokens": added, "normalizer": None,
+        "pre_tokenizer": pre_tokenizer, "post_processor": _post_processor(draw, vocab, added), "model": model,
+        "decoder": {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True},
+    }  # fmt: skip
+    if draw.random() < 0.1:
+        spec["normalizer"] = {"type": "Sequence", "normalizers": []}
+    if draw.random() < 0.02:
+        spec["normalizer"] = {"type": "NFC"}
+    if draw.random() < 0.08:
+        spec["truncation"] = {"direction": "Right", "max_length": 4, "strategy": "LongestFirst", "stride": 0}
+    if draw.random() < 0.08:
+        spec["padding"] = {
+            "strategy": {"Fixed": 8}, "direction": "Right", "pad_to_multiple_of": None, "pad_id": 0, "pad_type_id": 0,
+            "pad_token": next(iter(vocab)),
+        }  # fmt: skip
+    return {"tokenizer.json": spec}
+
+
+def _post_processor(draw: random.Random, vocab: Any, added: list[dict[str, Any]]) -> dict[str, Any] | None:
+    byte_level = {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": draw.random() < 0.3, "use_regex": True}
+    kind = draw.random()
+    special = [entry for entry in added if entry["special"]]
+    if kind < 0.15:
+        return None
+    if kind < 0.6 or not special:
+        return byte_level
+    first, last = draw.choice(special), draw.choice(special)
+    if kind < 0.75:
+        ends = {"sep": [last["content"], last["id"]], "cls": [first["content"], first["id"]]}
+        return {"type": "RobertaProcessing", **ends, "trim_offsets": True, "add_prefix_space": False}
+    template = {
+        "type": "TemplateProcessing",
+        "single": [
+            {"SpecialToken": {"id": first["content"], "type_id": 0}},
+            {"Sequence": {"id": "A", "type_id": 0}},
+            {"SpecialToken": {"id": last["content"], "type_id": 0}},
+        ],
+        "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
+        "special_tokens": {
+            entry["content"]: {"id": entry["content"], "ids": [entry["id"]], "tokens": [entry["content"]]}
+            for entry in (first, last)
+        },
+    }
+    return template if kind < 0.9 else {"type": "Sequence", "processors": [byte_level, template]}
+
+
+def _as_two_files(draw: random.Random, vocab: Any, merges: Any, added: list[dict[str, Any]]) -> dict[str, Any]:
+    files: dict[str, Any] = {"vocab.json": vocab, "merges.txt": "#version: 0.2\n"}
+    files["merges.txt"] += "".join(f"{left} {right}\n" for left, right in merges)
+    if draw.random() < 0.6:
+        numbered = {entry["content"]: entry["id"] for entry in added if entry["content"] != END}
+        names = list(numbered)
+        draw.shuffle(names)
+        if names:
+            files["added_tokens.json"] = {name: numbered[name] for name in names}
+    return files
+
+
+def _settings(draw: random.Random, files: Any, added: list[dict[str, Any]], style: str, as_json: bool) -> None:
+    """tokenizer_config.json and special_tokens_map.json."""
+    names: dict[str, Any] = {}
+    if style == "roberta" and draw.random() < 0.8:
+        names = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>"}
+    if style == "gpt2" and draw.random() < 0.6:
+        names = dict.fromkeys(SLOTS[:3], END)
+    if draw.random() < 0.25:
+        known = [entry["content"] for entry in added] * (draw.random() < 0.8)
+        names[draw.choice(SLOTS[3:])] = draw.choice(
+            ["!", "|", "a", "b", *known, *(() if known else ("hello", "[PAD]"))]
+        )
+    if style == "none" and draw.random() < 0.8 and added:
+        names["eos_token"] = draw.choice(added)["content"]
+    if draw.random() < 0.3:
+        special = {
+            name: {"content": token, "lstrip": draw.random() < 0.1, "normalized": False, "rstrip": False,
+                   "single_word": False}
+            if draw.random() < 0.3 else token
+            for name, token in names.items()
+        }  # fmt: skip
+        files["special_tokens_map.json"] = special
+        if draw.random() < 0.5:
+            names = {}
+    if draw.random() < 0.85:
+        config: dict[str, Any] = dict(names)
+        if as_json:
+            kinds = ["PreTrainedTokenizerFast"]
+            if files["tokenizer.json"]["pre_tokenizer"]["type"] == "ByteLevel" or draw.random() < 0.2:
+                kinds += ["GPT2Tokenizer", "GPT2TokenizerFast"]
+            config["tokenizer_class"] = draw.choice(kinds)
+            prefix = json.dumps(files["tokenizer.json"]["pre_tokenizer"]).count('"add_prefix_space": true') > 0
+        else:
+            prefix = draw.random() < 0.2
+        if prefix or draw.random() < 0.5:
+            config["add_prefix_space"] = prefix
+        if draw.random() < 0.4:
+            flags = ("content", "lstrip", "normalized", "rstrip", "single_word", "special")
+            config["added_tokens_decoder"] = {
+                str(entry["id"]): {name: entry[name] for name in flags} for entry in added
+            }
+        if draw.random() < 0.2:
+            config["model_max_length"] = 32
+        if draw.random() < 0.1:
+            config["add_bos_token"] = True
+        if draw.random() < 0.1:
+            config["split_special_tokens"] = True
+        if draw.random() < 0.1:
+            config["clean_up_tokenization_spaces"] = True
+        if draw.random() < 0.05:
+            config["additional_special_tokens"] = ["<extra>"]
+        files["tokenizer_config.json"] = config
+
+
+def write(folder: Path, files: dict[str, Any]) -> Path:
+    """Lay the files down."""
+    folder.mkdir(parents=True)
+    for name, content in files.items():
+        text = content if isinstance(content, str) else json.dumps(content, ensure_ascii=False)
+        (folder / name).write_text(text, encoding="utf-8")
+    return folder
+
+
+def strings_for(found: Drawn, seed: int) -> list[str]:
+    """Strings that hold added tokens glued to letters and blanks, other characters, bytes beyond ASCII."""
+    draw = random.Random(f"strings/{seed}")
+    pieces = [*found.contents, *found.contents, "!", "hello", "|", END, " ", " ", "  ", "\n", ".", "1", "한", "é", "🙂"]
+    words = ["".join(draw.choice(found.letters) for _ in range(draw.randint(1, 6))) for _ in range(12)]
+    strings = ["", " ", "hello!", "! !", "ab cd"]
+    for _ in range(40):
+        strings.append(
+            "".join(draw.choice(pieces if draw.random() < 0.5 else words) for _ in range(draw.randint(1, 7)))
+        )
+    for content in found.contents:
+        strings += [content, f"a{content}", f"{content}a", f" {content} ", f"a {content} b", content + content]
+        strings += [content.upper(), content[:-1] + "a"]
+    return list(dict.fromkeys(strings))
+
+
+@dataclass
+class Outcome:
+    """refused: the reason, or ''. faults: what differs, in words."""
+
+    refused: str = ""
+    faults: list[str] = field(default_factory=list)
+    strings: int = 0
+    comparisons: int = 0
+
+
+@contextlib.contextmanager
+def spared() -> Iterator[None]:
+    """Leave out of a distillation what these draws do not ask: half a million short numbers; ask for classes once."""
+    own_classes, own_beyond = PretokenSplitter.all_classes.func, PieceClass.beyond
+    asked: dict[str, np.ndarray] = {}
+
+    def classes(splitter: PretokenSplitter) -> np.ndarray:
+        if "" not in asked:
+            asked[""] = own_classes(splitter)
+        return asked[""]
+
+    @cache
+    def pieces(_: bytes) -> PieceClasses:
+        return piece_classes(asked[""])
+
+    @cache
+    def beyond(kind: PieceClass, leads: tuple[str, ...], but: tuple[str, ...]) -> str:
+        return own_beyond(kind, leads, but)
+
+    room = "ivr.tokenizer.distill.pipeline"
+    with (
+        patch.object(PretokenSplitter, "all_classes", property(classes)),
+        patch.object(PieceClass, "beyond", lambda kind, leads=(), but=(): beyond(kind, tuple(leads), tuple(but))),
+        patch(f"{room}.piece_classes", lambda found: pieces(b"")),
+        patch(f"{room}.short_numbers", list),
+        patch(f"{room}.sparse_numbers", list),
+    ):
+        yield
+
+
+def outcome_of(seed: int, root: Path) -> Outcome:
+    """Take, distil and compare the directory of a seed below `root`, which is emptied."""
+    found = drawn(seed)
+    shutil.rmtree(root, ignore_errors=True)
+    source = write(root / "source", found.files)
+    taken = root / "taken"
+    taken.mkdir()
+    for name in (*TOKENIZER_FILES, "config.json"):
+        if (source / name).is_file():
+            shutil.copyfile(source / name, taken / name)
+    try:
+        complete_tokenizer(taken, "DIR", found.files.get("config.json", {}))
+        check_auto_tokenizer(taken, "DIR")
+    except IvrError as error:
+        return Outcome(refused=str(error))
+    base = load_base(taken / "tokenizer.json")
+    bpe = read_bpe(base)
+    strings = strings_for(found, seed)
+    pieces = TextPieces.of(base).split([string.encode() for string in strings]).lists()
+    pretokens = sorted({piece.decode() for of_text in pieces for piece in of_text if piece[:1] != MARK})
+    result = distill(base, bpe, pretokens, 6.8)
+    distilled = root / "distilled"
+    distilled.mkdir()
+    write_tokenizer(distilled, result.tokenizer, taken)
+    outcome = Outcome(strings=len(strings))
+    for what in _differences(source, taken, distilled, strings, outcome):
+        outcome.faults.append(what)
+        if len(outcome.faults) > 3:
+            break
+    return outcome
+
+
+def _differences(source: Path, taken: Path, distilled: Path, strings: list[str], outcome: Outcome) -> Iterator[str]:
+    if (source / "tokenizer.json").is_file():
+        first, second = (Tokenizer.from_file(str(folder / "tokenizer.json")) for folder in (source, distilled))
+        first.no_truncation()
+        first.no_padding()
+        if second.truncation or second.padding:
+            yield "truncation or padding travels on"
+        yield from _between("tokenizers", first, second, strings, outcome)
+    yield from _auto(source, taken, distilled, strings, outcome)
+
+
+def _between(what: str, first: Tokenizer, second: Tokenizer, strings: list[str], outcome: Outcome) -> Iterator[str]:
+    for as_text in (False, True):
+        first.encode_special_tokens = second.encode_special_tokens = as_text
+        for add in (False, True):
+            encoded = [tokenizer.encode_batch(strings, add_special_tokens=add) for tokenizer in (first, second)]
+            for string, one, other in zip(strings, *encoded, strict=True):
+                outcome.comparisons += 1
+                mode = f"{what}, {string!r}, special tokens {'as text' if as_text else 'cut out'}, added {add}"
+                if one.ids != other.ids:
+                    yield f"{mode}: ids {one.ids} -> {other.ids}, {one.tokens} -> {other.tokens}"
+                elif one.offsets != other.offsets:
+                    yield f"{mode}: offsets {one.offsets} -> {other.offsets} of {one.tokens}"
+                elif one.special_tokens_mask != other.special_tokens_mask or one.type_ids != other.type_ids:
+                    yield f"{mode}: masks differ"
+                else:
+                    for skip in (False, True):
+                        texts = [t.decode(one.ids, skip_special_tokens=skip) for t in (first, second)]
+                        if texts[0] != texts[1]:
+                            yield f"{mode}: decoded to {texts[0]!r} -> {texts[1]!r}"
+
+
+def _auto(source: Path, taken: Path, distilled: Path, strings: list[str], outcome: Outcome) -> Iterator[str]:
+    from transformers import AutoTokenizer, GPT2Tokenizer
+
+    first = (AutoTokenizer if names_its_class(source) else GPT2Tokenizer).from_pretrained(source, local_files_only=True)
+    second = AutoTokenizer.from_pretrained(distilled, local_files_only=True)
+    invented = (
+        END in first.get_vocab() and END not in AutoTokenizer.from_pretrained(taken, local_files_only=True).get_vocab()
+    )
+    strings = [string for string in strings if not (invented and END in string)]
+    names = {name: token for name, token in first.special_tokens_map.items() if not (invented and token == END)}
+    if names != second.special_tokens_map:
+        yield f"AutoTokenizer: special tokens {names} -> {second.special_tokens_map}"
+    for name in ("padding_side", "split_special_tokens"):
+        if getattr(first, name) != getattr(second, name):
+            yield f"AutoTokenizer: {name} {getattr(first, name)} -> {getattr(second, name)}"
+    for add in (False, True):
+        pairs = zip(*(one(strings, add_special_tokens=add)["input_ids"] for one in (first, second)), strict=True)
+        for string, (one, other) in zip(strings, pairs, strict=True):
+            outcome.comparisons += 1
+            if one != other:
+                yield f"AutoTokenizer, {string!r}, added {add}: ids {one} -> {other}"
+            for skip in (False, True):
+                texts = [t.decode(one, skip_special_tokens=skip) for t in (first, second)]
+                if texts[0] != texts[1]:
+                    yield f"AutoTokenizer, {string!r}: decoded to {texts[0]!r} -> {texts[1]!r}"
+    for tokenizer in (first, second):
+        tokenizer.backend_tokenizer.no_truncation()
+        tokenizer.backend_tokenizer.no_padding()
+    yield from _between("AutoTokenizer's backend", first.backend_tokenizer, second.backend_tokenizer, strings, outcome)
