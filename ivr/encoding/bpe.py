@@ -109,8 +109,8 @@ def bpe_of_spec(spec: dict[str, Any], in_order: bool = True) -> ByteLevelBpe:
         )
     happening = [merge for place, (_, merge) in enumerate(merges) if made_by[merge[2]] == place]
     products = {product for _, _, product in happening}
-    made = products.union(vocabulary[character] for character in CHARACTER_TO_BYTE if character in vocabulary)
-    unmade_ids = frozenset(range(len(tokens))) - made
+    bytes_ids = {vocabulary[character] for character in CHARACTER_TO_BYTE if character in vocabulary}
+    unmade_ids = frozenset(range(len(tokens))) - products - bytes_ids
     return ByteLevelBpe(tokens, np.array(happening, np.int32).reshape(-1, 3), unmade_ids)
 
 

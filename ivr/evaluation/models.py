@@ -27,7 +27,7 @@ def load_model(model_dir: Path) -> Any:
     if missing:
         raise CorruptInputError(
             f"{model_dir} lacks {missing[0]} by the name that transformers knows ({len(missing)} tensors in all); "
-            "bring the whole model, or take it in with `ivr init --model-name`, which mends names such as _orig_mod.NAME"
+            "bring the whole model, or take it in with `ivr init --model-name`, which mends names like _orig_mod.NAME"
         )
     return model
 
