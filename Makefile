@@ -146,6 +146,9 @@ queue: $(M)/init.json $(foreach stage,$(QUEUED),$(call stamp,$(stage))) # every 
 status: | $(SETUP) #                 which stages are done, missing or stale
 	@$(call run,status)
 
+check-run: | $(SETUP) #              read every file of the run and compare it with its recorded hash
+	@$(call run,check)
+
 # what a person may edit counts as an input when it is there
 candidates = $(wildcard $(ARTIFACTS)/analysis/reports/replacement_candidates.csv)
 rules = $(wildcard $(ARTIFACTS)/tokenizers/remapped/remap_rules.yaml)
@@ -316,13 +319,11 @@ test-lm-eval: | $(SETUP) #           bits per byte against lm-evaluation-harness
 	"$$uv" export $(EXPORT) --only-group lm-eval --output-file "$(VENV)/lm-eval.txt" > /dev/null
 	"$$uv" pip install --quiet --require-hashes -r "$(VENV)/lm-eval.txt"
 	$(VENV)/bin/python -m pytest tests/training/test_lm_eval.py
-clean: #                             remove caches; with CONFIRM=yes a run's outputs too (never corpora/raw)
+clean: #                             remove caches; with CONFIRM=yes what a run wrote, too (never what you brought)
 	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find ivr tests -name __pycache__ -prune -exec rm -rf {} +
 	if [ '$(CONFIRM)' = yes ]; then
-	  cd '$(ARTIFACTS)'
-	  rm -rf .make .lock manifests models analysis tokenizers embeddings training evaluation report \
-	    corpora/cleaned corpora/heldout corpora/general/cleaned corpora/general/heldout corpora/rejects.jsonl
+	  $(VENV)/bin/python -m ivr.disk.clean $(call quote,$(ARTIFACTS))
 	else
 	  echo "a run's outputs in $(ARTIFACTS)/ stay; make clean CONFIRM=yes removes them"
 	fi
@@ -337,5 +338,6 @@ help: #                              this list
 	' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: pipeline test test-fast init analyze distill-tokenizer select remap align train evaluate report verify queue \
-  status setup wheelhouse lock lock-check test-lm-eval check fmt clean help testbed-up testbed-down test-cluster image \
+  status check-run setup wheelhouse lock lock-check test-lm-eval check fmt clean help testbed-up testbed-down \
+  test-cluster image \
   image-test sif sqsh

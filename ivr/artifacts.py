@@ -7,7 +7,6 @@ in place, line by line.
 
 import contextlib
 import errno
-import hashlib
 import json
 import os
 import re
@@ -17,9 +16,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from ivr.exchange import exchange
+from ivr.disk.digest import HASH_CHUNK_BYTES as HASH_CHUNK_BYTES
+from ivr.disk.digest import sha256_file as sha256_file  # part of this module's interface
+from ivr.disk.digest import sha256_json as sha256_json
+from ivr.disk.exchange import exchange
+from ivr.disk.written import RECORD, carry_over, check_replaceable, write_record
+from ivr.errors import StaleInputError
 
-HASH_CHUNK_BYTES = 1 << 20
+# below an artifacts directory, where stages write
+WRITTEN = (
+    "corpora", "models", "tokenizers", "analysis", "embeddings", "training", "evaluation", "verification", "report",
+    "manifests",
+)  # fmt: skip
+WRITTEN_CORPORA = frozenset({"cleaned", "heldout", "general", "sample"})
 LEFTOVER = re.compile(r"\.(?P<target>.+)\.tmp-(?P<old>old-)?\d+")
 
 
@@ -163,19 +172,10 @@ class ArtifactPaths:
         return self.root / "crash"
 
 
-def sha256_file(path: Path) -> str:
-    """Hex sha256 of a file's bytes."""
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while chunk := stream.read(HASH_CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
-def sha256_json(value: Any) -> str:
-    """Hex sha256 of a JSON value, independent of key order."""
-    text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
+def check_there(root: Path) -> None:
+    """For commands that only read: raises StaleInputError where there is no run to look at, and makes nothing."""
+    if not root.is_dir():
+        raise StaleInputError(f"there is no {root}; `ivr init --artifacts-dir {root}` begins a run there")
 
 
 def files_below(path: Path) -> list[Path]:
@@ -243,15 +243,23 @@ def append_text(target: Path, text: str) -> None:
 
 
 @contextlib.contextmanager
-def atomic_directory(target: Path) -> Iterator[Path]:
-    """Yield an empty directory that takes `target`'s place, whole, when the block ends without an exception."""
+def atomic_directory(target: Path, contents: bool = True) -> Iterator[Path]:
+    """Yield an empty directory that takes `target`'s place, whole, when the block ends without an exception.
+
+    Raises ConfigError, before the block, where `target` holds what this program did not write. `contents`: the files
+    are such as a person may edit, so that an edited one is kept when the directory is replaced (see ivr.disk.written).
+    A link to a directory stays a link.
+    """
+    target = target.resolve() if target.is_symlink() else target
+    check_replaceable(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     staging = _temporary(target)
     shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir()
     try:
         yield staging
-        for path in files_below(staging):
+        write_record(staging, contents)
+        for path in [*files_below(staging), staging / RECORD]:
             with path.open("rb") as stream:
                 os.fsync(stream.fileno())
         _put_in_place(staging, target)
@@ -265,6 +273,8 @@ def _put_in_place(staging: Path, target: Path) -> None:
     if not target.exists():
         staging.rename(target)
         return
+    check_replaceable(target)  # again: hours may have passed
+    carry_over(target, staging)
     try:
         exchange(staging, target)
     except OSError as error:
@@ -278,20 +288,29 @@ def _put_in_place(staging: Path, target: Path) -> None:
 
 
 def remove_leftovers(root: Path) -> None:
-    """Delete what killed runs left half-written below `root`, not what a person brought. Call it under the lock."""
-    brought = ArtifactPaths(root).raw_corpora
-    for folder, folders, names in os.walk(root):
-        folders[:] = [name for name in folders if Path(folder, name) != brought]
-        for name in [*folders, *names]:
-            if leftover := LEFTOVER.fullmatch(name):
-                path = Path(folder, name)
-                if leftover["target"].endswith(".jobs.json"):
-                    continue  # `ivr submit` and `ivr status` write these beside a running stage
-                whole = path.with_name(leftover["target"])
-                if leftover["old"] and not whole.exists():
-                    path.rename(whole)  # killed between two renames: the old artifact is the whole one
-                elif path.is_dir():
-                    shutil.rmtree(path, ignore_errors=True)
-                else:
-                    path.unlink(missing_ok=True)
-        folders[:] = [name for name in folders if not LEFTOVER.fullmatch(name)]
+    """Delete what killed runs left half-written where stages write below `root`. Call it under the lock."""
+    for folder in _written_folders(root):
+        for path in folder.iterdir():
+            leftover = LEFTOVER.fullmatch(path.name)
+            # `ivr submit` and `ivr status` write .jobs.json beside a running stage
+            if leftover is None or leftover["target"].endswith(".jobs.json"):
+                continue
+            whole = path.with_name(leftover["target"])
+            if leftover["old"] and not whole.exists():
+                path.rename(whole)  # killed between two renames: the old artifact is the whole one
+            elif path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+
+
+def _written_folders(root: Path) -> Iterator[Path]:
+    """The directories that stages write into: of the contract's names only, and nothing that a person brought."""
+    if root.is_dir():
+        yield root
+    for top in WRITTEN:
+        for folder, folders, _ in os.walk(root / top):
+            folders[:] = [name for name in folders if not LEFTOVER.fullmatch(name)]
+            if top == "corpora" and Path(folder) in (root / "corpora", root / "corpora" / "general"):
+                folders[:] = [name for name in folders if name in WRITTEN_CORPORA]
+            yield Path(folder)

@@ -16,8 +16,8 @@ from types import ModuleType
 from typing import Any
 
 import ivr
-from ivr.console import LOG, finish_output, prepare_streams, printable, set_up_logging
-from ivr.errors import EXIT_CODES, FAULT, INTERRUPTED, ConfigError, IvrError
+from ivr.console import LOG, finish_output, prepare_streams, printable, redact, set_up_logging
+from ivr.errors import EXIT_CODES, FAULT, INTERRUPTED, ConfigError, CorruptInputError, IvrError
 
 # stage -> (module, one line of help), in the order of the pipeline
 STAGES: dict[str, tuple[str, str]] = {
@@ -32,6 +32,7 @@ STAGES: dict[str, tuple[str, str]] = {
     "evaluate": ("ivr.evaluation.evaluate", "bits per byte, tokens per byte and agreement of every model"),
     "report": ("ivr.report.report", "summary of a run, and its HTML report"),
     "status": ("ivr.cluster.status", "which stages are done, current or missing, and their jobs"),
+    "check": ("ivr.report.check", "read every file of a run and compare it with its recorded hash"),
     "submit": ("ivr.cluster.submit", "run a stage as a Slurm job"),
 }
 
@@ -85,14 +86,16 @@ def _end(error: BaseException, named: str, root: Path) -> int:
         finish_output()
     who = f"ivr {named}".rstrip()
     LOG.debug("%s: where it ended", who, exc_info=error)
+    from ivr.machine.failures import explain, explain_corrupt
+
     if isinstance(error, IvrError):
-        LOG.error("%s: %s", who, error)
-        return error.exit_code
+        refused = explain_corrupt(error, root) if isinstance(error, CorruptInputError) else None
+        LOG.error("%s: %s", who, f"{error}. The reason: {refused.sentence}" if refused else error)
+        return refused.exit_code if refused else error.exit_code
     if isinstance(error, KeyboardInterrupt):
         LOG.error("%s: interrupted; run it again to go on", who)
         return INTERRUPTED
     from ivr.machine.crash import write_report
-    from ivr.machine.failures import explain
 
     if failure := explain(error, root):
         LOG.error("%s: %s (-v shows where)", who, failure.sentence)
@@ -147,9 +150,16 @@ def _make_config(module: ModuleType, options: argparse.Namespace) -> Any:
     return module.Config(**{key: value for key, value in vars(options).items() if key in names})
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong with a command line that a file's name may have come into."""
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        super()._print_message(printable(redact(message)), file)
+
+
 def build_parser(stage: str = "") -> tuple[argparse.ArgumentParser, ModuleType | None]:
     """The parser; only `stage`'s own module is imported and given its options."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="ivr",
         description=DESCRIPTION,
         epilog=EPILOG,

@@ -25,7 +25,7 @@ SECONDS_BETWEEN_LOG_LINES = 10.0
 # what a terminal obeys or hides: control characters but tab and line feed, line and paragraph separators, what turns
 # the direction of writing; and halves of characters, which no stream can encode
 OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
-SECRET_NAME = re.compile(r"(TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?|API_?KEY|ACCESS_KEY(_ID)?)$", re.IGNORECASE)
+SECRET_NAME = re.compile(r"(TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?|KEY(_ID)?)$", re.IGNORECASE)
 SECRET_LOOK = re.compile(
     r"\bhf_[A-Za-z0-9]{16,}|\bgh[pousr]_[A-Za-z0-9]{20,}|\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"
     r"|(?<=Bearer )[^\s'\"]+|(?<=://)[^/\s@]+(?=@)"
@@ -138,15 +138,29 @@ def _spelt_out(match: re.Match[str]) -> str:
 
 
 def redact(text: str) -> str:
-    """Replace every secret: values of variables like HF_TOKEN, what looks like a token or key, names in URLs.
+    """Replace every secret: the value of HF_TOKEN and the like by its name, what looks like a key, names in URLs.
 
     >>> redact("https://me:pass@proxy:3128 refuses")
-    'https://[secret]@proxy:3128 refuses'
+    'https://<secret>@proxy:3128 refuses'
     """
-    values = {value for name, value in os.environ.items() if SECRET_NAME.search(name) and len(value) >= SHORTEST_SECRET}
-    for value in sorted(values, key=len, reverse=True):  # one may begin with another
-        text = text.replace(value, "[secret]")
-    return SECRET_LOOK.sub("[secret]", text)
+    secrets = {value: name for name, value in os.environ.items() if _is_secret(name, value)}
+    for value in sorted(secrets, key=len, reverse=True):  # one may begin with another
+        text = text.replace(value, f"<{secrets[value]}>")
+    return SECRET_LOOK.sub("<secret>", text)
+
+
+def is_secret_name(variable: str) -> bool:
+    """Whether a variable of this name holds a secret.
+
+    >>> is_secret_name("HF_TOKEN"), is_secret_name("TOKENIZERS_PARALLELISM")
+    (True, False)
+    """
+    return SECRET_NAME.search(variable) is not None
+
+
+def _is_secret(name: str, value: str) -> bool:
+    """A short value may be an ordinary word, and one that begins with / is a place."""
+    return len(value) >= SHORTEST_SECRET and value[0] != "/" and is_secret_name(name)
 
 
 class Progress:

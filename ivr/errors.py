@@ -62,6 +62,14 @@ class DeviceError(IvrError):
     exit_code = 5
 
 
+class MachineError(IvrError):
+    """The machine refuses what a library asked of it, and this says more than the system's own word: 73, 74, 77."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
 class TryAgainError(IvrError):
     """Nothing is wrong that time does not mend: a held lock, a preempted job."""
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import ivr
+from ivr.artifacts import files_below, sha256_file
 from ivr.schema import check_value, read_record, write_sealed
 
 PIPELINE = (  # the stages that leave a manifest, in order
@@ -37,6 +38,21 @@ RECORDED_PACKAGES = (
     "torch",
     "transformers",
 )
+
+
+@dataclass(frozen=True)
+class FileFacts:
+    """A file in the note of the folder it lies in: of a checkpoint, of a part of `analyze`."""
+
+    bytes: int
+    sha256: str
+
+
+def facts_below(folder: Path) -> dict[str, FileFacts]:
+    """Name below `folder` -> facts, of every file there."""
+    return {
+        str(path.relative_to(folder)): FileFacts(path.stat().st_size, sha256_file(path)) for path in files_below(folder)
+    }
 
 
 @dataclass(frozen=True)

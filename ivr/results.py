@@ -113,6 +113,23 @@ class EvaluateResults(TypedDict, total=False):
     agreement_percent: Number | None
 
 
+class MetricsRow(TypedDict, total=False):
+    """A line of training/metrics.jsonl: a step, or a look at held-out text after it."""
+
+    step: Required[int]
+    loss: Number
+    lr: Number
+    gradient_norm: Number
+    tokens: int
+    bytes: int
+    position: int
+    seconds: Number
+    tokens_per_second: Number
+    bytes_per_second: Number
+    mfu: Number
+    heldout_bits_per_byte: Number
+
+
 SCHEMAS: dict[str, type] = {
     "init": InitResults,
     "analyze": AnalyzeResults,

@@ -15,6 +15,7 @@ one has to think of that. pydantic is imported when the first record is read, no
 import hashlib
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -22,6 +23,7 @@ from ivr.artifacts import write_text
 from ivr.errors import CorruptInputError
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from pydantic import TypeAdapter
 
 T = TypeVar("T")
@@ -29,6 +31,7 @@ LARGEST_INTEGER = 1 << 63
 MOST_LEVELS = 100
 CHECKSUM, END = "checksum", '"\n}\n'
 SHOWN_CHARACTERS = 60
+MOST_ROWS_A_BYTE = 10_000  # a file that claims more is a bomb, or damaged
 _ADAPTERS: dict[Any, "TypeAdapter[Any]"] = {}  # making one takes longer than reading a record
 
 
@@ -39,7 +42,13 @@ def read_record(path: Path, schema: type[T], mend: str) -> T:
         FileNotFoundError: it is not there.
         CorruptInputError: it is no such record; names the file, the field, its value, and `mend`, the way out.
     """
-    return parse_record(path.read_bytes(), schema, str(path), mend)
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise
+    except OSError as error:  # a folder, a link to itself, a bad sector
+        raise CorruptInputError(f"{path} cannot be read ({error.strerror}); {mend}") from None
+    return parse_record(data, schema, str(path), mend)
 
 
 def parse_record(data: bytes, schema: type[T], origin: str, mend: str) -> T:
@@ -82,6 +91,38 @@ def check_value(value: Any, schema: type[T], origin: str, mend: str) -> T:
         raise CorruptInputError(f"{origin}{_first(error)}; {mend}") from None
     except (ValueError, RecursionError) as error:
         raise CorruptInputError(f"{origin}: {error}; {mend}") from None
+
+
+def read_table(path: Path, columns: Mapping[str, str], mend: str) -> "pa.Table":
+    """Read a Parquet file that has these columns, name -> Arrow type (`int` stands for every size), without nulls.
+
+    Raises CorruptInputError naming file, column and `mend`.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with path.open("rb") as stream:  # what is not there is that, not a damaged table
+            stream.read(1)
+        file = pq.ParquetFile(path)
+        names = set(file.schema_arrow.names)
+        missing = [name for name in columns if name not in names]
+        if missing:
+            raise CorruptInputError(f"{path} has no column {missing[0]!r}; {mend}")
+        if file.metadata.num_rows > path.stat().st_size * MOST_ROWS_A_BYTE:
+            raise CorruptInputError(f"{path} claims {file.metadata.num_rows:,} rows; {mend}")
+        table = file.read(columns=list(columns))
+        table.validate(full=True)
+    except FileNotFoundError:
+        raise
+    except (OSError, pa.ArrowException, UnicodeDecodeError, MemoryError) as error:
+        raise CorruptInputError(f"{path} is no whole Parquet file ({str(error).splitlines()[0]}); {mend}") from None
+    for name, kind in columns.items():
+        column = table[name]
+        if not str(column.type).removeprefix("large_").startswith(kind) or column.null_count:
+            nulls = ", with nulls" if column.null_count else ""
+            raise CorruptInputError(f"{path}: the column {name!r} is {column.type}{nulls}, not {kind}; {mend}")
+    return table
 
 
 def write_sealed(path: Path, value: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@
             if stage.current:
                 return stage.manifest
             ...                                     # the work; files through ivr.artifacts only
+            stage.replaces(paths.token_frequency)   # refuses where a person's file would be lost
             stage.results["tokens"] = 12            # figures for `ivr report` and `ivr status`
             return stage.finish([paths.token_frequency])
 
@@ -15,6 +16,7 @@ A config is a frozen dataclass with the fields `artifacts_dir` and `force`. A fi
 
 import contextlib
 import dataclasses
+import json
 import os
 import shlex
 import socket
@@ -22,11 +24,12 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
-from ivr.artifacts import ArtifactPaths, files_below, remove_leftovers, sha256_file, sha256_json, write_text
+from ivr.artifacts import ArtifactPaths, files_below, remove_leftovers, sha256_file, sha256_json, write_json
 from ivr.console import LOG, redact
+from ivr.disk.written import adopt, check_replaceable, keep_aside
 from ivr.errors import ConfigError, CorruptInputError, StaleInputError
 from ivr.machine.locks import directory_lock
 from ivr.manifest import FileRecord, git_commit, package_versions
@@ -57,7 +60,7 @@ class Stage:
         self.name, self.config, self.root = name, config, root
         self.manifest_path = manifest_path
         self._unfinished = manifest_path.with_name(f".{name}.unfinished")
-        self._was_unfinished = self._unfinished.exists()
+        self._unfinished_targets = _read_targets(self._unfinished)
         self.results: dict[str, Any] = {}
         self.inputs: list[FileRecord] = []
         self.previous, self._damaged = _read_previous(name, manifest_path)
@@ -106,27 +109,63 @@ class Stage:
         os.utime(self.manifest_path)
         return True
 
+    def replaces(self, *targets: Path) -> None:
+        """Before any work: see to it that nothing at the places of the outputs is lost that this stage did not write.
+
+        Refuses (ConfigError) what a person put there. An output that was altered since is kept beside it as
+        NAME.edited. Where a run was killed between this and `finish`, what stands at these places is its own.
+        """
+        for target in targets:
+            rows = self._recorded_below(target)
+            if target.is_dir():
+                adopt(target, {name: {"bytes": row.bytes, "sha256": row.sha256} for name, row in rows.items()})
+                check_replaceable(target)
+            elif target.exists() and self._relative(target) not in self._unfinished_targets:
+                row = rows.get(".")
+                if row is None and not self._damaged:
+                    raise ConfigError(
+                        f"{target} is there, `ivr {self.name}` did not write it, and would replace it; "
+                        "move it elsewhere"
+                    )
+                if (row is None or sha256_file(target) != row.sha256) and (kept := keep_aside(target)) is not None:
+                    LOG.warning("%s: %s is not what was recorded; kept as %s", self.name, target, kept.name)
+        self._begin(targets)
+
     def protect_edits(self, path: Path) -> None:
         """Before an editable output is replaced: refuse when a person changed it, or keep it with --force.
 
         Where a run was killed between this and `finish`, the file may be its own: it is kept aside, not refused. So
         it is where the manifest is damaged and nobody knows what was written.
         """
-        write_text(self._unfinished, "")
-        recorded = {row.path: row for row in self.previous.outputs} if self.previous else {}
-        row = recorded.get(_relative(path, self.root))
-        if (row is None and not self._damaged) or not path.is_file():
+        row = self._recorded_below(path).get(".")
+        if not path.is_file() or (row is not None and sha256_file(path) == row.sha256):
+            self._begin([path])
             return
-        if row is not None and sha256_file(path) == row.sha256:
-            return
-        if not self.config.force and not self._was_unfinished and not self._damaged:
-            self._unfinished.unlink()
+        unknown = self._damaged or self._relative(path) in self._unfinished_targets
+        if not self.config.force and not unknown:
+            what = "was edited since" if row else "is not what"
             raise StaleInputError(
-                f"{path} was edited since `ivr {self.name}` wrote it, and would be replaced; "
+                f"{path} {what} `ivr {self.name}` wrote{' it' if row else ''}, and would be replaced; "
                 f"`ivr {self.name} --force` replaces it and keeps the edited one as {path.name}.edited"
             )
-        LOG.warning("%s: %s is not what was recorded; kept as %s.edited", self.name, path, path.name)
-        path.replace(path.with_name(path.name + ".edited"))
+        self._begin([path])
+        if (kept := keep_aside(path)) is not None:
+            LOG.warning("%s: %s is not what was recorded; kept as %s", self.name, path, kept.name)
+
+    def _relative(self, path: Path) -> str:
+        return _relative(path, self.root)
+
+    def _recorded_below(self, target: Path) -> dict[str, FileRecord]:
+        """The recorded outputs at (`.`) or below `target`, by their paths below it."""
+        recorded = self.previous.outputs if self.previous else []
+        place = PurePath(self._relative(target))
+        rows = ((PurePath(row.path), row) for row in recorded)
+        return {str(path.relative_to(place)): row for path, row in rows if path.is_relative_to(place)}
+
+    def _begin(self, targets: Sequence[Path]) -> None:
+        """Note on disk that from now on what stands at `targets` is of this stage."""
+        self._unfinished_targets |= {self._relative(target) for target in targets}
+        write_json(self._unfinished, sorted(self._unfinished_targets))
 
     def finish(self, outputs: Sequence[Path], editable: Sequence[Path] = ()) -> Manifest:
         """Write the manifest, last of all. Directories among `outputs` are recorded file by file."""
@@ -177,6 +216,8 @@ def open_stage(name: str, config: Any, inputs: Sequence[Input]) -> Iterator[Stag
     """
     root = Path(config.artifacts_dir)
     paths = ArtifactPaths(root)
+    if not root.exists():
+        check_present(name, inputs)  # before a directory is made for nothing
     with artifacts_lock(paths.lock, name):
         remove_leftovers(root)
         stage = Stage(name, config, paths.manifest(name), root)
@@ -184,6 +225,14 @@ def open_stage(name: str, config: Any, inputs: Sequence[Input]) -> Iterator[Stag
         stage.inputs = [row for item in present for row in _describe([item.path], root)]
         _check_recorded(paths, present, stage.inputs)
         yield stage
+
+
+def _read_targets(path: Path) -> set[str]:
+    """What an unfinished run noted that it would replace."""
+    try:
+        return {str(target) for target in json.loads(path.read_text(encoding="utf-8"))}
+    except (FileNotFoundError, ValueError, TypeError):
+        return set()
 
 
 def check_present(name: str, inputs: Sequence[Input]) -> list[Input]:
@@ -217,10 +266,19 @@ def _check_recorded(paths: ArtifactPaths, inputs: Sequence[Input], rows: Sequenc
                 )
         read = {row.path for row in rows}
         for item in inputs:
-            below = _relative(item.path, paths.root) + "/"
-            gone = next((path for path in recorded if path.startswith(below) and path not in read), None)
-            if gone is not None and item.made_by == made_by:
+            if item.made_by != made_by or item.editable:
+                continue
+            place = PurePath(_relative(item.path, paths.root))
+            ours = {path for path in recorded if PurePath(path).is_relative_to(place)}
+            if (gone := min(ours - read, default=None)) is not None:
                 raise StaleInputError(f"{_absolute(gone, paths.root)} is gone; run `ivr {made_by}` again")
+            # a directory outside that the stage knows nothing of was named by the person, who answers for all of it
+            brought = {path for path in read - ours if PurePath(path).is_relative_to(place)}
+            if brought and (ours or not place.is_absolute()):
+                raise StaleInputError(
+                    f"{_absolute(min(brought), paths.root)} lies where `ivr {made_by}` writes, and is none of it; "
+                    "move it elsewhere"
+                )
 
 
 def artifacts_lock(path: Path, name: str, shared: bool = False) -> contextlib.AbstractContextManager[None]:
@@ -255,8 +313,16 @@ def _without_secrets(value: Any) -> Any:
 
 
 def _relative(path: Path, root: Path) -> str:
-    """Relative inside the artifacts directory, so that it can be moved; absolute outside."""
+    """Relative inside the artifacts directory, so that it can be moved; absolute outside.
+
+    Raises ConfigError for a name that no record can hold, before any work.
+    """
     absolute = path.absolute()
+    try:
+        str(absolute).encode()
+    except UnicodeEncodeError:
+        shown = os.fsencode(absolute).decode("utf-8", "backslashreplace")
+        raise ConfigError(f"{shown}: the file's name is not UTF-8; rename it") from None
     try:
         return str(absolute.relative_to(root.absolute()))
     except ValueError:

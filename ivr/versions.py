@@ -10,11 +10,11 @@ from collections.abc import Mapping
 
 # a manifest of before versions were recorded counts as version 1
 STAGE_VERSIONS = {
-    "init": 1,
+    "init": 2,  # 2: encodings by mark, special tokens part documents, JSON of any shape, bounded names
     "analyze": 2,  # 2: BPEs in which a merge may come before one that makes its part
     "distill-tokenizer": 2,  # 2: products made twice have the derivation that happens
     "verify": 1,
-    "select": 2,  # 2: pretokens that use one token 1,024 times and more
+    "select": 3,  # 2: pretokens that use one token 1,024 times and more; 3: cells that a spreadsheet leaves as they are
     "remap": 1,
     "align": 1,
     "train": 1,

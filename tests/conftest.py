@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from ivr.console import LOG
 
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
     from ivr.artifacts import ArtifactPaths
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+# what is compiled on first use, and other work on the machine, make the first examples slow
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 
 def _real_data(variable: str, name: str) -> Path:
@@ -116,6 +122,18 @@ def copy_world(source: Path, target: Path) -> "ArtifactPaths":
 
     shutil.copytree(source, target)
     return ArtifactPaths(target)
+
+
+@pytest.fixture(scope="session")
+def small_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with `artifacts`, a whole run through the command line, and the inputs it was made of; copy it."""
+    from small_pipeline import STAGE_OPTIONS, run_stage, write_inputs
+
+    folder = tmp_path_factory.mktemp("small")
+    write_inputs(folder)
+    for stage in STAGE_OPTIONS:
+        assert run_stage(stage, folder, folder / "artifacts") == 0
+    return folder
 
 
 @pytest.fixture

@@ -77,9 +77,9 @@ def test_killed_while_writing_a_file(tmp_path: Path, old: str | None) -> None:
 def test_killed_while_writing_a_directory(tmp_path: Path, old: str | None) -> None:
     target = tmp_path / "target"
     if old:
-        target.mkdir()
-        (target / "a.txt").write_text(old)
-        (target / "b.txt").write_text(old)
+        with atomic_directory(target) as staging:
+            (staging / "a.txt").write_text(old)
+            (staging / "b.txt").write_text(old)
     kill_midway(WRITE_DIRECTORY, target)
     assert [path.name for path in files_below(target)] == (["a.txt", "b.txt"] if old else [])
     remove_leftovers(tmp_path)
@@ -88,8 +88,8 @@ def test_killed_while_writing_a_directory(tmp_path: Path, old: str | None) -> No
 
 def test_killed_just_after_the_exchange_of_directories(tmp_path: Path) -> None:
     target = tmp_path / "target"
-    target.mkdir()
-    (target / "old.txt").write_text("old")
+    with atomic_directory(target) as staging:
+        (staging / "old.txt").write_text("old")
     done = subprocess.run([sys.executable, "-c", KILLED_AFTER_RENAME, str(target)], check=False)
     assert done.returncode == -signal.SIGKILL
     assert [path.name for path in files_below(target)] == ["a.txt"]
@@ -136,6 +136,7 @@ def test_killed_between_two_renames_the_old_directory_comes_back(tmp_path: Path)
 def test_only_our_leftovers_go_and_never_what_a_person_brought(tmp_path: Path) -> None:
     raw = ArtifactPaths(tmp_path).raw_corpora
     kept = [raw / ".a.txt.tmp-12", raw / "deep" / ".a.txt.tmp-12", tmp_path / ".tmp-notes", tmp_path / ".a.tmp-x"]
+    kept += [tmp_path / "my" / ".a.txt.tmp-12", raw.parent / "general" / "raw" / ".a.txt.tmp-12"]
     ours = [tmp_path / ".a.txt.tmp-12", tmp_path / "corpora" / "cleaned" / ".b.txt.tmp-3"]
     for path in kept + ours:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -169,6 +169,31 @@ def test_exit_codes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, outcome: Ba
     assert code in errors.EXIT_CODES and f"  {code:<5}" in build_parser()[0].format_help()
 
 
+@pytest.mark.parametrize(
+    ("cause", "code"),
+    [
+        (ValueError("not JSON"), 4),
+        (FileNotFoundError(2, "gone", "a.txt"), 4),
+        (MemoryError(), 71),
+        (PermissionError(13, "Permission denied", "a.txt"), 77),
+        (OSError(5, "Input/output error", "a.txt"), 74),
+    ],
+)
+def test_a_file_that_the_machine_could_not_read_is_not_corrupt(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, cause: Exception, code: int
+) -> None:
+    try:
+        try:
+            raise cause
+        except Exception:
+            raise errors.CorruptInputError("a.txt cannot be loaded") from None
+    except errors.CorruptInputError as error:
+        fake_stage(monkeypatch, error)
+    assert main(["fake", "--artifacts-dir", str(tmp_path)]) == code
+    said = capsys.readouterr().err
+    assert "a.txt cannot be loaded" in said and ("The reason: " in said) == (code != 4)
+
+
 def test_options_reach_the_config(monkeypatch: pytest.MonkeyPatch) -> None:
     ran = fake_stage(monkeypatch)
     assert main(["fake", "--word", "b", "--artifacts-dir", "else where", "--force", "-q"]) == 0

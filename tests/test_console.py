@@ -81,11 +81,12 @@ def test_no_text_can_pass_for_a_log_entry_of_its_own(capsys: pytest.CaptureFixtu
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("token is abcdefgh12 and abcdefgh", "token is [secret] and [secret]"),
-        ("hf_ZYXWVUTSRQPONMLKJIHG refused", "[secret] refused"),
-        ("Illegal header value b'Bearer something'", "Illegal header value b'Bearer [secret]'"),
-        ("https://me:pass@proxy:3128/x", "https://[secret]@proxy:3128/x"),
-        ("AKIAABCDEFGHIJKLMNOP", "[secret]"),
+        ("token is abcdefgh12 and abcdefgh", "token is <AWS_SECRET_ACCESS_KEY> and <HF_TOKEN>"),
+        ("hf_ZYXWVUTSRQPONMLKJIHG refused", "<secret> refused"),
+        ("Illegal header value b'Bearer something'", "Illegal header value b'Bearer <secret>'"),
+        ("https://me:pass@proxy:3128/x", "https://<secret>@proxy:3128/x"),
+        ("AKIAABCDEFGHIJKLMNOP", "<secret>"),
+        ("see /home/me/key.pem", "see /home/me/key.pem"),
         ("true tokenizers hf_hub", "true tokenizers hf_hub"),
     ],
 )
@@ -95,6 +96,7 @@ def test_secrets_are_never_said(
     monkeypatch.setenv("HF_TOKEN", "abcdefgh")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "abcdefgh12")
     monkeypatch.setenv("SHORT_TOKEN", "true")
+    monkeypatch.setenv("SSH_KEY", "/home/me/key.pem")
     assert redact(text) == expected
     set_up_logging()
     LOG.warning("%s", text)

@@ -137,6 +137,7 @@ def test_the_readme_tells_every_exit_code() -> None:
     assert {int(code) for row in rows for code in row.split(", ")} == set(EXIT_CODES)
 
 
+@pytest.mark.slow
 def test_the_python_of_the_readme_runs(world: "ArtifactPaths", tmp_path: Path) -> None:
     from ivr.training import train
 

@@ -218,6 +218,14 @@ def test_every_flipped_bit_of_a_manifest_is_seen(tmp_path: Path, raw: Path) -> N
             Manifest.read(path)
 
 
+def test_a_name_that_no_record_can_hold_is_refused_before_any_work(tmp_path: Path) -> None:
+    odd = tmp_path / "raw" / os.fsdecode(b"caf\xe9.txt")
+    odd.parent.mkdir()
+    odd.write_text("x")
+    with pytest.raises(ConfigError, match=r"caf\\xe9\.txt: the file's name is not UTF-8"):
+        run_stage("first", Config(tmp_path / "artifacts"), [Input(odd.parent)], "a.txt")
+
+
 def test_a_manifest_of_an_earlier_version_is_read(tmp_path: Path, raw: Path) -> None:
     first(tmp_path, raw)
     path = ArtifactPaths(tmp_path).manifest("first")

@@ -5,12 +5,13 @@ same pretoken counts for the general text that is to be protected.
 """
 
 import argparse
-import shutil
+import contextlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ivr.artifacts import ArtifactPaths, sha256_json
+from ivr.disk.written import remove_written
 from ivr.errors import ConfigError
 from ivr.stage import Input, Manifest, check_present, config_identity, open_stage
 from ivr.versions import stage_version
@@ -112,6 +113,9 @@ def run(config: Config) -> Manifest | None:
     with open_stage("analyze", config, inputs) as stage:
         if stage.current:
             return stage.manifest
+        stage.replaces(paths.token_frequency, paths.pretoken_frequency, paths.general_pretoken_frequency)
+        if config.sequences:
+            stage.replaces(paths.token_id_sequences)
         from tokenizers import Tokenizer
 
         from ivr.analysis.tables import write_pretoken_frequency, write_token_frequency
@@ -148,8 +152,18 @@ def run(config: Config) -> Manifest | None:
             ids=len(counts.token_counts_V),
         )
         manifest = stage.finish(outputs)
-        shutil.rmtree(paths.root / SHARDS, ignore_errors=True)  # joined: of no more use
+        _remove_shards(paths.root / SHARDS)  # joined: of no more use
         return manifest
+
+
+def _remove_shards(folder: Path) -> None:
+    """The parts and their locks; what else lies there stays."""
+    for part in folder.glob("part-*-of-*"):
+        remove_written(part, contents=False)
+    for lock in folder.glob(".part-*-of-*.lock"):
+        lock.unlink()
+    with contextlib.suppress(OSError):
+        folder.rmdir()
 
 
 def _shards(config: Config, paths: ArtifactPaths, corpus: Path, tokenizer_dir: Path) -> "Shards":

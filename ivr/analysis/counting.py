@@ -143,6 +143,7 @@ class PretokenCounter:
         order = sorted_rows(strings, counts_P)
         order = order[~is_added(strings)[order]]  # tokens they are, and no pretokens
         segmentations = Segmentations(self._ids[: self._id_starts[size]], self._id_starts[: size + 1])
+        assert self._num_bytes < 2**53, "counts are summed as float64"
         weights = np.repeat(counts_P, segmentations.lengths())
         return CorpusCounts(
             pretokens=strings.select(order),

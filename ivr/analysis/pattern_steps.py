@@ -13,8 +13,8 @@ from tokenizers import Regex
 from tokenizers.pre_tokenizers import Digits, Split
 
 from ivr.encoding.gpt2_pattern import NUM_CODE_POINTS
-from ivr.encoding.pattern_machine import Machine
-from ivr.encoding.pattern_program import Program, UnsupportedPattern, compile_pattern
+from ivr.encoding.patterns.machine import Machine
+from ivr.encoding.patterns.program import Program, UnsupportedPattern, compile_pattern
 
 ASKED = ((0, 0xD800), (0xE000, 0x40000), (0xE0000, 0xE1000))
 EMPTY = range(4, 17)  # planes

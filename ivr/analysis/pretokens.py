@@ -31,7 +31,7 @@ from ivr.encoding.gpt2_pattern import (
     split,
     unseen_code_points,
 )
-from ivr.encoding.pattern_machine import Machine
+from ivr.encoding.patterns.machine import Machine
 from ivr.errors import ConfigError
 
 ASCII = 0x80

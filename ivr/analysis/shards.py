@@ -5,12 +5,11 @@ lines follow one another. A part is a directory, whole or absent, and knows what
 """
 
 import contextlib
-import json
 import shutil
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 import pyarrow as pa
@@ -18,16 +17,30 @@ import pyarrow.parquet as pq
 from tokenizers import Tokenizer
 
 from ivr.analysis.counting import CorpusCounts, count_documents, sorted_rows
-from ivr.artifacts import ArtifactPaths, atomic_directory, atomic_file, sha256_file, sha256_json, write_json
+from ivr.artifacts import ArtifactPaths, atomic_directory, atomic_file, sha256_file, sha256_json
 from ivr.console import LOG, Progress
 from ivr.corpus.documents import corpus_files
 from ivr.corpus.parts import part_bytes, read_part
 from ivr.encoding.batch import Batch
-from ivr.errors import StaleInputError
-from ivr.manifest import Manifest
+from ivr.errors import CorruptInputError, StaleInputError
+from ivr.manifest import FileFacts, Manifest, facts_below
+from ivr.schema import read_record, read_table, write_sealed
 from ivr.stage import artifacts_lock
 
 DOMAIN, GENERAL, FACTS = "domain", "general", "part.json"
+COUNTS = {"count": "int64", "document_count": "int64"}
+STRINGS = {"pretoken": "binary", **COUNTS}
+
+
+@dataclass(frozen=True)
+class PartFacts:
+    """part.json: what the part was counted from, and by corpus how much of it."""
+
+    key: str
+    documents: dict[str, int]
+    bytes: dict[str, int]
+    files: dict[str, FileFacts] = field(default_factory=dict)  # by name below the part
+    checksum: str = ""
 
 
 @dataclass(frozen=True)
@@ -64,13 +77,18 @@ class Shards:
         return self.folder / f"part-{part}-of-{self.parts}"
 
     def is_current(self, part: int, key: str) -> bool:
-        return _facts(self.path(part)).get("key") == key
+        try:
+            facts = _facts(self.path(part))
+        except CorruptInputError as error:
+            LOG.warning("analyze: %s", error)
+            return False
+        return facts is not None and facts.key == key
 
     def count(self, part: int, key: str) -> None:
         """Count one part and put its directory in place."""
         tokenizer = Tokenizer.from_file(str(self.tokenizer_file))
         documents, num_bytes = {}, {}
-        with atomic_directory(self.path(part)) as staging:
+        with atomic_directory(self.path(part), contents=False) as staging:
             for name, corpus in zip((DOMAIN, GENERAL), self.corpora, strict=False):
                 with contextlib.ExitStack() as stack:
                     lines = None
@@ -82,7 +100,8 @@ class Shards:
                     counts = count_documents(tokenizer, texts, self.threads, lines, bar.update)
                 _write_counts(staging / name, counts)
                 documents[name], num_bytes[name] = counts.num_documents, counts.num_bytes
-            write_json(staging / FACTS, {"key": key, "documents": documents, "bytes": num_bytes})
+            files = {name: asdict(facts) for name, facts in facts_below(staging).items()}
+            write_sealed(staging / FACTS, {"key": key, "documents": documents, "bytes": num_bytes, "files": files})
 
     def join(self, sequences: Path | None) -> tuple[CorpusCounts, CorpusCounts | None]:
         """Counts of the domain and of the general text; parts that are not there are counted first, one by one."""
@@ -103,21 +122,21 @@ class Shards:
 
     def _add_up(self, name: str) -> CorpusCounts:
         folders = [self.path(part) for part in range(self.parts)]
-        pretokens = pa.concat_tables([pq.read_table(folder / name / "pretokens.parquet") for folder in folders])
+        pretokens = pa.concat_tables([_read(folder, name, "pretokens", STRINGS) for folder in folders])
         sums = pretokens.group_by("pretoken").aggregate([("count", "sum"), ("document_count", "sum")])
         strings = _batch(sums["pretoken"].combine_chunks())
         counts_P, documents_P = sums["count_sum"].to_numpy(), sums["document_count_sum"].to_numpy()
         order = sorted_rows(strings, counts_P)
-        ids = [pq.read_table(folder / name / "tokens.parquet") for folder in folders]
-        facts = [_facts(folder) for folder in folders]
+        ids = [_read(folder, name, "tokens", COUNTS) for folder in folders]
+        facts = [found for folder in folders if (found := _facts(folder)) is not None]
         return CorpusCounts(
             pretokens=strings.select(order),
             counts_P=counts_P[order],
             documents_P=documents_P[order],
             token_counts_V=np.stack([table["count"].to_numpy() for table in ids]).sum(axis=0),
             token_documents_V=np.stack([table["document_count"].to_numpy() for table in ids]).sum(axis=0),
-            num_documents=sum(fact["documents"][name] for fact in facts),
-            num_bytes=sum(fact["bytes"][name] for fact in facts),
+            num_documents=sum(fact.documents[name] for fact in facts),
+            num_bytes=sum(fact.bytes[name] for fact in facts),
         )
 
 
@@ -163,11 +182,24 @@ def _listing(corpus: Path, paths: ArtifactPaths) -> list[list[str | int]]:
     return rows
 
 
-def _facts(folder: Path) -> dict[str, Any]:
+def _read(folder: Path, name: str, table: str, columns: Mapping[str, str]) -> pa.Table:
+    return read_table(folder / name / f"{table}.parquet", columns, _mend(folder))
+
+
+def _mend(folder: Path) -> str:
+    return f"delete {folder}, and `ivr analyze` counts this part again"
+
+
+def read_part_facts(folder: Path) -> PartFacts:
+    """What a part says of itself. Raises FileNotFoundError, CorruptInputError."""
+    return read_record(folder / FACTS, PartFacts, _mend(folder))
+
+
+def _facts(folder: Path) -> PartFacts | None:
     try:
-        return dict(json.loads((folder / FACTS).read_text(encoding="utf-8")))
+        return read_part_facts(folder)
     except FileNotFoundError:
-        return {}
+        return None
 
 
 def _write_counts(folder: Path, counts: CorpusCounts) -> None:

@@ -11,6 +11,7 @@ from tokenizers import Tokenizer
 
 from ivr.analysis.counting import CorpusCounts
 from ivr.artifacts import atomic_file
+from ivr.schema import read_table
 
 
 @dataclass(frozen=True)
@@ -54,8 +55,9 @@ def write_pretoken_frequency(path: Path, counts: CorpusCounts) -> None:
 
 
 def read_pretoken_frequency(path: Path) -> PretokenTable:
-    """The table that `write_pretoken_frequency` wrote."""
-    table = pq.read_table(path)
+    """The table that `write_pretoken_frequency` wrote. Raises CorruptInputError where it cannot be."""
+    columns = {"pretoken": "string", "count": "int64", "document_count": "int64"}
+    table = read_table(path, columns, "run `ivr analyze` again")
     return PretokenTable(table["pretoken"].to_pylist(), table["count"].to_numpy(), table["document_count"].to_numpy())
 
 

@@ -5,7 +5,8 @@ import os
 from collections.abc import Iterable
 from typing import Any
 
-from ivr.errors import ConfigError, CorruptInputError, IvrError, TryAgainError
+from ivr.errors import FULL, NO_PERMISSION, ConfigError, CorruptInputError, IvrError, MachineError, TryAgainError
+from ivr.machine.failures import MENDS
 
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 PROXIES = ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy")
@@ -81,7 +82,7 @@ def explain(error: Exception, repo_id: str, revision: str | None, refused_token:
     if is_a(errors.DisabledRepoError):
         return ConfigError(f"{where} has disabled {repo_id}; choose another model")
     if trouble := cache_trouble(error):
-        return ConfigError(f"{what}: {trouble}; then run the command again")
+        return MachineError(f"{what}: {trouble}; then run the command again", trouble.exit_code)
     if is_a(errors.OfflineModeIsEnabled) or os.environ.get("HF_HUB_OFFLINE"):
         return ConfigError(
             f"{what} is not whole in the cache and HF_HUB_OFFLINE is set; unset it and run the command again, "
@@ -120,7 +121,7 @@ def _network(error: Exception, causes: list[BaseException], where: str, what: st
     )
 
 
-def cache_trouble(error: BaseException) -> str | None:
+def cache_trouble(error: BaseException) -> MachineError | None:
     """What is wrong with the cache on this machine, and the mend; None where the fault lies elsewhere.
 
     A socket's errors name no file; those of a full disk often do not either.
@@ -132,14 +133,16 @@ def cache_trouble(error: BaseException) -> str | None:
         if not isinstance(cause, OSError) or cause.errno is None:
             continue
         if cause.errno in NO_ROOM:
-            return (
+            return MachineError(
                 f"no space left, or a quota is used up, below {cache} ({os.strerror(cause.errno)}); make room there or "
-                "set HF_HOME (or HF_HUB_CACHE) to a directory that has some"
+                "set HF_HOME (or HF_HUB_CACHE) to a directory that has some",
+                FULL,
             )
         if cause.errno == errno.EROFS or (cause.filename is not None and not isinstance(cause, FileNotFoundError)):
-            return (
+            return MachineError(
                 f"the cache {cache} cannot be written ({os.strerror(cause.errno)}: {cause.filename or cache}); set "
-                "HF_HOME (or HF_HUB_CACHE) to a directory that can"
+                "HF_HOME (or HF_HUB_CACHE) to a directory that can",
+                MENDS.get(cause.errno, (NO_PERMISSION, ""))[0],
             )
     return None
 

@@ -1,21 +1,25 @@
 """Stage `init`: pin the base model and its tokenizer, clean the corpora, hold a part of them out."""
 
 import argparse
-import shutil
-from dataclasses import dataclass, field
+import os
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
 from ivr.artifacts import ArtifactPaths, atomic_directory, atomic_file
-from ivr.base.model_directory import model_files
+from ivr.base.model_directory import check_free_space, model_files
 from ivr.base.pinning import SAMPLE, ModelChoice, find_model, pin_model
 from ivr.base.sample_model import SampleRecipe
+from ivr.base.special_tokens import special_tokens
 from ivr.console import LOG
-from ivr.corpus.cleaning import CleaningOptions, clean_corpus, total
-from ivr.corpus.documents import SEPARATOR
-from ivr.corpus.readers import SEPARATORS, ReadOptions, check_encoding
+from ivr.corpus.cleaners import clean_corpus
+from ivr.corpus.cleaning import CleaningOptions, total
+from ivr.corpus.preview import check_beginnings, least_bytes, no_document
+from ivr.corpus.readers import SEPARATORS, ReadOptions
+from ivr.corpus.reading.encodings import check_encoding
 from ivr.corpus.sample_text import DOMAIN_PACKAGES, GENERAL_PACKAGES, write_sample_corpora
 from ivr.corpus.sources import READABLE, find_sources
+from ivr.disk.written import remove_written
 from ivr.errors import ConfigError
 from ivr.stage import Input, Manifest, open_stage
 
@@ -38,6 +42,8 @@ class Corpus:
     name: str
     root: Path
     read: ReadOptions
+    normalize: str = "none"
+    special_tokens: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -56,7 +62,9 @@ class Config:
     document_separator: str = "auto"
     heldout_fraction: float = 0.1
     seed: int = 0
+    normalize: str = "none"
     normalize_force: bool = field(default=False, metadata={"identity": False})
+    processes: int = field(default=0, metadata={"identity": False})
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -103,19 +111,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="where the text is in a JSON object; a.b reaches into objects (default: %(default)s)",
     )
     reading.add_argument(
-        "--encoding", default=Config.encoding, metavar="NAME", help="of every raw file (default: %(default)s)"
+        "--encoding",
+        default=Config.encoding,
+        metavar="NAME",
+        help="of raw files without a byte order mark, such as cp949 or utf-16 (default: %(default)s)",
     )
     reading.add_argument(
         "--document-separator",
         choices=SEPARATORS,
         default=Config.document_separator,
-        help="what parts the documents of a .txt file; auto: blank lines where its first MiB has one, else every line "
-        "is a document (default: %(default)s)",
+        help="what parts the documents of a .txt file; special-token: <|endoftext|>, <|startoftext|> and the model's "
+        "own; auto: those where its first MiB has them on lines of their own, else blank lines where it has one, else "
+        "every line is a document (default: %(default)s)",
+    )
+    reading.add_argument(
+        "--normalize",
+        choices=("none", "NFC"),
+        default=Config.normalize,
+        help="NFC: compose letters that stand in parts, as in text from macOS (default: %(default)s)",
     )
     reading.add_argument(
         "--normalize-force",
         action="store_true",
         help="clean the corpora again, but keep the base model (default: only when something changed)",
+    )
+    reading.add_argument(
+        "--processes",
+        type=int,
+        default=Config.processes,
+        metavar="N",
+        help="processes that clean, 0 for every core; the result is the same (default: %(default)s)",
     )
     split = parser.add_argument_group("held-out text")
     split.add_argument(
@@ -131,20 +156,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(config: Config) -> Manifest:
-    """Look whether the model can be had and is whole, pin it, then clean the corpora, which may take hours."""
+    """What can be checked in a second first, then the model (minutes), then the corpora (hours)."""
     paths = ArtifactPaths(config.artifacts_dir)
     choice = _check(config, paths)
     source = find_model(choice, paths, config.force, RECIPE)  # before a terabyte of text is hashed
     with open_stage("init", config, [Input(path) for path in _input_files(config, paths, choice)]) as stage:
         if not config.normalize_force and stage.current:
             return stage.manifest
+        cleaned = (_cleaned(config, paths), paths.heldout_corpora)
+        general_cleaned = (paths.general_cleaned, paths.general_heldout)
+        stage.replaces(paths.base_model, paths.original_tokenizer, *cleaned, *general_cleaned, paths.rejects)
         domain, general = _corpora(config, paths)
-        stage.results["model"] = pin_model(choice, paths, stage.previous, config.force, RECIPE, source)
-        stage.results["revision"] = stage.results["model"]["revision"]
+        corpora = [corpus for corpus in (domain, general) if corpus is not None]
+        for corpus in corpora:
+            check_beginnings(corpus.root, corpus.read)
+        check_free_space(_cleaned(config, paths), sum(least_bytes(corpus.root) for corpus in corpora))
+        if choice.name != SAMPLE:
+            stage.results["model"] = pin_model(choice, paths, stage.previous, config.force, RECIPE, source)
+            domain = _knowing_tokens(domain, paths.original_tokenizer)
+            general = _knowing_tokens(general, paths.original_tokenizer) if general is not None else None
         stage.results["corpora"] = _clean(config, paths, domain, general)
-        outputs = [paths.base_model, paths.original_tokenizer, _cleaned(config, paths), paths.heldout_corpora]
+        if choice.name == SAMPLE:  # trained here: it takes longer than the text
+            stage.results["model"] = pin_model(choice, paths, stage.previous, config.force, RECIPE, source)
+        stage.results["revision"] = stage.results["model"]["revision"]
+        outputs = [paths.base_model, paths.original_tokenizer, *cleaned]
+        if choice.name == SAMPLE:
+            outputs.append(paths.sample_corpora)
         if general is not None:
-            outputs += [paths.general_cleaned, paths.general_heldout]
+            outputs += general_cleaned
         return stage.finish([*outputs, paths.rejects])
 
 
@@ -153,6 +192,8 @@ def _check(config: Config, paths: ArtifactPaths) -> ModelChoice:
     check_encoding(config.encoding)
     if not 0 <= config.heldout_fraction < 1:
         raise ConfigError(f"--heldout-fraction {config.heldout_fraction}: give a share from 0 to below 1, such as 0.1")
+    if config.processes < 0:
+        raise ConfigError(f"--processes {config.processes}: a number from 0 on is needed, 0 for every core")
     if not config.text_key:
         raise ConfigError("--text-key is empty; name the key that holds the text, such as text")
     choice = ModelChoice(config.model_name, config.revision, config.heldout_fraction, config.seed)
@@ -170,7 +211,6 @@ def _check(config: Config, paths: ArtifactPaths) -> ModelChoice:
     for raw in (_raw(config, paths), *([config.general_corpora_dir] if config.general_corpora_dir else [])):
         for target in targets:
             _check_apart(raw, target)
-    _check_replaceable(_cleaned(config, paths))
     return choice
 
 
@@ -179,25 +219,6 @@ def _check_apart(raw: Path, target: Path) -> None:
     one, other = raw.resolve(), target.resolve()
     if one == other or one in other.parents or other in one.parents:
         raise ConfigError(f"{raw} would be read and {target} replaced, but one lies in the other; keep them apart")
-
-
-def _check_replaceable(folder: Path) -> None:
-    """Only a directory of cleaned files may be replaced by one: everything in it must look like ours."""
-    for path in folder.iterdir() if folder.is_dir() else ():
-        if not (path.is_file() and path.suffix == ".txt" and _ends_as_cleaned(path)):
-            if path.name.startswith(".") and (path.name == ".gitkeep" or ".tmp-" in path.name):
-                continue
-            raise ConfigError(
-                f"--cleaned-corpora-dir {folder} holds {path.name}, which `ivr init` did not write, and would be "
-                "replaced whole; give an empty or new directory"
-            )
-
-
-def _ends_as_cleaned(path: Path) -> bool:
-    end = f"\n{SEPARATOR}\n".encode()
-    with path.open("rb") as stream:
-        stream.seek(max(0, path.stat().st_size - len(end)))
-        return stream.read() == end
 
 
 def _raw(config: Config, paths: ArtifactPaths) -> Path:
@@ -230,7 +251,7 @@ def _corpora(config: Config, paths: ArtifactPaths) -> tuple[Corpus, Corpus | Non
         write_sample_corpora(paths.sample_corpora / "general", GENERAL_PACKAGES)
     sources, left_out = find_sources(raw)
     if sources:
-        domain = Corpus("domain", raw, read)
+        domain = Corpus("domain", raw, read, config.normalize)
     elif is_sample and config.raw_corpora_dir is None and not left_out:
         write_sample_corpora(paths.sample_corpora / "domain", DOMAIN_PACKAGES)
         domain = Corpus("domain", paths.sample_corpora / "domain", ReadOptions())
@@ -240,8 +261,15 @@ def _corpora(config: Config, paths: ArtifactPaths) -> tuple[Corpus, Corpus | Non
             f"no text in {raw}: looked for {READABLE}{there}; put files there, or `ivr init --raw-corpora-dir DIR`"
         )
     if general is not None:
-        return domain, Corpus("general", general, read)
+        return domain, Corpus("general", general, read, config.normalize)
     return domain, Corpus("general", paths.sample_corpora / "general", ReadOptions()) if is_sample else None
+
+
+def _knowing_tokens(corpus: Corpus, tokenizer_dir: Path) -> Corpus:
+    """The corpus, read with the special tokens of the model's tokenizer in mind."""
+    special, delimiters = special_tokens(tokenizer_dir)
+    read = replace(corpus.read, delimiters=tuple(dict.fromkeys([*corpus.read.delimiters, *delimiters])))
+    return replace(corpus, read=read, special_tokens=special)
 
 
 def _clean(config: Config, paths: ArtifactPaths, domain: Corpus, general: Corpus | None) -> dict[str, Any]:
@@ -253,15 +281,24 @@ def _clean(config: Config, paths: ArtifactPaths, domain: Corpus, general: Corpus
             results["general"] = _clean_one(config, general, paths.general_cleaned, paths.general_heldout, rejects)
     if general is None:
         # an earlier run's general text would be taken for this run's
-        shutil.rmtree(paths.general_cleaned.parent, ignore_errors=True)
+        for folder in (paths.general_cleaned, paths.general_heldout):
+            remove_written(folder)
     LOG.info("left out: %s, in %s", _total_rejected(results) or "nothing", paths.rejects)
     return results
 
 
 def _clean_one(config: Config, corpus: Corpus, train: Path, heldout: Path, rejects: IO[str]) -> dict[str, Any]:
-    options = CleaningOptions(corpus.name, corpus.read, config.heldout_fraction, config.seed)
+    options = CleaningOptions(
+        corpus.name,
+        corpus.read,
+        config.heldout_fraction,
+        config.seed,
+        corpus.normalize,
+        tuple(dict.fromkeys([*corpus.read.delimiters, *corpus.special_tokens])),
+    )
+    processes = config.processes or len(os.sched_getaffinity(0))
     with atomic_directory(train) as new_train, atomic_directory(heldout) as new_heldout:
-        counts = clean_corpus(corpus.root, options, new_train, new_heldout, rejects)
+        counts = clean_corpus(corpus.root, options, new_train, new_heldout, rejects, processes)
         figures = total(counts)
         _check_split(config, corpus, figures)
     return figures
@@ -271,11 +308,7 @@ def _check_split(config: Config, corpus: Corpus, figures: dict[str, Any]) -> Non
     """Raises ConfigError where there is nothing to learn from, or nothing to measure on."""
     documents, heldout = figures["documents"], figures["heldout_documents"]
     if not documents + heldout:
-        reasons = ", ".join(f"{reason} ({number:,})" for reason, number in figures["rejected"].items()) or "empty files"
-        raise ConfigError(
-            f"no document of {corpus.root} could be used: {reasons}; check --text-key, --encoding and "
-            f"--document-separator (looked for {READABLE})"
-        )
+        raise no_document(corpus.root, figures["rejected"], figures["text_keys"])
     if not documents or (config.heldout_fraction and not heldout):
         kind = "held-out text" if documents else "text to learn from"
         raise ConfigError(

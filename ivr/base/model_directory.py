@@ -58,6 +58,21 @@ def read_model(folder: Path, origin: str) -> ModelFiles:
     return ModelFiles(folder, origin, tuple(names), config, read_checkpoint(folder, choice, config, origin))
 
 
+def check_loads(folder: Path) -> None:
+    """Raises ConfigError or CorruptInputError, by names and headers, where transformers would load another model.
+
+    It draws what it does not find by name at random and goes on; `ivr init` mends such names.
+    """
+    weights = read_model(folder, str(folder)).weights
+    if weights is None:
+        raise CorruptInputError(f"{folder} holds no weights; give --model-name a directory that does")
+    if weights.renamed is not None:
+        raise ConfigError(
+            f"{folder} has names like {next(iter(weights.renamed))} in its weights, which transformers does not know; "
+            "`ivr init --model-name` takes such a model in and mends them"
+        )
+
+
 def model_files(folder: Path, origin: str) -> list[Path]:
     """The files that are taken of a directory, all there; what is in them is not looked at. Raises as `read_model`."""
     names, choice = _choose(folder, origin)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from ivr.artifacts import write_json, write_text
 from ivr.corpus.documents import SEPARATOR
-from ivr.encoding.bpe import bpe_of_spec
 from ivr.encoding.tokenizer_steps import steps
 from ivr.errors import ConfigError, CorruptInputError
 
@@ -95,6 +94,8 @@ def check_tokenizer_json(path: Path, origin: str) -> None:
     Raises ConfigError, naming the token or the field and what would mend it, or CorruptInputError for what is no
     tokenizer.json. `init` and `distill-tokenizer` refuse by this one function.
     """
+    from ivr.encoding.bpe import bpe_of_spec
+
     content = read_json(path, origin)
     if not isinstance(content, dict) or not isinstance(content.get("model"), dict):
         raise CorruptInputError(f"{origin} is no tokenizer (it has no model); fetch it again")

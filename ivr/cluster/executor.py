@@ -6,6 +6,7 @@ it, or writes the exit code beside the log.
 """
 
 import contextlib
+import re
 import shlex
 import sys
 from collections.abc import Iterator
@@ -14,7 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from ivr.cluster.profile import Profile
+from ivr.console import printable
+from ivr.errors import ConfigError
 
+# what an allocation may have left in the environment that the script was submitted with by hand
+FORGET = "unset RANK LOCAL_RANK WORLD_SIZE MASTER_ADDR MASTER_PORT " + " ".join(
+    f"${{!{prefix}*}}" for prefix in ("SLURM_CPU_BIND", "SLURM_MEM_BIND", "PMI", "OMPI_")
+)
 # after `rc=$?`; {folder} and {turns} are filled in
 TEARDOWN = """\
 rc=$?
@@ -58,12 +65,25 @@ def plan_work(profile: Profile, stage: str, command_lines: tuple[tuple[str, ...]
     return Work(stage, command_lines, gpus_per_node=gpus)
 
 
+def check_place(profile: Profile, place: Path, what: str) -> None:
+    """Raises ConfigError for a path that a script, Slurm's names of logs or a container's mounts would take apart."""
+    text = str(place)
+    if "\n" in text or "\t" in text or printable(text) != text:
+        raise ConfigError(f"{what} {text!a} has a control character in it; a job's script cannot hold it: rename it")
+    special = {"%", "\\"} if profile.runtime == "none" else {"%", "\\", ",", ":"}
+    found = sorted(special.intersection(text))
+    if found:
+        raise ConfigError(f"{what} {text} has {found[0]!r} in it, which Slurm or a container takes apart; rename it")
+
+
 def make_executor(
     profile: Profile, work: Work, folder: Path, artifacts: Path, after: tuple[str, ...] = (), dry_run: bool = False
 ) -> Any:
     """An AutoExecutor that runs `work` with logs in `folder`, once the jobs `after` have succeeded."""
     from submitit import AutoExecutor
 
+    check_place(profile, folder, "--artifacts-dir")
+    check_place(profile, Path.cwd(), "the working directory")
     words, srun_words = runtime_words(profile, work, (artifacts.absolute(), Path.cwd()))
     with _without_srun() if dry_run else contextlib.nullcontext():
         executor = AutoExecutor(folder, cluster="slurm", slurm_python=words, slurm_max_num_timeout=profile.max_requeues)
@@ -74,7 +94,6 @@ def make_executor(
         nodes=work.nodes,
         tasks_per_node=work.processes_per_node,
         cpus_per_task=profile.cpus_per_process,
-        gpus_per_node=work.gpus_per_node or None,
         stderr_to_stdout=True,
         slurm_mem=profile.memory or None,
         slurm_signal_delay_s=profile.warning_seconds,
@@ -83,8 +102,13 @@ def make_executor(
         slurm_setup=setup_lines(profile),
         slurm_teardown=TEARDOWN.format(folder=shlex.quote(str(folder)), turns=profile.max_requeues).splitlines(),
         # a rank that dies takes the others along, which would wait for it for hours
-        slurm_srun_args=["--kill-on-bad-exit=1", *srun_words],
-        slurm_additional_parameters={"requeue": True, "kill-on-invalid-dep": "yes", **_options(profile.sbatch)},
+        # what the script exports reaches the tasks, also at sites where sbatch starts with --export=NONE
+        slurm_srun_args=["--kill-on-bad-exit=1", "--export=ALL", *srun_words],
+        slurm_additional_parameters={
+            "requeue": True,
+            "kill-on-invalid-dep": "yes",
+            **_options(profile.sbatch, *profile.gpu_option(work.gpus_per_node)),
+        },
         **{key: value for key, value in optional.items() if value},
     )
     return executor
@@ -93,19 +117,24 @@ def make_executor(
 def script_of(executor: Any, work: Work) -> str:
     """The text sbatch would get."""
     slurm = executor._executor
-    if work.is_array:
-        slurm.parameters["map_count"] = len(work.command_lines)
-    return str(slurm._make_submission_file_text(slurm._submitit_command_str, "dry-run"))
+    if not work.is_array:
+        return str(slurm._make_submission_file_text(slurm._submitit_command_str, "dry-run"))
+    slurm.parameters["map_count"] = len(work.command_lines)
+    try:
+        return str(slurm._make_submission_file_text(slurm._submitit_command_str, "dry-run"))
+    finally:
+        del slurm.parameters["map_count"]  # submitit sets it itself when it submits
 
 
 def runtime_words(profile: Profile, work: Work, needed: tuple[Path, ...]) -> tuple[str, list[str]]:
     """(what stands for `python` in the command, more words for srun); `needed` directories are mounted, too.
 
-    `-P`: the current directory may be a checkout, and its code must not shadow the installed one.
+    `-I`: neither the current directory, which may be a checkout, nor PYTHONPATH or PYTHONHOME of a `module load` shadow
+    what is installed.
     """
     if profile.runtime == "none":
-        return f"{shlex.quote(profile.python or sys.executable)} -P", []
-    python = [profile.python or "python", "-P"]
+        return f"{shlex.quote(profile.python or sys.executable)} -I", []
+    python = [profile.python or "python", "-I"]
     ours = [str(path) for path in dict.fromkeys(needed) if str(path) not in profile.mounts]
     workdir = str(needed[-1])
     if profile.runtime == "apptainer":
@@ -123,16 +152,25 @@ def runtime_words(profile: Profile, work: Work, needed: tuple[Path, ...]) -> tup
 
 def setup_lines(profile: Profile) -> list[str]:
     """What the script does before srun."""
-    lines = list(profile.setup)
+    lines = [FORGET, *profile.setup]
     lines += [f"export {name}={shlex.quote(text)}" for name, text in sorted(profile.environment.items())]
     # from Slurm 22.05 on srun does not take this over from sbatch
     return [*lines, f"export SRUN_CPUS_PER_TASK={profile.cpus_per_process}"]
 
 
-def _options(words: tuple[str, ...]) -> dict[str, Any]:
-    """['--constraint=a100', '--exclusive'] as submitit takes them."""
+def set_by_script(text: str) -> frozenset[str]:
+    """The options of sbatch that a script sets."""
+    return frozenset(re.findall(r"^#SBATCH --([a-z-]+)", text, re.MULTILINE))
+
+
+def _options(words: tuple[str, ...], gpus: str, gpu_text: str) -> dict[str, Any]:
+    """['--constraint=a100', '--exclusive'] as submitit takes them, with the option that asks for GPUs."""
     pairs = (word.removeprefix("--").partition("=") for word in words)
-    return {name: text if equals else True for name, equals, text in pairs}
+    options: dict[str, Any] = {name: text if equals else True for name, equals, text in pairs}
+    if gpus:
+        # other generic resources of the site may stand in the same option
+        options[gpus] = ",".join([*([options[gpus]] if gpus in options else []), gpu_text])
+    return options
 
 
 @contextlib.contextmanager

@@ -65,7 +65,7 @@ def _touch(path: Path) -> None:
     try:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         with contextlib.suppress(OSError):
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
             os.write(descriptor, b"?")
             os.close(descriptor)
             path.unlink()

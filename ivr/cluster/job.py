@@ -11,7 +11,9 @@ import signal
 import sys
 from pathlib import Path
 
-from ivr.errors import TryAgainError
+from ivr.console import LOG
+from ivr.errors import FAULT, TryAgainError
+from ivr.machine.failures import explain
 from ivr.training.launch import ending, signals
 
 RESUMABLE = frozenset({"train"})
@@ -19,6 +21,21 @@ RESUMABLE = frozenset({"train"})
 
 def run_stage(arguments: list[str]) -> int:
     """Run `ivr ARGUMENTS` in this process; 0 is returned, any other exit code ends the process."""
+    try:
+        code = _run_stage(arguments)
+    except Exception as error:
+        # of the notes around the stage (a full disk), which has its own ends; submitit would make it a traceback and 1
+        failure = explain(error, Path(os.environ.get("SUBMITIT_FOLDER", ".")))
+        LOG.error("ivr %s: %s", arguments[0], failure.sentence if failure else repr(error), exc_info=failure is None)
+        code = failure.exit_code if failure else FAULT
+        ending.ends_with(code)
+    if code != 0:
+        sys.exit(code)
+    return 0
+
+
+def _run_stage(arguments: list[str]) -> int:
+    """The exit code of this rank."""
     from submitit import JobEnvironment
 
     job = JobEnvironment()
@@ -40,9 +57,7 @@ def run_stage(arguments: list[str]) -> int:
         restarted = int(os.environ.get("SLURM_RESTART_COUNT", "0")) > 0  # then the lock's holder may be our dead self
         if signals.heard() or restarted:
             again.touch()
-    if code != 0:
-        sys.exit(code)
-    return 0
+    return code
 
 
 def _call(arguments: list[str]) -> int:
@@ -51,7 +66,7 @@ def _call(arguments: list[str]) -> int:
     try:
         runpy.run_module("ivr", run_name="__main__")
     except SystemExit as end:
-        return end.code if isinstance(end.code, int) else int(end.code is not None)
+        return end.code if isinstance(end.code, int) else FAULT if end.code else 0
     return 0
 
 

@@ -11,9 +11,11 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from ivr.console import is_secret_name, redact
 from ivr.errors import ConfigError
 
 RUNTIMES = ("none", "apptainer", "pyxis")
+GPUS_BY = ("gpus-per-node", "gres", "nothing")
 # what this package sets itself, or what would break how it watches a job
 NOT_YOURS = frozenset(
     {
@@ -34,6 +36,8 @@ class Profile:
     qos: str = ""
     nodes: int = 1
     gpus_per_node: int = 0
+    gpus_by: str = "gpus-per-node"  # how sbatch is asked for them; "nothing": the partition gives them unasked
+    gpu_type: str = ""
     processes_per_node: int = 0  # 0: one a GPU, or one where there is none
     cpus_per_process: int = 1
     memory: str = ""  # of a node
@@ -57,6 +61,23 @@ class Profile:
         """Training processes on one node."""
         return self.processes_per_node or max(self.gpus_per_node, 1)
 
+    def gpu_option(self, count: int) -> tuple[str, str]:
+        """The option of sbatch for so many GPUs of a node, and its value; two empty words where none is needed.
+
+        >>> Profile(gpus_by="gres", gpu_type="a100").gpu_option(4)
+        ('gres', 'gpu:a100:4')
+        """
+        if not count or self.gpus_by == "nothing":
+            return "", ""
+        what = f"{self.gpu_type}:{count}" if self.gpu_type else str(count)
+        return ("gres", f"gpu:{what}") if self.gpus_by == "gres" else ("gpus-per-node", what)
+
+
+NO_SECRETS = (
+    "holds a secret, and a profile's text stands in scripts and logs that others may read; set it in your shell, from "
+    "where it reaches the job, or in a file (`hf auth login`)"
+)
+
 
 def read_profile(path: Path) -> Profile:
     """Read and check a profile. Raises ConfigError naming the file, the key and what is possible."""
@@ -66,7 +87,9 @@ def read_profile(path: Path) -> Profile:
         beside = sorted(Path("slurm/profiles").glob("*.toml"))
         known = "".join(f"\n  {each}" for each in beside)
         raise ConfigError(f"--profile {path}: no such file" + (f"; here there are{known}" if known else "")) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except IsADirectoryError:
+        raise ConfigError(f"--profile {path} is a directory; name the file in it") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"--profile {path} is not TOML: {error}") from None
     try:
         return _checked(content, path.stem)
@@ -87,6 +110,11 @@ def _checked(content: dict[str, Any], name: str) -> Profile:
         raise ConfigError("image and mounts need runtime = 'apptainer' or 'pyxis'")
     if profile.runtime != "none" and not profile.image:
         raise ConfigError(f"runtime = {profile.runtime!r} needs an image")
+    if profile.gpu_type and not profile.gpus_per_node:
+        raise ConfigError(f"gpu_type = {profile.gpu_type!r} needs gpus_per_node")
+    asked = next((item for item in profile.sbatch if re.match(r"--gres=(.*,)?gpu\b", item)), None)
+    if asked and profile.gpus_per_node and profile.gpus_by != "nothing":
+        raise ConfigError(f"sbatch: {asked!r} asks for GPUs once more: gpus_by = 'gres' with gpus_per_node does it")
     if profile.warning_seconds >= 60 * profile.minutes:
         raise ConfigError(f"warning_seconds = {profile.warning_seconds} is not less than the time {profile.time!r}")
     return profile
@@ -114,6 +142,8 @@ def minutes(time: str) -> int:
 def _text(key: str, value: Any) -> str:
     if not isinstance(value, str) or any(ord(letter) < 32 for letter in value):
         raise ConfigError(f"{key} = {value!r}: must be a string on one line")
+    if redact(value) != value:
+        raise ConfigError(f"{key}: {NO_SECRETS}")
     return value
 
 
@@ -149,6 +179,18 @@ def _runtime(key: str, value: Any) -> str:
     return str(value)
 
 
+def _gpus_by(key: str, value: Any) -> str:
+    if value not in GPUS_BY:
+        raise ConfigError(f"{key} = {value!r}: one of {', '.join(GPUS_BY)}")
+    return str(value)
+
+
+def _gpu_type(key: str, value: Any) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_.-]*", _text(key, value)):
+        raise ConfigError(f"{key} = {value!r}: must be a type as `sinfo -o %G` shows it, e.g. 'a100'")
+    return str(value)
+
+
 def _mounts(key: str, value: Any) -> tuple[str, ...]:
     for item in _texts(key, value):
         source, _, rest = item.partition(":")
@@ -174,6 +216,8 @@ def _environment(key: str, value: Any) -> dict[str, str]:
     for name, text in value.items():
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
             raise ConfigError(f"{key}: {name!r} is no name of a variable")
+        if is_secret_name(name) and not _text(name, text).startswith("/"):
+            raise ConfigError(f"{key}.{name}: {NO_SECRETS}")
         _text(f"{key}.{name}", text)
     return dict(value)
 
@@ -184,6 +228,8 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "qos": _text,
     "nodes": _number(1),
     "gpus_per_node": _number(0),
+    "gpus_by": _gpus_by,
+    "gpu_type": _gpu_type,
     "processes_per_node": _number(0),
     "cpus_per_process": _number(1),
     "memory": _memory,

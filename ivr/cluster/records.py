@@ -6,7 +6,6 @@ of an end, both under a lock of their own: a stage may be at work in the same ar
 
 import contextlib
 import dataclasses
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from ivr.console import LOG
 from ivr.errors import CorruptInputError
 from ivr.machine.locks import directory_lock
 from ivr.manifest import PIPELINE
+from ivr.schema import read_record
 
 PATIENCE_SECONDS = 60.0  # for another `ivr submit` or `ivr status`, which holds the list for moments
 
@@ -66,12 +66,13 @@ def read_jobs(paths: ArtifactPaths, stage: str) -> list[Job]:
     """The rows of a stage; none where nothing was submitted."""
     path = jobs_path(paths, stage)
     try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
-        return [Job(**{**row, "after": tuple(row["after"])}) for row in rows]
+        jobs = read_record(path, list[Job], "delete it to forget these jobs")
     except FileNotFoundError:
         return []
-    except (ValueError, TypeError, KeyError) as error:
-        raise CorruptInputError(f"{path} is no list of jobs ({error!r}); delete it to forget them") from None
+    for name in [name for job in jobs for name in (job.folder, job.log)]:
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            raise CorruptInputError(f"{path}: {name!r} lies outside of the run; delete it to forget these jobs")
+    return jobs
 
 
 def latest_submission(jobs: Sequence[Job]) -> list[Job]:
@@ -88,6 +89,30 @@ def add_jobs(paths: ArtifactPaths, new: Sequence[Job]) -> None:
         _write(paths, new[0].stage, [*read_jobs(paths, new[0].stage), *new])
 
 
+def replaced(rows: Sequence[Job], changed: Sequence[Job]) -> list[Job]:
+    """The rows, those among them that have changed as they are now. One that had no id yet is known by folder and task.
+
+    >>> row = Job("?_3", "train", "", "", "jobs/a", "", "", state="SUBMITTING")
+    >>> [job.job_id for job in replaced([row], [dataclasses.replace(row, job_id="17_3")])]
+    ['17_3']
+    """
+    by_id = {(job.folder, job.job_id): job for job in changed}
+    by_task = {(job.folder, job.job_id.partition("_")[2]): job for job in changed}
+    return [
+        by_id.get((job.folder, job.job_id))
+        or (by_task.get((job.folder, job.job_id.partition("_")[2])) if job.job_id.startswith("?") else None)
+        or job
+        for job in rows
+    ]
+
+
+def forget_jobs(paths: ArtifactPaths, gone: Sequence[Job]) -> None:
+    """Take out rows of a submission that never was."""
+    with _lock(paths):
+        stay = [job for job in read_jobs(paths, gone[0].stage) if job not in gone]
+        _write(paths, gone[0].stage, stay)
+
+
 def update_jobs(paths: ArtifactPaths, changed: Sequence[Job]) -> None:
     """Replace the rows with these ids and folders; nothing is written when nothing differs.
 
@@ -96,9 +121,8 @@ def update_jobs(paths: ArtifactPaths, changed: Sequence[Job]) -> None:
     try:
         with _lock(paths):
             for stage in sorted({job.stage for job in changed}):
-                new = {(job.folder, job.job_id): job for job in changed if job.stage == stage}
                 before = read_jobs(paths, stage)
-                after = [new.get((job.folder, job.job_id), job) for job in before]
+                after = replaced(before, changed)
                 if after != before:
                     _write(paths, stage, after)
     except OSError as error:

@@ -5,15 +5,15 @@
 
 import dataclasses
 import re
-import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ivr.cluster.intents import SUBMITTING, settled
 from ivr.cluster.records import Job
+from ivr.cluster.slurm_command import said, slurm
 from ivr.errors import ClusterError
 
-PATIENCE_SECONDS = 60
 _FIELD = re.compile(r"(?<!\S)(JobId|ArrayJobId|ArrayTaskId|JobState|Reason|ExitCode|Restarts|NodeList|Comment)=(\S*)")
 
 
@@ -29,14 +29,16 @@ class _Seen:
 def look_up(jobs: Sequence[Job], root: Path) -> list[Job]:
     """The same jobs as they stand now. Ended ones are not asked for. Raises ClusterError when Slurm does not answer."""
     seen: dict[str, _Seen] = {}
-    waiting = [job for job in jobs if not job.ended]
+    jobs = settled(jobs, root)
+    waiting = [job for job in jobs if not job.ended and job.state != SUBMITTING]
     for array_id in sorted({job.array_id for job in waiting}):
         comment = Path(next(job.folder for job in waiting if job.array_id == array_id)).name
         seen |= _from_controller(array_id, comment)
     missing = [job for job in waiting if job.job_id not in seen]
     if missing:
         seen = _from_accounting(missing) | seen
-    return [job if job.ended else _updated(job, seen.get(job.job_id), root) for job in jobs]
+    asked = set(waiting)
+    return [_updated(job, seen.get(job.job_id), root) if job in asked else job for job in jobs]
 
 
 def _updated(job: Job, seen: _Seen | None, root: Path) -> Job:
@@ -67,7 +69,7 @@ def _from_controller(array_id: str, comment: str) -> dict[str, _Seen]:
     if done.returncode != 0:
         if "Invalid job id" in done.stderr + done.stdout:
             return {}
-        raise ClusterError(f"Slurm does not answer: {_said(done)}")
+        raise ClusterError(f"Slurm does not answer: {said(done)}")
     return parse_scontrol(done.stdout, comment)
 
 
@@ -128,21 +130,3 @@ def _exit_code(text: str) -> int | None:
     if not code.isdigit():
         return None
     return 128 + int(number) if number.isdigit() and int(number) > 0 else int(code)
-
-
-def slurm(command: list[str], environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    """Run a Slurm command. Raises ClusterError when it is not there or does not come back."""
-    import os
-
-    try:
-        return subprocess.run(  # noqa: S603 - no shell; the words are Slurm's commands and our job ids
-            command, capture_output=True, text=True, timeout=PATIENCE_SECONDS, env={**os.environ, **(environment or {})}
-        )
-    except FileNotFoundError:
-        raise ClusterError(f"there is no `{command[0]}` here; use a machine of the cluster") from None
-    except subprocess.TimeoutExpired:
-        raise ClusterError(f"`{' '.join(command)}` gave no answer in {PATIENCE_SECONDS} s") from None
-
-
-def _said(done: subprocess.CompletedProcess[str]) -> str:
-    return (done.stderr or done.stdout).strip().replace("\n", "; ") or f"exit code {done.returncode}"

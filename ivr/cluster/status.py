@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ivr.artifacts import ArtifactPaths
+from ivr.artifacts import ArtifactPaths, check_there
 from ivr.cluster.folder import SharedFolder
-from ivr.cluster.records import Job, latest_submission, read_jobs, update_jobs
+from ivr.cluster.records import Job, latest_submission, read_jobs, replaced, update_jobs
 from ivr.console import LOG, say
 from ivr.errors import ClusterError
 from ivr.report.status import StageStatus, read_manifests, stage_statuses, status_table
@@ -19,7 +19,7 @@ Show which stages are done, missing or stale, when they ran, how long, and how l
 `ivr submit` sent one to Slurm, how its newest job stands, with the end of its log when it failed.
 
 A stage is stale when an input is no longer what an earlier stage wrote last, when an output is gone, or when a
-stage it rests on is stale itself. Sizes are compared, contents are not: `ivr <stage>` checks those.
+stage it rests on is stale itself. Sizes are compared, contents are not: `ivr check` reads every byte.
 """
 EPILOG = """\
 examples:
@@ -48,6 +48,7 @@ def run(config: Config) -> None:
     """Print on standard output. Takes no lock of the stages and may run beside one; writes only how jobs ended."""
     paths = ArtifactPaths(config.artifacts_dir)
     SharedFolder(paths.root).must_answer_now("`squeue --me` shows jobs without it")
+    check_there(paths.root)
     rows = stage_statuses(config.artifacts_dir, read_manifests(paths))
     jobs = current_jobs(paths, [row.stage for row in rows])
     if config.json:
@@ -55,6 +56,7 @@ def run(config: Config) -> None:
         say(json.dumps(both, indent=2))
         return
     say(table(rows, jobs))
+    LOG.info("status: sizes were compared, contents were not; `ivr check` reads every byte")
     for stage in jobs:
         newest = latest_submission(jobs[stage]) if jobs[stage] else []
         failed = [job for job in newest if job.ended and not job.succeeded]
@@ -73,12 +75,12 @@ def current_jobs(paths: ArtifactPaths, stages: Sequence[str]) -> dict[str, list[
     from ivr.cluster.states import look_up
 
     try:
-        seen = {(job.folder, job.job_id): job for job in look_up(waiting, paths.root)}
+        seen = look_up(waiting, paths.root)
     except ClusterError as error:
         LOG.warning("status: jobs are shown as they were seen last: %s", error)
         return jobs
-    update_jobs(paths, list(seen.values()))
-    return {stage: [seen.get((job.folder, job.job_id), job) for job in rows] for stage, rows in jobs.items()}
+    update_jobs(paths, seen)
+    return {stage: replaced(rows, seen) for stage, rows in jobs.items()}
 
 
 def table(rows: Sequence[StageStatus], jobs: Mapping[str, Sequence[Job]]) -> str:

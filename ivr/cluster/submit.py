@@ -1,21 +1,21 @@
 """Stage `submit`: send another stage to Slurm, wait for it or not."""
 
 import argparse
-import secrets
 import shlex
 import shutil
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ivr.artifacts import ArtifactPaths
+from ivr.artifacts import ArtifactPaths, check_there
 from ivr.cluster.folder import SharedFolder
+from ivr.cluster.intents import GRACE_SECONDS, SUBMITTING
 from ivr.cluster.profile import Profile, read_profile
-from ivr.cluster.records import Job, add_jobs, latest_submission, read_jobs, unfinished, update_jobs
-from ivr.console import LOG, redact, say
-from ivr.errors import ClusterError, ConfigError, TryAgainError
+from ivr.cluster.records import Job, latest_submission, read_jobs, unfinished, update_jobs
+from ivr.cluster.sending import send
+from ivr.console import LOG, say
+from ivr.errors import ConfigError, TryAgainError
 from ivr.manifest import PIPELINE
 
 DESCRIPTION = """\
@@ -79,6 +79,7 @@ def run(config: Config) -> None:
     """Submit, then wait; raises ClusterError when the job fails."""
     paths = ArtifactPaths(config.artifacts_dir.absolute())
     if config.attach:
+        check_there(paths.root)
         return _attach(config.attach, paths)
     if config.sent is None or config.profile is None:
         raise ConfigError("name a stage and a profile: `ivr submit train --profile slurm/profiles/cpu-node.toml`")
@@ -93,13 +94,15 @@ def run(config: Config) -> None:
         return None
     if shutil.which("sbatch") is None:
         raise ConfigError("there is no sbatch here: submit from a machine of the cluster, or look with --dry-run")
+    if config.sent != "init":
+        check_there(paths.root)
     _check_image(profile)
     _check_reachable(paths)
     _refuse_a_second(config.sent, paths)
     after = tuple(dict.fromkeys((*config.after, *_jobs_before(config.sent, paths))))
     jobs: list[Job] = []
     for lines in parts:
-        jobs = _submit(profile, config.sent, lines, paths, after)
+        jobs = send(profile, config.sent, lines, paths, after)
         after = (jobs[0].array_id,)
     if config.detach:
         from ivr.cluster.watch import how_to_come_back
@@ -133,52 +136,9 @@ def _print_script(
     folder = paths.root / "jobs" / f"{stage}-DATE"
     say(script_of(make_executor(profile, work, folder, paths.root, after, dry_run=True), work))
     for line in lines:
-        say(f"# a task runs: ivr {shlex.join(line)}")
+        command = shlex.join(line).replace("\n", "\\n")  # all of it a comment
+        say(f"# a task runs: ivr {command}")
     say()
-
-
-def _submit(
-    profile: Profile, stage: str, lines: tuple[tuple[str, ...], ...], paths: ArtifactPaths, after: tuple[str, ...]
-) -> list[Job]:
-    """One sbatch; the rows are recorded."""
-    from submitit.core.utils import FailedJobError, FailedSubmissionError
-
-    from ivr.cluster.executor import make_executor, plan_work
-    from ivr.cluster.job import run_stage
-
-    work = plan_work(profile, stage, lines)
-    # a folder of its own: a wiped cluster counts from 1 again, and submitit would find old results by their numbers
-    folder = paths.root / "jobs" / f"{stage}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(3)}"
-    folder.mkdir(parents=True)
-    executor = make_executor(profile, work, folder, paths.root, after)
-    try:
-        sent = executor.map_array(run_stage, [list(line) for line in lines])
-    except (FailedJobError, FailedSubmissionError) as error:
-        lines_said = [line for line in str(error).splitlines() if line.strip()]
-        for leftover in folder.iterdir():
-            leftover.unlink()
-        folder.rmdir()
-        raise ClusterError(f"sbatch refused (profile {profile.name!r}): {'; '.join(lines_said)}") from None
-    for link in folder.glob(".submission_file_*"):
-        link.unlink()
-    jobs = [
-        Job(
-            job_id=job.job_id,
-            stage=stage,
-            command=redact(shlex.join(["ivr", *line])),
-            profile=profile.name,
-            folder=str(folder.relative_to(paths.root)),
-            log=str(folder.relative_to(paths.root) / f"{job.job_id}_0_log.out"),
-            submitted_at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-            after=after,
-        )
-        for job, line in zip(sent, lines, strict=True)
-    ]
-    add_jobs(paths, jobs)
-    what = f"array {jobs[0].array_id} of {len(jobs)}" if work.is_array else f"job {jobs[0].job_id}"
-    waits = f", after {', '.join(after)}" if after else ""
-    LOG.info("submit: `ivr %s` is %s%s; logs in %s", stage, what, waits, folder)
-    return jobs
 
 
 def _wait(jobs: Sequence[Job], paths: ArtifactPaths) -> None:
@@ -249,6 +209,7 @@ def _refuse_a_second(stage: str, paths: ArtifactPaths) -> None:
     open_jobs = look_up(unfinished(paths, [stage]), paths.root)
     update_jobs(paths, open_jobs)
     still = [job for job in open_jobs if not job.ended]
+    _refuse_unsettled(still)
     if still:
         raise TryAgainError(
             f"`ivr {stage}` was submitted for {paths.root} already: {summary(still)}. Attach: `ivr submit --attach "
@@ -263,7 +224,18 @@ def _jobs_before(stage: str, paths: ArtifactPaths) -> list[str]:
     order = PIPELINE.index(stage) if stage in PIPELINE else PIPELINE.index("distill-tokenizer") + 1
     jobs = look_up(unfinished(paths, PIPELINE[:order]), paths.root)
     update_jobs(paths, jobs)
-    return [job.array_id for job in jobs if not job.ended]
+    _refuse_unsettled(jobs)
+    return list(dict.fromkeys(job.array_id for job in jobs if not job.ended))
+
+
+def _refuse_unsettled(jobs: Sequence[Job]) -> None:
+    """A submission that is just under way, or was killed a moment ago: soon Slurm knows of it, or never will."""
+    for job in jobs:
+        if job.state == SUBMITTING:
+            raise TryAgainError(
+                f"`ivr {job.stage}` is being submitted, or was killed while it was ({job.folder}): in "
+                f"{GRACE_SECONDS:.0f} s it is known what became of it; try again then"
+            )
 
 
 def _check_image(profile: Profile) -> None:
@@ -276,7 +248,4 @@ def _check_image(profile: Profile) -> None:
 
 def _check_reachable(paths: ArtifactPaths) -> None:
     SharedFolder(paths.root).must_answer_now("Nothing was submitted")
-    try:
-        (paths.root / "jobs").mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"--artifacts-dir {paths.root} cannot be written: {error}") from None
+    (paths.root / "jobs").mkdir(parents=True, exist_ok=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ivr.artifacts import ArtifactPaths
 from ivr.cluster.folder import SharedFolder
+from ivr.cluster.intents import SUBMITTING
 from ivr.cluster.records import Job, read_jobs, update_jobs
 from ivr.cluster.states import look_up
 from ivr.console import LOG, show_log
@@ -132,7 +133,9 @@ def summary(jobs: Sequence[Job]) -> str:
 def how_to_come_back(jobs: Sequence[Job], paths: ArtifactPaths) -> str:
     """What to type later; to cancel, all unfinished jobs of the stage: an array and the one that joins its parts."""
     last = jobs[-1].array_id
-    open_ids = dict.fromkeys(job.array_id for job in read_jobs(paths, jobs[-1].stage) if not job.ended)
+    open_ids = dict.fromkeys(
+        job.array_id for job in read_jobs(paths, jobs[-1].stage) if not job.ended and job.state != SUBMITTING
+    )
     ids = " ".join(open_ids) or last
     return (
         f"job {ids} goes on. Attach: `ivr submit --attach {last} --artifacts-dir {paths.root}`; "

@@ -1,30 +1,37 @@
-"""Raw files -> cleaned and held-out text, every document in one of the two or among the rejects.
+"""One document, one piece of a raw file: what is kept of it, what is held out, what is left out and why.
 
 The text is the ground truth: line ends become LF, NUL and a leading BOM go, blank lines around a document go;
-nothing else is touched (no NFC, no trimming of blanks).
+nothing else is touched (no trimming of blanks; NFC only where it is asked for).
 """
 
-import contextlib
 import hashlib
-import json
+import unicodedata
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
-from typing import IO, Any
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any, BinaryIO, Protocol
 
-from ivr.console import LOG, Progress
-from ivr.corpus.documents import write_document
-from ivr.corpus.readers import ReadOptions, Reject, choose_separator, excerpt, read_source
-from ivr.corpus.sources import Source, cleaned_names, find_sources
+from ivr.corpus.documents import SEPARATOR, escape
+from ivr.corpus.readers import ReadOptions, read_source, read_stream
+from ivr.corpus.reading.items import Document, Reject, excerpt
+from ivr.corpus.reading.splitting import Piece
 
 HASH_BYTES = 8
-SUMMARY_ROWS = 30
-SEPARATOR_MEANS = {
-    "blank-line": "documents are parted by blank lines",
-    "line": "every line is a document",
-    "file": "the file is one document",
-}
+MOST_KEYS_REMEMBERED = 50
+_SEPARATOR_LINE = f"\n{SEPARATOR}\n".encode()
+
+
+@dataclass(frozen=True)
+class CleaningOptions:
+    """How a corpus is read and split; `corpus` is its name in the log and among the rejects. `normalize`: `none` or
+    `NFC`. `special_tokens`: of the base tokenizer; counted where they stand in a text."""
+
+    corpus: str
+    read: ReadOptions
+    heldout_fraction: float
+    seed: int
+    normalize: str = "none"
+    special_tokens: tuple[str, ...] = ()
 
 
 @dataclass
@@ -40,6 +47,30 @@ class SourceCount:
     heldout_bytes: int = 0
     nul_removed: int = 0
     rejected: dict[str, int] = field(default_factory=dict)  # reason -> number
+    special_tokens: dict[str, int] = field(default_factory=dict)  # literal token -> how often in kept documents
+    decomposed_documents: int = 0  # not in NFC
+    decomposed_characters: int = 0  # that NFC saves
+    text_keys: dict[str, int] = field(default_factory=dict)  # of objects without the text's key -> characters there
+    said: str = ""
+
+    def add(self, other: "SourceCount") -> None:
+        """Add the figures of another piece of the same file."""
+        for name in (*SUMS, "nul_removed", "decomposed_documents", "decomposed_characters"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        for name in ("rejected", "special_tokens", "text_keys"):
+            sums = getattr(self, name)
+            for key, number in getattr(other, name).items():
+                sums[key] = sums.get(key, 0) + number
+
+    def reject(self, reject: Reject) -> None:
+        """Count something left out."""
+        self.rejected[reject.reason] = self.rejected.get(reject.reason, 0) + 1
+        for key, characters in reject.keys:
+            if key in self.text_keys or len(self.text_keys) < MOST_KEYS_REMEMBERED:
+                self.text_keys[key] = self.text_keys.get(key, 0) + characters
+
+
+SUMS = ("documents", "bytes", "heldout_documents", "heldout_bytes")
 
 
 def clean_text(text: str) -> str:
@@ -48,7 +79,9 @@ def clean_text(text: str) -> str:
     >>> clean_text("\\n \\n  a\\r\\nb  \\n\\n")
     '  a\\nb  '
     """
-    text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "")
+    if "\r" in text:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    text = text.replace("\0", "")
     end = len(text.rstrip())
     if not end:
         return ""
@@ -65,88 +98,53 @@ def is_heldout(text: bytes, fraction: float, seed: int) -> bool:
     return number < fraction * 256**HASH_BYTES
 
 
-@dataclass(frozen=True)
-class CleaningOptions:
-    """How a corpus is read and split; `corpus` is its name in the log and among the rejects."""
+class Writer(Protocol):
+    """Where the bytes of kept documents go."""
 
-    corpus: str
-    read: ReadOptions
-    heldout_fraction: float
-    seed: int
+    def __call__(self, is_heldout: bool, data: bytes) -> None: ...
 
 
-def clean_corpus(
-    root: Path, options: CleaningOptions, train: Path, heldout: Path, rejects: IO[str]
-) -> list[SourceCount]:
-    """Clean every file below `root` into `train`/<source>.txt and `heldout`/<source>.txt (existing directories).
-
-    One line of JSON goes to `rejects` for everything left out. A file without a kept document gets no output.
-    """
-    sources, left_out = find_sources(root)
-    names = cleaned_names(sources)
-    counts = []
-    for item in left_out:
-        count = SourceCount(item.name, "", rejected={item.reason: 1})
-        _write_reject(rejects, options.corpus, item.name, Reject(0, item.reason, ""))
-        counts.append(count)
-    with Progress(f"clean {options.corpus}", unit="B") as bar:
-        for source in sources:
-            counts.append(_clean_source(source, names[source], options, train, heldout, rejects, bar))
-    _log_summary(options.corpus, counts)
-    return counts
-
-
-def _clean_source(
-    source: Source,
-    name: str,
-    options: CleaningOptions,
-    train: Path,
-    heldout: Path,
-    rejects: IO[str],
-    bar: Progress,
+def clean_piece(
+    piece: Piece, options: CleaningOptions, write: Writer, reject: Callable[[Reject], None], tick: Callable[[int], None]
 ) -> SourceCount:
-    count = SourceCount(source.name, name)
-    read = options.read
-    if source.format == ".txt":
-        count.separator = choose_separator(source, read)
-        read = replace(read, document_separator=count.separator)
-        LOG.info("%s: %s", source.name, SEPARATOR_MEANS[count.separator])
-    with contextlib.ExitStack() as stack:
-        # opened at their first document: a file without one would be a source without text
-        streams: dict[bool, IO[str]] = {}
-        for item in read_source(source, read):
-            if not isinstance(item, Reject):
-                text = clean_text(item.text)
-                if text:
-                    encoded = text.encode()
-                    out = is_heldout(encoded, options.heldout_fraction, options.seed)
-                    if out not in streams:
-                        path = (heldout if out else train) / name
-                        streams[out] = stack.enter_context(path.open("w", encoding="utf-8", newline="\n"))
-                    write_document(streams[out], text)
-                    _add(count, out, len(encoded), item.text.count("\0"))
-                    bar.update(len(encoded))
-                    continue
-                item = Reject(item.line, "empty", excerpt(item.text))
-            count.rejected[item.reason] = count.rejected.get(item.reason, 0) + 1
-            _write_reject(rejects, options.corpus, source.name, item)
-    if not (count.documents or count.heldout_documents or count.rejected):
-        count.rejected["no document in the file"] = 1
-        _write_reject(rejects, options.corpus, source.name, Reject(0, "no document in the file", ""))
+    """Clean the documents of one piece; returns its figures. `tick` hears the bytes of every kept document."""
+    count = SourceCount(piece.source.name, "")
+    for item in _items(piece, options.read):
+        if isinstance(item, Document):
+            text = _normalized(item.text, options.normalize, count)
+            text = clean_text(text)
+            if text:
+                encoded = text.encode()
+                out = is_heldout(encoded, options.heldout_fraction, options.seed)
+                write(out, (escape(text).encode() if SEPARATOR in text else encoded) + _SEPARATOR_LINE)
+                _add(count, out, len(encoded), item.text.count("\0"))
+                for token in options.special_tokens:
+                    if token in text:
+                        count.special_tokens[token] = count.special_tokens.get(token, 0) + text.count(token)
+                tick(len(encoded))
+                continue
+            item = Reject(item.line, "empty", excerpt(item.text))
+        count.reject(item)
+        reject(item)
+        tick(len(item.excerpt))
     return count
 
 
-def total(counts: Sequence[SourceCount]) -> dict[str, Any]:
-    """The figures of a whole corpus, and of each of its files."""
-    rejected: Counter[str] = Counter()
-    for count in counts:
-        rejected.update(count.rejected)
-    names = ("documents", "bytes", "heldout_documents", "heldout_bytes", "nul_removed")
-    return {
-        **{name: sum(getattr(count, name) for count in counts) for name in names},
-        "rejected": dict(sorted(rejected.items())),
-        "sources": [asdict(count) for count in counts],
-    }
+def _items(piece: Piece, read: ReadOptions) -> Iterator[Document | Reject]:
+    if piece.is_whole:
+        return read_source(piece.source, read, piece.reading)
+    stream: BinaryIO = piece.open()
+    return read_stream(stream, piece.source, read, piece.reading)
+
+
+def _normalized(text: str, normalize: str, count: SourceCount) -> str:
+    """The text, in NFC where that is asked for; counts what is not in NFC."""
+    if text.isascii() or unicodedata.is_normalized("NFC", text):
+        return text
+    composed = unicodedata.normalize("NFC", text)
+    count.decomposed_documents += 1
+    count.decomposed_characters += len(text) - len(composed)
+    return composed if normalize == "NFC" else text
 
 
 def _add(count: SourceCount, out: bool, num_bytes: int, nul_removed: int) -> None:
@@ -159,23 +157,20 @@ def _add(count: SourceCount, out: bool, num_bytes: int, nul_removed: int) -> Non
     count.nul_removed += nul_removed
 
 
-def _write_reject(stream: IO[str], corpus: str, file: str, reject: Reject) -> None:
-    row = {"corpus": corpus, "file": file, "line": reject.line, "reason": reject.reason, "excerpt": reject.excerpt}
-    stream.write(json.dumps(row, ensure_ascii=False) + "\n")
-
-
-def _log_summary(corpus: str, counts: Sequence[SourceCount]) -> None:
-    documents, heldout = sum(c.documents for c in counts), sum(c.heldout_documents for c in counts)
-    num_bytes, heldout_bytes = sum(c.bytes for c in counts), sum(c.heldout_bytes for c in counts)
-    LOG.info(
-        "%s: %s documents (%.2f MB) to learn from, %s (%.2f MB) held out, of %d files",
-        *(corpus, f"{documents:,}", num_bytes / 1e6, f"{heldout:,}", heldout_bytes / 1e6, len(counts)),
-    )
+def total(counts: list[SourceCount]) -> dict[str, Any]:
+    """The figures of a whole corpus, and of each of its files."""
+    rejected: Counter[str] = Counter()
+    special: Counter[str] = Counter()
+    keys: Counter[str] = Counter()
     for count in counts:
-        if count.nul_removed:
-            LOG.info("%s: %s NUL characters removed", count.file, f"{count.nul_removed:,}")
-    rows = [(count.file, reason, number) for count in counts for reason, number in count.rejected.items()]
-    for file, reason, number in rows[:SUMMARY_ROWS]:
-        LOG.warning("left out: %s: %s (%s)", file, reason, f"{number:,}")
-    if len(rows) > SUMMARY_ROWS:
-        LOG.warning("left out: %s more kinds, all in the rejects file", f"{len(rows) - SUMMARY_ROWS:,}")
+        rejected.update(count.rejected)
+        special.update(count.special_tokens)
+        keys.update(count.text_keys)
+    names = (*SUMS, "nul_removed", "decomposed_documents", "decomposed_characters")
+    return {
+        **{name: sum(getattr(count, name) for count in counts) for name in names},
+        "rejected": dict(sorted(rejected.items())),
+        "special_tokens": dict(sorted(special.items())),
+        "text_keys": dict(keys.most_common(MOST_KEYS_REMEMBERED)),
+        "sources": [asdict(count) for count in counts],
+    }

@@ -22,9 +22,16 @@ BLOCK = 1 << 20  # bytes
 
 def write_document(stream: IO[str], text: str) -> None:
     """Append one document to an open text file."""
-    if SEPARATOR in text:
-        text = _LOOKS_LIKE_SEPARATOR.sub(lambda found: "\\" + found.group(), text)
-    stream.write(f"{text}\n{SEPARATOR}\n")
+    stream.write(f"{escape(text)}\n{SEPARATOR}\n")
+
+
+def escape(text: str) -> str:
+    """The document as it stands before its separator.
+
+    >>> escape("a\\n<|endoftext|>")
+    'a\\n\\\\<|endoftext|>'
+    """
+    return _LOOKS_LIKE_SEPARATOR.sub(lambda found: "\\" + found.group(), text) if SEPARATOR in text else text
 
 
 def parse_documents(lines: Iterable[str]) -> Iterator[str]:

@@ -6,17 +6,17 @@ each token is predicted once. A shard ends where it is full, in the midst of a d
 two.
 """
 
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 import numpy as np
 
-from ivr.artifacts import atomic_directory, sha256_file, sha256_json, write_json
+from ivr.artifacts import atomic_directory, sha256_file, sha256_json
 from ivr.console import Progress
 from ivr.errors import CorruptInputError
+from ivr.schema import read_record, write_sealed
 
 FACTS_FILE = "tokens.json"
 TOKENS_A_SHARD = 1 << 27  # 256 MiB of uint16
@@ -98,6 +98,31 @@ def text_chunks(documents: Iterable[str]) -> Iterator[list[str]]:
         yield texts
 
 
+@dataclass(frozen=True)
+class ShardFacts:
+    """One file of a stream."""
+
+    file: str
+    tokens: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class StreamFacts:
+    """What FACTS_FILE holds; bytes are those of the text."""
+
+    dtype: Literal["<u2", "<u4"]
+    documents: int
+    bytes: int
+    tokens_a_shard: int
+    shards: list[ShardFacts]
+    checksum: str = ""
+
+    def rows(self) -> list[tuple[str, str, int]]:
+        """(name, sha256, bytes) of each file."""
+        return [(shard.file, shard.sha256, shard.tokens * np.dtype(self.dtype).itemsize) for shard in self.shards]
+
+
 def stream_key(tokenizer: str, corpus: list[list[str]]) -> str:
     """The name of a tokenised corpus: changes with the tokenizer (a hash) and the corpus ([file name, sha256] each)."""
     return sha256_json({"format": FORMAT, "tokenizer": tokenizer, "corpus": corpus})[:16]
@@ -109,7 +134,7 @@ def tokenise(
     """Write the stream of `documents` to `folder`, whole or not at all."""
     dtype = np.dtype("<u2" if tokenizer.get_vocab_size() <= 1 << 16 else "<u4")
     num_documents = num_bytes = 0
-    with atomic_directory(folder) as staging, Progress("tokenise", unit="B") as bar:
+    with atomic_directory(folder, contents=False) as staging, Progress("tokenise", unit="B") as bar:
         shards = _ShardWriter(staging, dtype, tokens_a_shard)
         shards.append([end_id])
         for text, ids in encode_documents(tokenizer, documents):
@@ -121,7 +146,7 @@ def tokenise(
             num_bytes += size
             bar.update(size)
         facts = {"dtype": dtype.str, "documents": num_documents, "bytes": num_bytes, "tokens_a_shard": tokens_a_shard}
-        write_json(staging / FACTS_FILE, {**facts, "shards": shards.close()})
+        write_sealed(staging / FACTS_FILE, {**facts, "shards": shards.close()})
 
 
 class _ShardWriter:
@@ -163,18 +188,21 @@ class _ShardWriter:
 def is_whole(folder: Path) -> bool:
     """True when `folder` holds a stream with the bytes that its facts name."""
     try:
-        facts = json.loads((folder / FACTS_FILE).read_text(encoding="utf-8"))
-        return all(shard["sha256"] == sha256_file(folder / shard["file"]) for shard in facts["shards"])
-    except (FileNotFoundError, ValueError, KeyError):
+        return all(shard.sha256 == sha256_file(folder / shard.file) for shard in read_facts(folder).shards)
+    except (OSError, CorruptInputError):
         return False
+
+
+def read_facts(folder: Path) -> StreamFacts:
+    """What a stream's folder says of itself. Raises FileNotFoundError, CorruptInputError."""
+    return read_record(folder / FACTS_FILE, StreamFacts, f"delete {folder}, and `ivr train` makes it anew")
 
 
 def open_stream(folder: Path, tokenizer: Any) -> TokenStream:
     """Map the stream in `folder` into memory."""
-    facts = json.loads((folder / FACTS_FILE).read_text(encoding="utf-8"))
-    dtype = np.dtype(facts["dtype"])
-    shards = tuple(np.memmap(folder / shard["file"], dtype=dtype, mode="r") for shard in facts["shards"])
-    return TokenStream(shards, facts["tokens_a_shard"], bytes_per_token(tokenizer), facts["documents"], facts["bytes"])
+    facts = read_facts(folder)
+    shards = tuple(np.memmap(folder / shard.file, dtype=np.dtype(facts.dtype), mode="r") for shard in facts.shards)
+    return TokenStream(shards, facts.tokens_a_shard, bytes_per_token(tokenizer), facts.documents, facts.bytes)
 
 
 def bytes_per_token(tokenizer: Any) -> np.ndarray:

@@ -1,6 +1,8 @@
 """Documents from .txt, .jsonl and .json files, each also compressed; what cannot be read comes back as a Reject.
 
-Files are streamed: memory holds one document (a line, a paragraph, an element of a JSON list), not the file.
+Files are streamed: memory holds one document (a line, a paragraph, an element of a JSON list), not the file. How a
+file is read (its encoding, what parts its documents, whether its JSON is one value a line) is decided from its
+beginning, once (`decide_reading`), and not from its name alone.
 """
 
 import codecs
@@ -12,36 +14,20 @@ import re
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import IO, Any, cast
+from typing import IO, Any, BinaryIO, cast
 
-from ivr.corpus.json_stream import Broken, parse_line, parse_values
+from ivr.corpus.reading.encodings import SAMPLE_BYTES, decide, guess, guess_invalid
+from ivr.corpus.reading.items import SURROGATE, Document, Reject, make_reject
+from ivr.corpus.reading.json_documents import documents_of
+from ivr.corpus.reading.json_stream import Broken, parse_line, parse_values
+from ivr.corpus.reading.shapes import DELIMITERS as DELIMITERS
+from ivr.corpus.reading.shapes import PROBE_CHARACTERS, choose_parting, choose_shape, delimiter_pattern
+from ivr.corpus.reading.shapes import SEPARATORS as SEPARATORS
 from ivr.corpus.sources import Source
-from ivr.errors import ConfigError, CorruptInputError
+from ivr.errors import CorruptInputError
 
-SEPARATORS = ("auto", "blank-line", "line", "file")
-SEPARATOR_PROBE_CHARACTERS = 1 << 20
-EXCERPT_CHARACTERS = 200
-_MISSING = object()
-_BLANK_LINE = re.compile(r"\n[^\S\n]*\n")
-_SURROGATE = re.compile("[\ud800-\udfff]")
-_KINDS = {dict: "an object", list: "a list", float: "a number", bool: "true or false", type(None): "null"}
-
-
-@dataclass(frozen=True, slots=True)
-class Document:
-    """One document as it stands in the file; `line` is where it begins, counted from 1."""
-
-    text: str
-    line: int
-
-
-@dataclass(frozen=True, slots=True)
-class Reject:
-    """Something that is left out: where, why and how it looks."""
-
-    line: int
-    reason: str
-    excerpt: str
+MOST_CHARACTERS = 1 << 26  # of one document; a longer one would take gigabytes in every stage
+TOO_LONG = f"longer than {MOST_CHARACTERS:,} characters: part it into documents"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,162 +37,260 @@ class ReadOptions:
     text_key: str = "text"
     encoding: str = "utf-8"
     document_separator: str = "auto"
+    delimiters: tuple[str, ...] = DELIMITERS  # special tokens that part documents
 
 
-def check_encoding(encoding: str) -> None:
-    """Raises ConfigError for an encoding Python does not know, or that is not one of text."""
-    try:
-        "a".encode(encoding).decode(encoding)
-    except (LookupError, UnicodeError):
-        raise ConfigError(f"--encoding {encoding}: unknown text encoding; try utf-8, utf-16 or latin-1") from None
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How one file is read. `parted`: what parts its documents (`line`, `blank-line`, `special-token`, `file`), or
+    how its JSON lies (`json-lines`, `json-values`). `refused`: why the file is not read; `said`: what to tell."""
+
+    encoding: str
+    mark_bytes: int
+    parted: str
+    refused: str = ""
+    said: str = ""
+    looks_like: str = ""  # the encoding of what is no UTF-8 in the file's beginning
 
 
-def read_source(source: Source, options: ReadOptions) -> Iterator[Document | Reject]:
+def decide_reading(source: Source, options: ReadOptions) -> Reading:
+    """Look at the beginning of a file. Raises CorruptInputError for a compressed file that is damaged."""
+    with _open_bytes(source) as stream:
+        sample = read_fully(stream, SAMPLE_BYTES)
+        decision = decide(sample, options.encoding)
+        if decision.refused:
+            return Reading("", 0, "", decision.refused)
+        stream.seek(decision.mark_bytes)
+        text = _as_text(stream, decision.encoding, source).read(PROBE_CHARACTERS)
+    if source.format == ".txt":
+        parted = options.document_separator
+        if parted == "auto":
+            parted = choose_parting(text, options.delimiters)
+    else:
+        parted = choose_shape(text, source.format)
+    like = guess_invalid(sample) if decision.encoding == "utf-8" else ""
+    return Reading(decision.encoding, decision.mark_bytes, parted, said=decision.said, looks_like=like)
+
+
+def read_source(source: Source, options: ReadOptions, reading: Reading | None = None) -> Iterator[Document | Reject]:
     """Every document of a file and a Reject for everything that is none, in the file's order.
 
     Raises CorruptInputError, naming the file, for a compressed file that is cut short or damaged.
     """
-    read = {".txt": _read_txt, ".jsonl": _read_jsonl, ".json": _read_json}[source.format]
-    with _open_text(source, options.encoding) as stream:
-        for item in read(stream, options):
-            if isinstance(item, Document) and _SURROGATE.search(item.text):
-                # our decoder marks bytes it cannot decode by surrogates; JSON escapes can spell them too
-                reason = f"invalid {options.encoding}" if source.format == ".txt" else "lone surrogate"
-                item = _reject(item.line, reason, item.text)
-            yield item
+    reading = reading or decide_reading(source, options)
+    if reading.refused:
+        yield Reject(0, reading.refused, "")
+        return
+    with _open_bytes(source) as stream:
+        stream.seek(reading.mark_bytes)
+        yield from read_stream(stream, source, options, reading)
+
+
+def read_stream(
+    stream: BinaryIO, source: Source, options: ReadOptions, reading: Reading
+) -> Iterator[Document | Reject]:
+    """The same of the bytes that `stream` still has: a whole file, or a piece of whole documents."""
+    read = {
+        "line": _read_lines, "blank-line": _read_blocks, "special-token": _read_delimited, "file": _read_whole,
+        "json-lines": _read_json_lines, "json-values": _read_json_values,
+    }[reading.parted]  # fmt: skip
+    invalid = _Invalid(reading)
+    for item in read(_as_text(stream, reading.encoding, source), options):
+        if isinstance(item, Document) and not item.text.isascii() and SURROGATE.search(item.text):
+            # our decoder marks bytes it cannot decode by surrogates; JSON escapes can spell them too
+            escaped = reading.parted.startswith("json")
+            item = make_reject(item.line, "lone surrogate" if escaped else invalid.reason(item.text), item.text)
+        elif isinstance(item, Reject) and item.reason == _UNDECODABLE:
+            item = Reject(item.line, invalid.reason(item.excerpt), make_reject(0, "", item.excerpt).excerpt)
+        yield item
+
+
+class _Invalid:
+    """The reason for text that cannot be decoded, with the encoding it looks like; one reason a file."""
+
+    def __init__(self, reading: Reading) -> None:
+        self._encoding, self._like = reading.encoding, reading.looks_like
+
+    def reason(self, text: str) -> str:
+        if self._encoding == "utf-8" and not self._like:
+            with contextlib.suppress(UnicodeEncodeError):  # surrogates of JSON beside those of bytes
+                self._like = guess(text.encode("utf-8", "surrogateescape"))
+        hint = f", looks like {self._like}: give --encoding {self._like}" if self._like else ""
+        return f"invalid {self._encoding}{hint}"
+
+
+_UNDECODABLE = "undecodable"  # until the reason is known
 
 
 def choose_separator(source: Source, options: ReadOptions) -> str:
-    """What parts the documents of a .txt file: `auto` looks for a blank line in its first million characters."""
-    if options.document_separator != "auto":
-        return options.document_separator
-    with _open_text(source, options.encoding) as stream:
-        beginning = stream.read(SEPARATOR_PROBE_CHARACTERS).strip()
-    return "blank-line" if _BLANK_LINE.search(beginning) else "line"
+    """What parts the documents of a .txt file: `auto` looks at its first million characters."""
+    return decide_reading(source, options).parted
 
 
-def _read_txt(stream: IO[str], options: ReadOptions) -> Iterator[Document | Reject]:
-    if options.document_separator == "file":
-        yield Document(stream.read(), 1)
-        return
-    if options.document_separator == "line":
-        for number, line in enumerate(stream, start=1):
-            yield Document(line.removesuffix("\n"), number)
-        return
-    assert options.document_separator == "blank-line", "the caller resolves auto"
-    lines: list[str] = []
+def _lines(stream: IO[str]) -> Iterator[tuple[int, str, bool]]:
+    """(number, line with its line end, whether it was too long and is cut)."""
     number = 0
-    for number, line in enumerate(stream, start=1):
+    while line := stream.readline(MOST_CHARACTERS):
+        number += 1
+        if len(line) < MOST_CHARACTERS or line.endswith("\n"):
+            yield number, line, False
+            continue
+        kept = line[:PROBE_CHARACTERS]
+        while line and not line.endswith("\n"):
+            line = stream.readline(MOST_CHARACTERS)
+        yield number, kept, True
+
+
+def _read_whole(stream: IO[str], options: ReadOptions) -> Iterator[Document | Reject]:
+    text = stream.read(MOST_CHARACTERS + 1)
+    yield Document(text, 1) if len(text) <= MOST_CHARACTERS else make_reject(1, TOO_LONG, text)
+
+
+def _read_lines(stream: IO[str], options: ReadOptions) -> Iterator[Document | Reject]:
+    for number, line, is_cut in _lines(stream):
+        yield make_reject(number, TOO_LONG, line) if is_cut else Document(line.removesuffix("\n"), number)
+
+
+class _Block:
+    """Lines that become one document."""
+
+    def __init__(self) -> None:
+        self._lines: list[str] = []
+        self._begin = self._size = 0
+
+    def add(self, line: str, number: int, is_cut: bool = False) -> None:
+        if not self._lines:
+            self._begin = number
+        self._size += MOST_CHARACTERS + 1 if is_cut else len(line)
+        if self._size <= MOST_CHARACTERS or len(self._lines) < 2:
+            self._lines.append(line)
+
+    def take(self) -> Iterator[Document | Reject]:
+        """The document, where there is one; then there is none."""
+        text = "".join(self._lines).removesuffix("\n")
+        if text.strip():
+            too_long = self._size > MOST_CHARACTERS
+            yield make_reject(self._begin, TOO_LONG, text) if too_long else Document(text, self._begin)
+        self._lines, self._size = [], 0
+
+
+def _read_blocks(stream: IO[str], options: ReadOptions) -> Iterator[Document | Reject]:
+    block = _Block()
+    for number, line, is_cut in _lines(stream):
         if line.strip():
-            lines.append(line)
-        elif lines:
-            yield Document("".join(lines).removesuffix("\n"), number - len(lines))
-            lines = []
-    if lines:
-        yield Document("".join(lines).removesuffix("\n"), number - len(lines) + 1)
+            block.add(line, number, is_cut)
+        else:
+            yield from block.take()
+    yield from block.take()
 
 
-def _read_jsonl(stream: IO[str], options: ReadOptions) -> Iterator[Document | Reject]:
-    for number, line in enumerate(stream, start=1):
+def _read_delimited(stream: IO[str], options: ReadOptions) -> Iterator[Document | Reject]:
+    tokens = re.compile(delimiter_pattern(options.delimiters))
+    block = _Block()
+    for number, line, is_cut in _lines(stream):
+        parts = tokens.split(line)
+        for place, part in enumerate(parts):
+            if place:
+                yield from block.take()
+            # what stands beside a delimiter is text; the rest of its line is not
+            if part.strip() or len(parts) == 1:
+                block.add(part, number, is_cut)
+    yield from block.take()
+
+
+def _read_json_lines(stream: IO[str], options: ReadOptions) -> Iterator[Document | Reject]:
+    for number, line, is_cut in _lines(stream):
         if not line.strip():
             continue
-        if _SURROGATE.search(line):
-            yield _reject(number, f"invalid {options.encoding}", line)
+        if is_cut:
+            yield make_reject(number, TOO_LONG, line)
             continue
-        yield _document_of(parse_line(line), number, options.text_key, line)
+        if not line.isascii() and SURROGATE.search(line):
+            yield Reject(number, _UNDECODABLE, _around_surrogate(line))
+            continue
+        value = parse_line(line)
+        if isinstance(value, Broken):  # several values on a line?
+            values = [value for value, _, _ in parse_values(io.StringIO(line))]
+            if len(values) > 1 and not any(isinstance(value, Broken) for value in values):
+                for one in values:
+                    yield from documents_of(one, number, options.text_key, line)
+                continue
+        yield from documents_of(value, number, options.text_key, line)
 
 
-def _read_json(stream: IO[str], options: ReadOptions) -> Iterator[Document | Reject]:
+def _read_json_values(stream: IO[str], options: ReadOptions) -> Iterator[Document | Reject]:
     for value, number, written in parse_values(stream):
-        if _SURROGATE.search(written):
-            yield _reject(number, f"invalid {options.encoding}", written)
+        if SURROGATE.search(written):
+            yield Reject(number, _UNDECODABLE, written)
         else:
-            yield _document_of(value, number, options.text_key, written)
+            yield from documents_of(value, number, options.text_key, written)
 
 
-def _document_of(value: Any, line: int, text_key: str, written: str) -> Document | Reject:
-    """The document in one JSON value: the value itself where it is a string, else what `text_key` leads to."""
-    if isinstance(value, Broken):
-        return _reject(line, value.reason, written)
-    if isinstance(value, dict):
-        text = _look_up(value, text_key)
-        if text is _MISSING:
-            return _reject(line, f"no key {text_key!r}", written)
-        if not isinstance(text, str):
-            return _reject(line, f"{text_key!r} is {_KINDS[type(text)]}, not a string", written)
-        return Document(text, line)
-    if isinstance(value, str):
-        return Document(value, line)
-    return _reject(line, f"{_KINDS[type(value)]}, not an object or a string", written)
-
-
-def _look_up(value: dict[str, Any], text_key: str) -> Any:
-    """`a.b` is the key `a.b` where there is one, else the key `b` of the object under `a`."""
-    if text_key in value:
-        return value[text_key]
-    found: Any = value
-    for key in text_key.split("."):
-        if not isinstance(found, dict) or key not in found:
-            return _MISSING
-        found = found[key]
-    return found
-
-
-def _reject(line: int, reason: str, text: str) -> Reject:
-    return Reject(line, reason, excerpt(text))
-
-
-def excerpt(text: str) -> str:
-    """The beginning of `text`, as UTF-8 can hold it: invalid bytes and surrogates are spelled out."""
-    beginning = text[:EXCERPT_CHARACTERS].rstrip("\n")
-    return _SURROGATE.sub(lambda found: _spell(found.group()), beginning)[:EXCERPT_CHARACTERS]
-
-
-def _spell(surrogate: str) -> str:
-    code = ord(surrogate)
-    return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"\\u{code:04x}"
+def _around_surrogate(line: str) -> str:
+    """As much of a line as shows the bytes that cannot be decoded."""
+    found = SURROGATE.search(line)
+    assert found is not None
+    start = max(0, found.start() - 100)
+    return line if len(line) < 400 else line[start : start + 400]
 
 
 @contextlib.contextmanager
-def _open_text(source: Source, encoding: str) -> Iterator[IO[str]]:
-    """The file's text with LF line ends and without a BOM; a byte that cannot be decoded is a lone surrogate."""
-    codecs.register_error("ivr.mark", _mark_undecodable)
+def _open_bytes(source: Source) -> Iterator[BinaryIO]:
+    """The file's bytes, decompressed."""
     lower = source.path.name.lower()
+    with contextlib.ExitStack() as stack:
+        raw: Any = stack.enter_context(source.path.open("rb"))
+        if lower.endswith(".gz"):
+            raw = stack.enter_context(gzip.open(raw))
+        elif lower.endswith(".xz"):
+            raw = stack.enter_context(lzma.open(raw))
+        with _told(source):
+            yield raw
+
+
+@contextlib.contextmanager
+def _told(source: Source) -> Iterator[None]:
+    """What goes wrong while a file is read, in one sentence that names it."""
     try:
-        with contextlib.ExitStack() as stack:
-            raw: Any = stack.enter_context(source.path.open("rb"))
-            if lower.endswith(".gz"):
-                raw = stack.enter_context(gzip.open(raw))
-            elif lower.endswith(".xz"):
-                raw = stack.enter_context(lzma.open(raw))
-            # newline=None: CRLF and a lone CR become LF
-            stream = stack.enter_context(io.TextIOWrapper(raw, encoding, errors="ivr.mark", newline=None))
-            yield cast(IO[str], _WithoutBom(stream))
+        yield
     except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
         raise CorruptInputError(
             f"{source.path} is damaged or cut short ({error}); bring a whole copy of it and run `ivr init` again"
         ) from None
+    except UnicodeError as error:  # of a codec that does not let errors be marked
+        raise CorruptInputError(f"{source.path} cannot be decoded ({error}); check --encoding") from None
+
+
+def read_fully(stream: BinaryIO, size: int) -> bytes:
+    """The next `size` bytes, fewer at the end only: a decompressor returns what it has."""
+    parts = []
+    while size > 0 and (part := stream.read(size)):
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts)
+
+
+def _as_text(stream: BinaryIO, encoding: str, source: Source) -> IO[str]:
+    """Text with LF line ends (CRLF and a lone CR become one); a byte that cannot be decoded is a lone surrogate."""
+    codecs.register_error("ivr.mark", _mark_undecodable)
+    return cast(IO[str], io.TextIOWrapper(_Undisturbed(stream), encoding, errors="ivr.mark", newline=None))
+
+
+class _Undisturbed(io.RawIOBase):
+    """A stream that a TextIOWrapper around it does not close."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+
+    def readable(self) -> bool:
+        return True
+
+    def read1(self, size: int = -1) -> bytes:
+        return self._stream.read(max(size, 1 << 16))
+
+    read = read1
 
 
 def _mark_undecodable(error: UnicodeError) -> tuple[str, int]:
     assert isinstance(error, UnicodeDecodeError)
     return "".join(chr(0xDC00 + byte) for byte in error.object[error.start : error.end]), error.end
-
-
-class _WithoutBom:
-    """A text stream without the byte order mark that may open it. Only what the readers use."""
-
-    def __init__(self, stream: IO[str]) -> None:
-        self._stream = stream
-        self._first = True
-
-    def __iter__(self) -> Iterator[str]:
-        for number, line in enumerate(self._stream):
-            yield line.removeprefix("\ufeff") if number == 0 else line
-
-    def read(self, size: int = -1) -> str:
-        text = self._stream.read(size)
-        if self._first and text.startswith("\ufeff"):
-            text = text[1:] or self._stream.read(size)
-        self._first = False
-        return text

@@ -1,15 +1,28 @@
 """Which files of a corpora directory are read, and what each is called after cleaning."""
 
+import hashlib
 import os
+import re
 import stat
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-FORMATS = (".txt", ".jsonl", ".json")
+FORMATS = (".txt", ".jsonl", ".json", ".ndjson")
 COMPRESSIONS = (".gz", ".xz")
-READABLE = "/".join(FORMATS) + ", each also " + " or ".join(COMPRESSIONS)
+READABLE = ".txt/.jsonl/.json" + ", each also " + " or ".join(COMPRESSIONS)
+# of a file name are 255 bytes allowed, and other programs put something before and behind it
+MOST_NAME_BYTES = 200
+NAME_HASH_DIGITS = 16
+_UNFIT = re.compile(r'[\x00-\x1f\x7f-\x9f/\\:*?"<>|\u2028\u2029]|^[-.~]')
+ADVICE = {  # for file types that people bring and that are not read
+    **dict.fromkeys((".csv", ".tsv", ".parquet", ".arrow", ".xlsx"), "write its text column as .jsonl"),
+    **dict.fromkeys((".html", ".xml", ".pdf", ".docx", ".doc", ".hwp", ".epub"), "turn it into .txt"),
+    **dict.fromkeys((".md", ".text", ".rst"), "name it .txt"),
+    **dict.fromkeys((".zip", ".tar", ".tgz", ".7z", ".bz2", ".zst"), "unpack it"),
+}
 PLACEHOLDERS = frozenset({".gitkeep", ".gitignore", ".keep"})
 
 
@@ -23,7 +36,8 @@ class Source:
     @property
     def format(self) -> str:
         """`.txt`, `.jsonl` or `.json`; empty for a file type that is not read."""
-        return _split_suffixes(self.name)[1]
+        suffix = _split_suffixes(self.name)[1]
+        return ".jsonl" if suffix == ".ndjson" else suffix
 
     @property
     def stem(self) -> str:
@@ -85,7 +99,8 @@ def cleaned_names(sources: Sequence[Source]) -> dict[Source, str]:
     """A distinct `<name>.txt` for each source: its stem where that is free, else with its folders, else in full.
 
     `x.txt` -> `x.txt`; `a/x.txt` and `b/x.jsonl` -> `a__x.txt` and `b__x.txt`; `x.txt` and `x.json` ->
-    `x.txt.txt` and `x.json.txt`. Names that differ in case only count as equal: some file systems say so.
+    `x.txt.txt` and `x.json.txt`. Names that differ only in case, or in how an accent is composed, count as equal:
+    some file systems say so. What a name must not hold becomes `_`; a long name is cut and told by a hash.
     """
     names: dict[Source, str] = {}
     taken: set[str] = set()
@@ -96,20 +111,44 @@ def cleaned_names(sources: Sequence[Source]) -> dict[Source, str]:
         lambda source: source.name.replace("/", "__"),
     )
     for spell in spellings:
-        wanted = Counter(spell(source).casefold() for source in waiting)
+        wanted = Counter(_key(spell(source)) for source in waiting)
         for source in list(waiting):
-            key = spell(source).casefold()
+            key = _key(spell(source))
             if wanted[key] == 1 and key not in taken:
-                names[source] = spell(source) + ".txt"
+                names[source] = _fit(spell(source)) + ".txt"
                 taken.add(key)
                 waiting.remove(source)
     for source in waiting:  # names that differ in case only, `a/b.txt` beside `a__b.txt`
         spelling, number = spellings[-1](source), 1
-        while (name := spelling if number == 1 else f"{spelling}-{number}").casefold() in taken:
+        while _key(name := spelling if number == 1 else f"{spelling}-{number}") in taken:
             number += 1
-        names[source] = name + ".txt"
-        taken.add(name.casefold())
+        names[source] = _fit(name) + ".txt"
+        taken.add(_key(name))
     return names
+
+
+def _key(name: str) -> str:
+    """Equal for names that some file system takes for the same file."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", _fit(name)).casefold())
+
+
+def _fit(name: str) -> str:
+    """The name as every file system takes it: composed, of limited length, nothing in it that means something else.
+
+    >>> _fit("-r f\\n")
+    '_r f_'
+    """
+    fit = unicodedata.normalize("NFC", _UNFIT.sub("_", name))
+    if len(fit.encode()) <= MOST_NAME_BYTES:
+        return fit
+    digest = hashlib.sha256(name.encode()).hexdigest()[:NAME_HASH_DIGITS]
+    beginning = fit.encode()[: MOST_NAME_BYTES - len(digest) - 1].decode("utf-8", "ignore")
+    return f"{beginning}-{digest}"
+
+
+def shown(name: str) -> str:
+    """A name for a log: what would move the cursor or end the line is spelled out."""
+    return name if name.isprintable() else name.encode("unicode_escape", "backslashreplace").decode()
 
 
 def _split_suffixes(name: str) -> tuple[str, str]:
@@ -127,7 +166,8 @@ def _split_suffixes(name: str) -> tuple[str, str]:
 
 def _unknown_type(name: str) -> str:
     suffix = "".join(Path(name).suffixes[-2:]) or "without a suffix"
-    return f"file type is not read: {suffix}"
+    advice = ADVICE.get(Path(name).suffix.lower())
+    return f"file type is not read: {suffix}" + (f" ({advice})" if advice else "")
 
 
 def _identity(path: Path) -> tuple[int, int]:

@@ -34,6 +34,12 @@ examples:
   ivr align --init-strategy pieces --compare-strategies
 """
 
+MATRICES = tuple(
+    f"{name}{suffix}"
+    for name in ("original_wte", "original_wpe", "aligned_wte", "aligned_wpe", "final_wte")
+    for suffix in (".pt", ".json")
+)
+
 
 def run(config: Config) -> Manifest:
     """Write the matrices and the aligned model."""
@@ -57,6 +63,8 @@ def run(config: Config) -> Manifest:
     with open_stage("align", config, inputs) as stage:
         if stage.current:
             return stage.manifest
+        folder = config.embeddings_output_dir or paths.embeddings
+        stage.replaces(paths.aligned_model, *(folder / name for name in MATRICES))
         from ivr.embedding.extract import save_tensor
         from ivr.embedding.initialisers.body import one_way
         from ivr.embedding.model_directory import write_model_directory
@@ -81,7 +89,6 @@ def run(config: Config) -> Manifest:
         pieces = {swap.id: list(swap.pieces) for swap in swaps}
         check_pieces(new_ids, pieces, wte_VD.shape[0])
         kept_ids = sorted(set(remapped.values()) - set(new_ids))
-        folder = config.embeddings_output_dir or paths.embeddings
         wte_source, wpe_source = ({"source": f"{name} of {base_dir.name}"} for name in (names.wte, names.wpe))
         outputs = save_tensor(folder / "original_wte.pt", wte_VD, wte_source)
         outputs += save_tensor(folder / "original_wpe.pt", wpe_CD, wpe_source)

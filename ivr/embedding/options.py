@@ -1,10 +1,12 @@
 """The options of `ivr align`: their defaults, their help, and which values cannot work. Imports nothing heavy."""
 
 import argparse
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from ivr.errors import ConfigError
+from ivr.machine.devices import choose_device
 from ivr.options import add_number, check_least
 
 # strategies.STRATEGIES, without importing torch for --help
@@ -120,7 +122,6 @@ def check_options(config: Config) -> None:
     least = {"seed": 0, "heldout_bytes": 0, "text_bytes": 1, "snippets_per_token": 1, "max_snippets": 1, "threads": 1}
     check_least(config, least | {"snippet_tokens": 2})
     if config.device != "cpu":
-        import torch
-
-        if not torch.cuda.is_available() or torch.device(config.device).type != "cuda":
-            raise ConfigError(f"--device {config.device}: this machine offers no such device to PyTorch; use cpu")
+        if not re.fullmatch(r"cuda(:\d+)?", config.device):
+            raise ConfigError(f"--device {config.device}: must be cpu, cuda, or cuda:N for one of several")
+        choose_device("cuda", {"LOCAL_RANK": config.device.partition(":")[2] or "0"})

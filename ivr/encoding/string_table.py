@@ -4,8 +4,10 @@ import numpy as np
 
 from ivr.encoding.batch import Batch
 from ivr.encoding.compiler import compiled
+from ivr.errors import ConfigError
 
 EMPTY = -1
+MOST_STRINGS = 1 << 30  # rows are int32, and the slots for them twice as many
 
 
 @compiled
@@ -90,6 +92,8 @@ class StringTable:
     def _grow(self, length: int) -> None:
         """Make room for a string of this length: double what is full."""
         if self._size == len(self._hashes):
+            if self._size >= MOST_STRINGS:
+                raise ConfigError(f"the text has more than {MOST_STRINGS:,} distinct pretokens; analyze less of it")
             self._hashes = resized(self._hashes, 2 * self._size)
             self._starts = resized(self._starts, 2 * self._size + 1)
             self._slots = np.full(2 * len(self._slots), EMPTY, np.int32)

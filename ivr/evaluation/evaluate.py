@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from ivr.artifacts import ArtifactPaths, atomic_file, sha256_file, write_json
 from ivr.console import LOG
-from ivr.errors import ConfigError
+from ivr.errors import ConfigError, CorruptInputError
 from ivr.evaluation.subjects import Subject, choose_subjects, named_paths
+from ivr.machine.devices import add_device, choose_device
 from ivr.options import add_number, check_least
 from ivr.stage import Input, Manifest, Stage, open_stage
 
@@ -46,6 +47,7 @@ class Config:
     sample_tokens: int = 64
     seed: int = 0
     threads: int = 2
+    device: str = "auto"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -69,6 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_number(sampling, Config, "--seed", "of what is drawn, and of the intervals")
     machine = parser.add_argument_group("machine")
     add_number(machine, Config, "--threads", "CPU threads; another number rounds differently")
+    add_device(machine, Config.device)
 
 
 def run(config: Config) -> Manifest:
@@ -90,13 +93,13 @@ def run(config: Config) -> Manifest:
     with open_stage("evaluate", config, inputs) as stage:
         if stage.current:
             return stage.manifest
+        stage.replaces(paths.evaluation, paths.evaluated_documents)
         stage.results |= _tokenizer_figures(paths)
         texts = {"domain": paths.heldout_corpora, "general": paths.general_heldout, **texts}
         measured = _measure(config, paths, subjects, texts)
         stage.results |= measured.results(config.seed)
         measured.write_documents(paths.evaluated_documents)
         write_json(paths.evaluation, stage.results)
-        stage.results["generation_speed"] = measured.speeds  # never twice the same: in the manifest alone
         _say(stage)
         return stage.finish([paths.evaluation, paths.evaluated_documents])
 
@@ -122,7 +125,6 @@ class Measured:
     texts: Mapping[str, list[str]]
     scores: dict[str, dict[str, "Scores"]]
     samples: dict[str, Any] = field(default_factory=dict)
-    speeds: dict[str, Any] = field(default_factory=dict)
 
     def results(self, seed: int) -> dict[str, Any]:
         """bits_per_byte, tokens_per_byte: {kind: {model: figure}}; differences: {kind: {"B - A": ...}}; sampling."""
@@ -174,7 +176,7 @@ def _measure(
     from ivr.evaluation.heldout import choose_documents
     from ivr.tokenizer.remap.rules import read_rules
 
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(choose_device(config.device).kind)
     torch.set_num_threads(config.threads)
     texts = {
         kind: choose_documents(path, config.max_documents, config.max_bytes)
@@ -215,7 +217,14 @@ def _measure_one(
     for kind, chosen in measured.texts.items():
         LOG.info("evaluate: %s model on %d documents of %s text", subject.name, len(chosen), kind)
         encoded[kind] = list(encode_documents(tokenizer, chosen))
-        measured.scores[kind][subject.name] = score_documents(model, encoded[kind], end_id, context, stride, device)
+        scores = score_documents(model, encoded[kind], end_id, context, stride, device)
+        if not np.isfinite(scores.bits_N).all():
+            raise CorruptInputError(
+                f"{subject.model_dir}: the {subject.name} model gives {kind} text no finite probability: its weights "
+                "hold NaN or infinity; "
+                + (f"run `ivr {subject.made_by} --force`" if subject.made_by else "bring another model")
+            )
+        measured.scores[kind][subject.name] = scores
     if config.samples:
         drawn = sample(model, end_id, config.samples, min(config.sample_tokens, context), config.seed, device)
         sizes_V = bytes_per_token(tokenizer)
@@ -223,7 +232,6 @@ def _measure_one(
         measured.samples[subject.name] = drawn.results(sizes_V)
         if new_ids is not None:
             measured.samples[subject.name] |= new_token_figures(drawn.ids_BT, encoded.get("domain", []), new_ids)
-        measured.speeds[subject.name] = drawn.speed(sizes_V)
 
 
 def _say(stage: Stage) -> None:
@@ -236,10 +244,10 @@ def _say(stage: Stage) -> None:
                 LOG.info(
                     "evaluate:   %s: %+.4f, 95 %% of resamples %+.4f to %+.4f (%d documents)", pair, *found.values()
                 )
-    for name, speed in results["generation_speed"].items():
-        share = results["sampling"][name].get("new_token_share_sampled")
+    for name, written in results["sampling"].items():
+        share = written.get("new_token_share_sampled")
         new = "" if share is None else f", {100 * share:.1f} % of the tokens are new ones"
-        LOG.info("evaluate: %s model writes %.0f bytes a second%s", name, speed["bytes_per_second"], new)
+        LOG.info("evaluate: %s model writes %.2f bytes a token%s", name, written["bytes_per_token"], new)
     LOG.info(
         "evaluate: %s tokens before, %s after (%s %% saved); agreement %s %%",
         f"{results['heldout_tokens_before']:,}",

@@ -1,6 +1,9 @@
-"""What a model writes by itself: does it use the new tokens, and how many bytes a second does it produce?"""
+"""What a model writes by itself: does it use the new tokens, and how many bytes does a token of it make?
 
-import time
+Nothing is timed: models of one size take one time a token, whatever their tokenizers, and a clock on a machine that
+does other things would tell two equal models apart. Bytes a token is the whole difference.
+"""
+
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,21 +11,12 @@ from typing import Any
 import numpy as np
 import torch
 
-WARM_UP_TOKENS = 4
-
 
 @dataclass(frozen=True)
 class Sample:
     """ids_BT: what was drawn, without the end-of-text id it began from."""
 
     ids_BT: np.ndarray
-    seconds: float
-
-    def speed(self, bytes_per_token_V: np.ndarray) -> dict[str, float]:
-        return {
-            "tokens_per_second": round(self.ids_BT.size / self.seconds, 2),
-            "bytes_per_second": round(int(bytes_per_token_V[self.ids_BT].sum()) / self.seconds, 2),
-        }
 
     def results(self, bytes_per_token_V: np.ndarray) -> dict[str, Any]:
         num_bytes = int(bytes_per_token_V[self.ids_BT].sum())
@@ -35,13 +29,6 @@ def sample(model: Any, end_id: int, count: int, length: int, seed: int, device: 
     A text that ends goes on with another one, so that all models write equally many tokens.
     """
     model.eval()
-    _draw(model, end_id, count, min(length, WARM_UP_TOKENS), seed, device)
-    started = time.perf_counter()
-    ids_BT = _draw(model, end_id, count, length, seed, device)
-    return Sample(ids_BT, time.perf_counter() - started)
-
-
-def _draw(model: Any, end_id: int, count: int, length: int, seed: int, device: Any) -> np.ndarray:
     dice = torch.Generator().manual_seed(seed)  # on the CPU: the same numbers on every device
     ids_B1 = torch.full((count, 1), end_id, dtype=torch.int64, device=device)
     drawn, past = [], None
@@ -56,7 +43,7 @@ def _draw(model: Any, end_id: int, count: int, length: int, seed: int, device: A
             ids_B1 = torch.searchsorted(cumulated_BV, points_B1 * cumulated_BV[:, -1:], right=True)
             ids_B1 = ids_B1.clamp(max=shares_BV.shape[-1] - 1)
             drawn.append(ids_B1)
-    return torch.cat(drawn, dim=1).cpu().numpy()
+    return Sample(torch.cat(drawn, dim=1).cpu().numpy())
 
 
 def new_token_figures(

@@ -10,9 +10,7 @@ import traceback
 from pathlib import Path
 
 from ivr.artifacts import ArtifactPaths, write_text
-
-SECRET_NAMES = ("TOKEN", "SECRET", "PASSWORD", "KEY", "CREDENTIAL")
-SHORTEST_SECRET = 8  # letters; a shorter value may be an ordinary word
+from ivr.console import redact
 
 
 def write_report(error: BaseException, stage: str, root: Path) -> Path | None:
@@ -28,7 +26,7 @@ def write_report(error: BaseException, stage: str, root: Path) -> Path | None:
 
 
 def report_text(error: BaseException) -> str:
-    """Versions, the command line and the traceback; values of secret variables are left out."""
+    """Versions, the command line and the traceback; secrets are left out."""
     from ivr.manifest import git_commit, package_versions
 
     versions = ", ".join(f"{package} {version}" for package, version in package_versions().items())
@@ -40,8 +38,4 @@ def report_text(error: BaseException) -> str:
         "",
         "".join(traceback.format_exception(error)),
     ]
-    text = "\n".join(lines).encode("utf-8", "backslashreplace").decode("utf-8")
-    for name, value in os.environ.items():
-        if len(value) >= SHORTEST_SECRET and any(word in name.upper() for word in SECRET_NAMES):
-            text = text.replace(value, f"<{name}>")
-    return text
+    return redact("\n".join(lines).encode("utf-8", "backslashreplace").decode("utf-8"))

@@ -26,7 +26,7 @@ USAGE, DEVICE = 2, 5
 _FULL = (FULL, "make room there, or name another place with --artifacts-dir; what was finished before stands")
 _QUOTA = (FULL, "your quota there is used up: make room, or name another place with --artifacts-dir")
 _NO_PERMISSION = (NO_PERMISSION, "make it readable and writable for this user, or name another place")
-_READ_ONLY = (NO_PERMISSION, "it lies on a read-only file system: name another place, or mount it writable")
+_READ_ONLY = (NO_PERMISSION, "name another place with --artifacts-dir, or mount this one writable")
 _NO_LOCKS = (
     EXHAUSTED,
     "its file system has no file locks: mount it with them (Lustre: -o flock), or use another place",
@@ -78,11 +78,14 @@ MENDS: dict[int, tuple[int, str]] = {
     errno.ELOOP: (USAGE, "its symbolic links go in circles; name a path that leads somewhere"),
     errno.ENODEV: _PATH,
 }
+_MACHINE = {FULL, EXHAUSTED, DISK_FAILS, NO_PERMISSION}
 # beneath another exception only these are the reason: a missing file may have been expected there
-_BENEATH = {number for number, (code, _) in MENDS.items() if code in (FULL, EXHAUSTED, DISK_FAILS, NO_PERMISSION)}
+_BENEATH = {number for number, (code, _) in MENDS.items() if code in _MACHINE}
 _NUMBER = re.compile(r"(?:os error |\[Errno |\bcode: )(\d+)")
 _UNFINISHED_WRITE = re.compile(r"file write failed|unexpected pos \d+ vs \d+|PytorchStreamWriter failed")
-_NO_MEMORY_TEXT = re.compile(r"out of memory|can(?:'|no)t allocate memory|std::bad_alloc", re.IGNORECASE)
+_NO_MEMORY_TEXT = re.compile(
+    r"out of memory|can(?:'|no)t allocate memory|std::bad_alloc|failed to map segment", re.IGNORECASE
+)
 _RANK_GONE = re.compile(r"gloo/|NCCL|Connection (?:closed|reset) by peer|ProcessGroup")
 _DEVICE_TEXT = re.compile(r"\bCUDA error\b|\bcu(?:DNN|BLAS)\b.*\berror\b|CUBLAS_STATUS|CUDNN_STATUS")
 _FEWER_BLOCKS = (EXHAUSTED, "read fewer blocks at once: a smaller --batch-size with more --gradient-accumulation")
@@ -103,6 +106,16 @@ def explain(error: BaseException, root: Path | None = None) -> Failure | None:
     return None
 
 
+def explain_corrupt(error: BaseException, root: Path | None = None) -> Failure | None:
+    """Where a file was called corrupt: what the machine refused while it was read, if that was the reason.
+
+    A file that could not be read for want of memory, of permission or because the disk failed is not damaged.
+    """
+    cause = error.__cause__ or error.__context__
+    failure = explain(cause, root) if cause is not None else None
+    return failure if failure is not None and failure.exit_code in _MACHINE else None
+
+
 def _chain(error: BaseException) -> Iterator[BaseException]:
     """The exception and those beneath it, ten at most."""
     seen: list[BaseException] = []
@@ -120,7 +133,7 @@ def _explain_one(error: BaseException, root: Path | None, beneath: bool) -> Fail
     first_line = text.strip().partition("\n")[0]
     if isinstance(error, MemoryError):
         return _failure(f"out of memory{f' ({first_line})' if first_line else ''}", _NO_MEMORY)
-    if "OutOfMemoryError" in names or (isinstance(error, RuntimeError) and _NO_MEMORY_TEXT.search(text)):
+    if "OutOfMemoryError" in names or (isinstance(error, RuntimeError | ImportError) and _NO_MEMORY_TEXT.search(text)):
         device = "CUDA" in text or "OutOfMemoryError" in names
         return _failure(f"out of memory ({first_line})", _FEWER_BLOCKS if device else _NO_MEMORY)
     if "BrokenProcessPool" in names or isinstance(error, BrokenPipeError):

@@ -1,39 +1,32 @@
 """Reads the tables a run left: swaps, training metrics, token counts. Returns nothing where a file is missing."""
 
-import csv
-import json
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ivr.artifacts import ArtifactPaths
-from ivr.errors import CorruptInputError
+from ivr.results import MetricsRow
+from ivr.schema import read_table
+from ivr.training.metrics import read_metrics as read_log
 
 
 def read_swaps(paths: ArtifactPaths) -> list[dict[str, str]]:
     """The rows of replacement_candidates.csv, by column name; the most tokens saved first."""
     if not paths.replacement_candidates.is_file():
         return []
-    with paths.replacement_candidates.open(encoding="utf-8", newline="") as stream:
-        rows = list(csv.DictReader(stream))
+    from ivr.tokenizer.select.table import TEXTS, plain_cell, read_rows
+
+    rows = [
+        {column: plain_cell(cell) if column in TEXTS else cell for column, cell in row.items()}
+        for _, row in read_rows(paths.replacement_candidates)
+    ]
     return sorted(rows, key=lambda row: -_number(row.get("tokens_saved")))
 
 
-def read_metrics(paths: ArtifactPaths) -> list[dict[str, Any]]:
+def read_metrics(paths: ArtifactPaths) -> list[MetricsRow]:
     """The lines of training/metrics.jsonl. A last line cut short by a kill is left out."""
     path = paths.training / "metrics.jsonl"
-    if not path.is_file():
-        return []
-    lines = path.read_text(encoding="utf-8").split("\n")
-    return [row for index, line in enumerate(lines) if line for row in _parse(path, index, line, len(lines))]
-
-
-def _parse(path: Path, index: int, line: str, num_lines: int) -> Iterator[dict[str, Any]]:
-    try:
-        yield json.loads(line)
-    except ValueError:
-        if index < num_lines - 1:
-            raise CorruptInputError(f"{path}, line {index + 1}: not JSON; `ivr train --force` writes it anew") from None
+    return read_log(path) if path.is_file() else []
 
 
 def loss_points(metrics: Sequence[Mapping[str, Any]]) -> tuple[list[int], list[float]]:
@@ -66,9 +59,9 @@ def token_counts(paths: ArtifactPaths, ids: Sequence[int]) -> tuple[list[int], l
     if not paths.token_frequency.is_file():
         return [], []
     import numpy as np
-    import pyarrow.parquet as pq
 
-    table = pq.read_table(paths.token_frequency, columns=["token_id", "count"])
+    columns = {"token_id": "int", "count": "int"}
+    table = read_table(paths.token_frequency, columns, "run `ivr analyze` again")
     token_ids, counts = table["token_id"].to_numpy(), table["count"].to_numpy()
     order = np.lexsort((token_ids, -counts))
     order = order[counts[order] > 0]
@@ -78,11 +71,13 @@ def token_counts(paths: ArtifactPaths, ids: Sequence[int]) -> tuple[list[int], l
 
 def swapped_ids(swaps: Sequence[Mapping[str, str]]) -> list[int]:
     """The ids that were reassigned."""
-    return [int(row["old_id"]) for row in swaps if row.get("old_id", "").isdigit()]
+    return [int(old_id) for row in swaps if (old_id := row.get("old_id") or "").isascii() and old_id.isdigit()]
 
 
 def _number(text: str | None) -> float:
+    """0 for what is no number; NaN, which has no place in an order, is none."""
     try:
-        return float(text or 0)
+        value = float(text or 0)
     except ValueError:
         return 0.0
+    return value if math.isfinite(value) else 0.0

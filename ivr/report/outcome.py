@@ -57,7 +57,7 @@ def differences(run: Run) -> list[str]:
             points = [(name, one["difference"], one["low"], one["high"]) for name, one in named]
             drawn.append(f"<figcaption>{escape(text_name(text))}</figcaption>{intervals(label, points)}")
         for name, one in named:
-            ends = "" if one["low"] is None else f"{one['low']:+.4f} to {one['high']:+.4f}"
+            ends = "" if None in (one["low"], one["high"]) else f"{one['low']:+.4f} to {one['high']:+.4f}"
             rows.append([escape(text_name(text)), escape(name), f"{one['difference']:+.4f}", ends])
             rows[-1].append(f"{one['documents']:,}")
     if not rows:
@@ -77,9 +77,8 @@ def _pair_name(pair: str) -> str:
 
 
 def sampling(run: Run) -> list[str]:
-    """What the models write by themselves: new tokens, bytes a token, bytes a second."""
+    """What the models write by themselves: new tokens, bytes a token."""
     written: Mapping[str, Mapping[str, Any]] = run.result("evaluate", "sampling") or {}
-    speeds: Mapping[str, Mapping[str, float]] = run.result("evaluate", "generation_speed") or {}
     if not written:
         return []
     rows = []
@@ -87,22 +86,19 @@ def sampling(run: Run) -> list[str]:
         new = [one.get(f"new_token_share_{where}") for where in ("sampled", "in_text")]
         shares = ["" if share is None else percent(100 * share, 2) for share in new]
         different = one.get("different_new_tokens_sampled")
-        used = "" if different is None else f"{different:,} of {one['new_tokens']:,}"
-        speed = speeds.get(model, {}).get("tokens_per_second")
+        used = "" if different is None else f"{different:,} of {one.get('new_tokens', 0):,}"
         rows.append([escape(model_name(model)), *shares, used, f"{one['bytes_per_token']:.2f}"])
-        rows[-1].append("" if speed is None else f"{speed:,.0f}")
     heads = ["model", "new tokens, of those written", "of held-out text", "different ones written", "bytes a token"]
-    shown = table([*heads, "tokens a second"], rows, [False, *[True] * 5])
     drawn = [
-        (model_name(model), speed["bytes_per_second"], f"{speed['bytes_per_second']:,.0f}", _bar_class(model))
-        for model, speed in speeds.items()
+        (model_name(model), one["bytes_per_token"], f"{one['bytes_per_token']:.2f}", _bar_class(model))
+        for model, one in written.items()
     ]
-    faster = f"<h3>Bytes written a second</h3>\n{bars(drawn)}" if drawn else ""
+    shown = table(heads, rows, [False, *[True] * 4]) + f"<h3>Bytes a token</h3>\n{bars(drawn)}"
     note = (
         "Drawn from each model's own distribution: new tokens should come about as often as they stand in the text. "
-        "Speeds are those of one measurement."
+        "Models of one size take the same time a token, so one that writes more bytes a token writes faster by as much."
     )
-    return [section("What the models write", shown + faster, note)]
+    return [section("What the models write", shown, note)]
 
 
 def new_rows(run: Run) -> str:

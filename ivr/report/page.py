@@ -13,6 +13,7 @@ from ivr.report.status import StageStatus, duration, size
 from ivr.report.summary import TEXTS, Run, agreement, percent, tokens_saved, verified
 
 SHOWN_SWAPS = 50
+LONGEST_FIGURE = 30  # a table that was edited may hold 1e300
 # column of replacement_candidates.csv -> heading, whether it is a figure
 SWAP_COLUMNS = {
     "old_id": ("id", True),
@@ -98,7 +99,7 @@ def _swap_cell(name: str, value: str) -> str:
         return f"<code>{escape(_as_text(value))}</code>"
     if SWAP_COLUMNS[name][1] and name != "old_id":
         with contextlib.suppress(ValueError):
-            return f"{float(value):,.0f}"
+            return f"{float(value):,.0f}"[:LONGEST_FIGURE]
     return escape(value)
 
 

@@ -9,6 +9,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from ivr.console import printable
+from ivr.report.markup import escape
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -121,7 +124,8 @@ def intervals(label: str, rows: Sequence[tuple[str, float, float | None, float |
             axes.plot(ends, [place, place], color=color, linewidth=2.2, solid_capstyle="round")
             axes.plot([difference], [place], "o", color=color, markersize=6)
         axes.axvline(0, color=INK, linewidth=0.8)
-        axes.set_yticks(range(len(rows)), [row[0] for row in rows])
+        # names are text: no formulas between dollar signs
+        axes.set_yticks(range(len(rows)), [printable(row[0]) for row in rows], parse_math=False)
         axes.set_ylim(len(rows) - 0.4, -0.6)
         axes.set_xlabel("difference in bits per byte; left of 0 is better")
         axes.margins(x=0.08)
@@ -176,7 +180,8 @@ def _inline(svg: str, label: str) -> str:
     svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
     view_box = re.search(r'viewBox="[^"]*"', svg)
     assert view_box is not None
-    svg = re.sub(r"<svg[^>]*>", f'<svg {view_box.group()} role="img" aria-label="{label}">', svg, count=1)
+    opening = f'<svg {view_box.group()} role="img" aria-label="{escape(label)}">'
+    svg = re.sub(r"<svg[^>]*>", lambda _: opening, svg, count=1)
     svg = svg.replace("xlink:href", "href")
     svg = re.sub(r"font: ([\d.]+px) [^;\"]*", r"font-size: \1", svg)
     for color, name in CSS.items():

@@ -4,8 +4,9 @@ import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
-from ivr.artifacts import ArtifactPaths, write_text
+from ivr.artifacts import ArtifactPaths, check_there, write_text
 from ivr.console import say
+from ivr.errors import StaleInputError
 from ivr.stage import Input, Manifest, open_stage
 
 DESCRIPTION = """\
@@ -35,6 +36,9 @@ def run(config: Config) -> Manifest:
     from ivr.manifest import WITH_VERIFY
 
     paths = ArtifactPaths(config.artifacts_dir)
+    check_there(paths.root)
+    if not any(paths.manifest(stage).exists() for stage in WITH_VERIFY):
+        raise StaleInputError(f"no stage has run in {paths.root}; `ivr init --artifacts-dir {paths.root}` is the first")
     read = [paths.manifest(stage) for stage in WITH_VERIFY if stage != "report"]
     read += [paths.replacement_candidates, paths.training / "metrics.jsonl", paths.token_frequency]
     summary, index = paths.report / "summary.txt", paths.report / "index.html"
@@ -42,6 +46,7 @@ def run(config: Config) -> Manifest:
         if stage.current:
             say(summary.read_text(encoding="utf-8").removesuffix("\n"))
             return stage.manifest
+        stage.replaces(index, summary)
         from ivr.report.page import page
         from ivr.report.status import stage_statuses
         from ivr.report.summary import read_run, summary_text

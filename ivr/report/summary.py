@@ -70,13 +70,22 @@ def verified(run: Run) -> str | None:
     if manifest is None or manifest.config.get("tokenizer") or manifest.config.get("against"):
         return None
     found = manifest.results
-    parts = [f"{found['different_documents']:,} of {found['documents']:,} documents differ"]
-    if found.get("runs"):
-        parts.append(f"{found['different_runs']:,} of {found['runs']:,} runs to length {found['longest_run']}")
-    if found.get("adversarial_strings"):
+    parts = []
+    if (documents := _all_of(found, "different_documents", "documents")) is not None:
+        parts.append("{:,} of {:,} documents differ".format(*documents))
+    if found.get("runs") and (runs := _all_of(found, "different_runs", "runs", "longest_run")) is not None:
+        parts.append("{:,} of {:,} runs to length {}".format(*runs))
+    if found.get("adversarial_strings") and found.get("adversarial_equal_percent") is not None:
         share = percent(found["adversarial_equal_percent"], 2)
         parts.append(f"{share} of {found['adversarial_strings']:,} adversarial strings are equal")
+    if not parts:
+        return None
     return "verified from scratch: " + ", ".join(parts)
+
+
+def _all_of(found: Mapping[str, Any], *keys: str) -> list[Any] | None:
+    """The figures of these names, or None where one is missing."""
+    return [found[key] for key in keys] if all(found.get(key) is not None for key in keys) else None
 
 
 def tokens_saved(run: Run) -> tuple[int, int, float] | None:
@@ -142,22 +151,27 @@ def _differences(run: Run) -> list[str]:
     for text, what in (("domain", "domain, trained less base"), ("general", "general, the same")):
         one = ((run.result("evaluate", "differences") or {}).get(text) or {}).get("trained - base")
         if one is not None:
-            ends = "" if one["low"] is None else f"  (95 % interval {one['low']:+.4f} to {one['high']:+.4f})"
+            ends = (
+                ""
+                if None in (one["low"], one["high"])
+                else f"  (95 % interval {one['low']:+.4f} to {one['high']:+.4f})"
+            )
             lines.append(f"  {what:<26}{one['difference']:+.4f}{ends}")
     return lines
 
 
 def _written(run: Run) -> list[str]:
-    """New tokens in what the trained model writes, and how fast it writes bytes."""
-    one = (run.result("evaluate", "sampling") or {}).get("trained")
-    speeds = run.result("evaluate", "generation_speed") or {}
+    """New tokens in what the trained model writes, and how many bytes a token of it makes."""
+    written = run.result("evaluate", "sampling") or {}
+    one = written.get("trained")
     lines = []
-    if one and one.get("new_token_share_sampled") is not None:
-        shares = [percent(100 * one[f"new_token_share_{where}"], 1) for where in ("sampled", "in_text")]
+    new = [one.get(f"new_token_share_{where}") for where in ("sampled", "in_text")] if one else []
+    if new and None not in new:
+        shares = [percent(100 * share, 1) for share in new]
         lines.append(f"  new tokens {shares[0]} of its tokens ({shares[1]} of held-out text)")
-    if "trained" in speeds and "base" in speeds:
-        after, before = (speeds[name]["bytes_per_second"] for name in ("trained", "base"))
-        lines.append(f"  {after:,.0f} bytes a second, the base model {before:,.0f}")
+    if "trained" in written and "base" in written:
+        after, before = (written[name]["bytes_per_token"] for name in ("trained", "base"))
+        lines.append(f"  {after:.2f} bytes a token, the base model {before:.2f}")
     return ["", "What the trained model writes", *lines] if lines else []
 
 

@@ -9,19 +9,24 @@ folder per identity (options and input hashes), so that trying another learning 
 A run's card names everything that decides its arithmetic: a run with another card does not go on from its checkpoints.
 """
 
-import json
+import re
 import shutil
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ivr.artifacts import atomic_directory, files_below, sha256_file, write_json
+from ivr.artifacts import atomic_directory, sha256_file
 from ivr.console import LOG
-from ivr.errors import ConfigError
+from ivr.disk.written import remove_written
+from ivr.errors import ConfigError, CorruptInputError
+from ivr.manifest import FileFacts, facts_below
+from ivr.schema import read_record, write_sealed
 from ivr.training.launch.processes import Team
 
 MARKER, WEIGHTS, METRICS, DEEPSPEED_TAG = "complete.json", "training.pt", "metrics.jsonl", "deepspeed"
 UNFINISHED = "unfinished.json"
+
+_STEP = re.compile(r"step-\d+")
 
 Card = dict[str, Any]  # what -> its value, in the words of an error message
 
@@ -35,42 +40,81 @@ class Checkpoint:
     card: Card
 
 
+@dataclass(frozen=True)
+class Marker:
+    """complete.json."""
+
+    step: int
+    card: Card
+    files: dict[str, FileFacts]  # by name below the checkpoint
+    checksum: str = ""
+
+
+@dataclass(frozen=True)
+class Note:
+    """unfinished.json."""
+
+    identity: str
+    card: Card
+    checksum: str = ""
+
+
 def save(folder: Path, step: int, card: Card, team: Team, model: Any, optimizer: Any, metrics: Path, keep: int) -> Path:
-    """Write the checkpoint of `step` and drop all but the newest `keep`. Every rank calls this."""
+    """Write the checkpoint of `step`, then drop what `superfluous` names. Every rank calls this."""
     target = folder / f"step-{step:08d}"
     if not team.is_main:
         _write_state(Path(team.share()), team, model, optimizer)
         team.wait()
         team.wait()
         return target
-    with atomic_directory(target) as staging:
+    with atomic_directory(target, contents=False) as staging:
         team.share(str(staging))
         _write_state(staging, team, model, optimizer)
         shutil.copyfile(metrics, staging / METRICS)
         team.wait()  # every rank has written its part
-        files = {
-            str(path.relative_to(staging)): {"bytes": path.stat().st_size, "sha256": sha256_file(path)}
-            for path in files_below(staging)
-        }
-        write_json(staging / MARKER, {"step": step, "card": card, "files": files})
-    for old in _step_folders(folder)[:-keep]:
-        shutil.rmtree(old)
+        files = {name: asdict(facts) for name, facts in facts_below(staging).items()}
+        write_sealed(staging / MARKER, {"step": step, "card": card, "files": files})
+    for old in superfluous(folder, step, keep):
+        remove_written(old, contents=False)
     team.wait()  # nobody goes on before the checkpoint is in place
     return target
+
+
+def superfluous(folder: Path, step: int, keep: int) -> list[Path]:
+    """The checkpoints that go once that of `step` is in place: all but it and the newest whole ones before it, `keep`
+    together.
+
+    A later step than the one just written is of a turn that this run could not go on from, because it was damaged: it
+    must not take the place of a whole one.
+    """
+    ours = [path for path in _step_folders(folder) if _step_of(path) <= step and _looks_whole(path)]
+    kept = set(ours[-keep:])
+    return [path for path in _step_folders(folder) if path not in kept]
 
 
 def newest_whole(folder: Path) -> Checkpoint | None:
     """The newest checkpoint whose files are all what its marker says; damaged ones are named and passed over."""
     for path in reversed(_step_folders(folder)):
         try:
-            marker = json.loads((path / MARKER).read_text(encoding="utf-8"))
-            damaged = [name for name, facts in marker["files"].items() if not _is_file_as(path / name, facts)]
+            marker = read_marker(path)
+            damaged = [name for name, facts in marker.files.items() if not _is_file_as(path / name, facts)]
             if not damaged:
-                return Checkpoint(path, marker["step"], marker["card"])
+                return Checkpoint(path, marker.step, marker.card)
             LOG.warning("train: %s is damaged (%s), looking for an older one", path, damaged[0])
-        except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
-            LOG.warning("train: %s is no whole checkpoint (%r), looking for an older one", path, error)
+        except (FileNotFoundError, CorruptInputError) as error:
+            LOG.warning("train: %s is no whole checkpoint (%s), looking for an older one", path, error)
     return None
+
+
+def read_marker(checkpoint: Path) -> Marker:
+    """What a checkpoint says of itself. Raises FileNotFoundError, CorruptInputError."""
+    return read_record(checkpoint / MARKER, Marker, f"delete {checkpoint}, and `ivr train` goes on from an older one")
+
+
+def remove_all(folder: Path) -> None:
+    """Remove every checkpoint in `folder`; what else lies there stays."""
+    for path in _step_folders(folder):
+        remove_written(path, contents=False)
 
 
 def check_fits(path: Path, before: Card, now: Card) -> None:
@@ -91,10 +135,15 @@ def begin(checkpoints: Path, identity: str, card: Card, resume: bool) -> None:
     """Note that this run is under way. Refuses when a run with another card was interrupted and could go on."""
     note = checkpoints / UNFINISHED
     if resume and note.is_file():
-        before = json.loads(note.read_text(encoding="utf-8"))
-        if before["identity"] != identity and (found := newest_whole(checkpoints / before["identity"])) is not None:
-            check_fits(found.path, before["card"], card)
-    write_json(note, {"identity": identity, "card": card})
+        before = read_note(checkpoints)
+        if before.identity != identity and (found := newest_whole(checkpoints / before.identity)) is not None:
+            check_fits(found.path, before.card, card)
+    write_sealed(note, {"identity": identity, "card": card})
+
+
+def read_note(checkpoints: Path) -> Note:
+    """Which run is under way. Raises FileNotFoundError, CorruptInputError."""
+    return read_record(checkpoints / UNFINISHED, Note, "`ivr train --no-resume` begins anew, without it")
 
 
 def finish(checkpoints: Path) -> None:
@@ -125,8 +174,23 @@ def _write_state(staging: Path, team: Team, model: Any, optimizer: Any) -> None:
 
 
 def _step_folders(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.glob("step-*") if path.is_dir())
+    """In the order of their steps. A folder of another name is not ours."""
+    ours = [path for path in folder.glob("step-*") if _STEP.fullmatch(path.name) and path.is_dir()]
+    return sorted(ours, key=_step_of)
 
 
-def _is_file_as(path: Path, facts: dict[str, Any]) -> bool:
-    return path.is_file() and path.stat().st_size == facts["bytes"] and sha256_file(path) == facts["sha256"]
+def _step_of(path: Path) -> int:
+    return int(path.name.removeprefix("step-"))
+
+
+def _looks_whole(path: Path) -> bool:
+    """Whether the marker's files are there in their sizes; hashing them all would take as long as writing them."""
+    try:
+        sizes = [(path / name, facts.bytes) for name, facts in read_marker(path).files.items()]
+        return all(file.stat().st_size == size for file, size in sizes)
+    except (FileNotFoundError, CorruptInputError):
+        return False
+
+
+def _is_file_as(path: Path, facts: FileFacts) -> bool:
+    return path.is_file() and path.stat().st_size == facts.bytes and sha256_file(path) == facts.sha256

@@ -36,7 +36,7 @@ def save_evidence(
     folder: Path, facts: dict[str, Any], blocks_by_step: dict[int, np.ndarray], tokenizer: Any, end_id: int
 ) -> Path:
     """Write what was read in the given steps: ids (step-N.npy, (blocks, block_size + 1)) and text, and the facts."""
-    with atomic_directory(folder) as staging:
+    with atomic_directory(folder, contents=False) as staging:
         write_json(staging / "facts.json", facts)
         lines = []
         for step, blocks_NT in blocks_by_step.items():

@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from ivr.artifacts import append_text, atomic_file, write_text
+from ivr.errors import CorruptInputError
+from ivr.results import MetricsRow
+from ivr.schema import parse_record
 
 TIME_FIELDS = frozenset({"seconds", "tokens_per_second", "bytes_per_second", "mfu"})
 
@@ -31,8 +34,23 @@ class JsonLines:
         with atomic_file(self.path, "wb") as stream:
             stream.write(copy.read_bytes())
 
-    def rows(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.path.read_text(encoding="utf-8").splitlines()]
+    def rows(self) -> list[MetricsRow]:
+        return read_metrics(self.path)
+
+
+def read_metrics(path: Path) -> list[MetricsRow]:
+    """The rows of a log. A last line that a kill cut short is left out. Raises CorruptInputError naming the line."""
+    lines = path.read_bytes().split(b"\n")
+    rows = []
+    for number, line in enumerate(lines, start=1):
+        if not line:
+            continue
+        try:
+            rows.append(parse_record(line, MetricsRow, f"{path}, line {number}", "`ivr train --force` writes it anew"))
+        except CorruptInputError:
+            if number < len(lines):
+                raise
+    return rows
 
 
 def without_times(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from ivr.errors import ConfigError
+from ivr.machine.devices import DEVICES, PRECISIONS, add_device
 from ivr.options import add_number, check_least, option_of
 
 PHASES = ("all", "rows-then-all")
-PRECISIONS = ("auto", "float32", "bf16")
 REPLAY_RATIO = 0.1  # with --replay-corpus and no --replay-ratio
 
 
@@ -44,6 +44,7 @@ class Config:
     seed: int = 0
     threads: int = 2
     processes: int = 1
+    device: str = "auto"
     precision: str = "auto"
     gradient_checkpointing: bool = False
     torch_compile: bool = False
@@ -166,11 +167,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _add_machine(machine: Any) -> None:
     add_number(machine, Config, "--processes", "processes to start on this machine, unless a launcher has")
     add_number(machine, Config, "--threads", "CPU threads of a process; another number rounds differently")
+    add_device(machine, Config.device)
     machine.add_argument(
         "--precision",
         choices=PRECISIONS,
         default=Config.precision,
-        help="of the products; weights stay float32. auto: bf16 on CUDA, float32 on a CPU (default: %(default)s)",
+        help="of the products; weights stay float32. auto: bf16 on a GPU that has it (from compute capability 8.0 on), "
+        "else float32 (default: %(default)s)",
     )
     machine.add_argument(
         "--gradient-checkpointing", action="store_true", help="recompute activations: less memory, about a third slower"
@@ -220,6 +223,6 @@ def check_options(config: Config) -> None:
         raise ConfigError(f"--rows-share {config.rows_share}: must lie between 0 and 1")
     if not 0 <= config.replay_share < 1:
         raise ConfigError(f"--replay-ratio {config.replay_ratio}: must be at least 0 and below 1")
-    for name, choices in (("phases", PHASES), ("precision", PRECISIONS)):
+    for name, choices in (("phases", PHASES), ("precision", PRECISIONS), ("device", DEVICES)):
         if getattr(config, name) not in choices:
             raise ConfigError(f"{option_of(name)} {getattr(config, name)}: must be one of {', '.join(choices)}")

@@ -21,7 +21,7 @@ from ivr.evaluation.models import load_model, recompute_activations
 from ivr.training.checkpoints import Card
 from ivr.training.divergence import save_evidence
 from ivr.training.feed import Feed, make_feed
-from ivr.training.launch.processes import Team, check_prepared
+from ivr.training.launch.processes import Team, check_prepared, prepare
 from ivr.training.loop import Plan, Run
 from ivr.training.metrics import JsonLines
 from ivr.training.optimisation import Schedule, make_optimizer
@@ -63,7 +63,7 @@ def build(config: Config, paths: ArtifactPaths, team: Team, model_dir: Path, job
     optimizer = make_optimizer(model, plan.schedule)
     if config.torch_compile and not team.zero_stage:
         _compile(model, team)
-    model, optimizer = team.accelerator.prepare(model, optimizer)
+    model, optimizer = prepare(team, model, optimizer, config.deepspeed)
     check_prepared(team, model)
     if config.torch_compile and team.zero_stage:
         _compile(model, team)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ivr.artifacts import ArtifactPaths, sha256_file, sha256_json
+from ivr.base.model_directory import check_loads
 from ivr.console import LOG
 from ivr.errors import ConfigError, IvrError, StaleInputError
 from ivr.stage import Input, Manifest, Stage, open_stage
@@ -39,11 +40,15 @@ def run(config: Config) -> Manifest:
     """Train; returns the manifest, on every rank."""
     check_options(config)
     from ivr.training.launch import ending
-    from ivr.training.launch.processes import leave_process_group, world_size
+    from ivr.training.launch.deepspeed_file import asked_precision, read_deepspeed_file
+    from ivr.training.launch.place import take_place
+    from ivr.training.launch.processes import leave_process_group
     from ivr.training.launch.signals import StopRequest
 
+    if config.deepspeed is not None:
+        asked_precision(config.deepspeed, read_deepspeed_file(config.deepspeed), config.precision)
     ending.arm()
-    started = world_size()
+    started = take_place()
     if started == 1 and config.processes > 1:
         from ivr.training.launch.launcher import launch
 
@@ -76,9 +81,12 @@ def _lead(config: Config, team: "Team | None", stop: "StopRequest") -> Manifest:
     paths = ArtifactPaths(config.artifacts_dir)
     told = False
     try:
+        if config.model_name is not None and config.model_name.is_dir():
+            check_loads(config.model_name)  # any directory: aligned/ is ours
         with open_stage("train", config, _inputs(config, paths)) as stage:
             if stage.current:
                 return stage.manifest
+            stage.replaces(paths.final_model, paths.training / "metrics.jsonl")
             team = team or _assemble(config)
             job = _prepare(config, paths, team, stage, stop)
             told = True
@@ -152,6 +160,7 @@ def _prepare(config: Config, paths: ArtifactPaths, team: "Team", stage: Stage, s
     card = _card(config, paths, stage)
     identity = sha256_json(card)[:16]
     card |= {"processes": team.size, "kind of run": team.what_runs, "precision": team.precision}
+    card["device"] = team.accelerator.device.type
     begin = config.resume and not config.force
     checkpoints.begin(paths.training / "checkpoints", identity, card, resume=begin)
     keys = _tokenise(paths, model_dir, [folder for folder in (corpus_dir, replay_dir) if folder], stop.check)
@@ -186,7 +195,7 @@ def _card(config: Config, paths: ArtifactPaths, stage: Stage) -> "Card":
     if config.trains_rows:
         card["remap rules"] = digest(config.remap_rules_path or paths.remap_rules)
     # what lies at a path stands above; processes and precision are added as they really are
-    left_out = {"force", "processes", "precision"}
+    left_out = {"force", "processes", "precision", "device"}
     for item in fields(config):
         if "Path" not in str(item.type) and item.name not in left_out and item.metadata.get("identity", True):
             card[f"--{item.name.replace('_', '-')}"] = getattr(config, item.name)
@@ -197,11 +206,10 @@ def _card(config: Config, paths: ArtifactPaths, stage: Stage) -> "Card":
 
 def _tokenise(paths: ArtifactPaths, model_dir: Path, corpora: list[Path], check: Callable[[], None]) -> list[str]:
     """Make sure each corpus lies tokenised in training/data/<key>, and no other; returns the keys."""
-    import shutil
-
     from ivr.corpus import packing
     from ivr.corpus.document_end import end_of_text_id, end_token
     from ivr.corpus.documents import corpus_files, read_documents
+    from ivr.disk.written import remove_written
 
     folder = paths.training / "data"
     # two tokenizers that end texts otherwise make two streams
@@ -217,8 +225,8 @@ def _tokenise(paths: ArtifactPaths, model_dir: Path, corpora: list[Path], check:
             end_id = end_of_text_id(tokenizer, model_dir)
             packing.tokenise(folder / key, tokenizer, end_id, _checked(read_documents(corpus_dir), check))
     for other in folder.iterdir():
-        if other.name not in keys:
-            shutil.rmtree(other)  # of an earlier tokenizer or corpus
+        if other.is_dir() and other.name not in keys:
+            remove_written(other, contents=False)  # of an earlier tokenizer or corpus
     return keys
 
 
@@ -260,14 +268,12 @@ def _train(
 
 def _find_checkpoint(config: Config, folder: Path, team: "Team") -> "Checkpoint | None":
     """The checkpoint to go on from, agreed on by all ranks; none with --no-resume or --force."""
-    import shutil
-
     from ivr.training import checkpoints
 
     found: Any = None
     if team.is_main:
         if config.force or not config.resume:
-            shutil.rmtree(folder, ignore_errors=True)
+            checkpoints.remove_all(folder)
         found = checkpoints.newest_whole(folder)
     shared: Checkpoint | None = team.share(found)
     return shared

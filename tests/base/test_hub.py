@@ -72,6 +72,7 @@ def base(tmp_path: Path) -> Path:
     return tmp_path / "artifacts/models/base"
 
 
+@pytest.mark.slow
 def test_success_then_kept_then_offline(tmp_path: Path, hub: Hub) -> None:
     run = init(tmp_path, hub.url)
     assert run.code == 0, run.log
@@ -125,6 +126,7 @@ def test_connection_refused(tmp_path: Path) -> None:
     assert "run the command again" in run.message
 
 
+@pytest.mark.slow
 def test_a_file_cut_short_then_only_the_rest_is_fetched(tmp_path: Path, hub: Hub) -> None:
     hub.lies_shorter["model.safetensors"] = 100
     run = init(tmp_path, hub.url)
@@ -140,6 +142,7 @@ def test_a_file_cut_short_then_only_the_rest_is_fetched(tmp_path: Path, hub: Hub
     assert (base(tmp_path) / "model.safetensors").read_bytes() == tiny_model_files()["model.safetensors"]
 
 
+@pytest.mark.slow
 def test_an_interrupted_download_goes_on_where_it_stopped(tmp_path: Path, hub: Hub) -> None:
     # the client writes pieces of 10 MB: what came of an unfinished piece is asked for again
     content = hub.files[NAME]["model.safetensors"] = safetensors_bytes(num_rows=700_000)
@@ -220,16 +223,17 @@ def test_a_cache_that_cannot_be_written(tmp_path: Path, hub: Hub) -> None:
     # a limit on the size of files stands in for a quota
     program = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\nimport sys, ivr.cli\n"
     run = init(tmp_path, hub.url, start=(sys.executable, "-c", f"{program}sys.exit(ivr.cli.main())"))
-    assert (run.code, "a quota is used up" in run.message, "HF_HUB_CACHE" in run.message) == (2, True, True), run.log
+    assert (run.code, "a quota is used up" in run.message, "HF_HUB_CACHE" in run.message) == (73, True, True), run.log
 
 
 @pytest.mark.parametrize(
     ("error", "code", "said"),
     [
-        (OSError(errno.ENOSPC, "No space left on device"), 2, "no space left"),
-        (OSError(errno.EDQUOT, "Disk quota exceeded", "/c/x"), 2, "a quota is used up"),
-        (OSError(errno.EROFS, "Read-only file system", "/c/x"), 2, "cannot be written"),
-        (PermissionError(errno.EACCES, "Permission denied", "/c/x"), 2, "Permission denied: /c/x"),
+        (OSError(errno.ENOSPC, "No space left on device"), 73, "no space left"),
+        (OSError(errno.EDQUOT, "Disk quota exceeded", "/c/x"), 73, "a quota is used up"),
+        (OSError(errno.EROFS, "Read-only file system", "/c/x"), 77, "cannot be written"),
+        (PermissionError(errno.EACCES, "Permission denied", "/c/x"), 77, "Permission denied: /c/x"),
+        (OSError(errno.EIO, "Input/output error", "/c/x"), 74, "Input/output error"),
         (OSError(errno.ENAMETOOLONG, "File name too long", "/c/x"), 2, "File name too long"),
         (PermissionError(errno.EPERM, "Operation not permitted"), 75, "check the network"),
         (ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"), 75, "check the network"),

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tiny_model import tiny_model_files, write_corpus, write_model
 
-from ivr.artifacts import ArtifactPaths
+from ivr.artifacts import ArtifactPaths, files_below
 from ivr.base import init as stage
 from ivr.base import pinning
 from ivr.base.sample_model import SampleRecipe
@@ -46,6 +46,13 @@ def world(tmp_path: Path) -> World:
     return World(tmp_path)
 
 
+CSV = ".csv (write its text column as .jsonl)"
+
+
+def names_in(folder: Path) -> list[str]:
+    return [path.name for path in files_below(folder)]
+
+
 def stat_of(path: Path) -> tuple[int, int]:
     return path.stat().st_ino, path.stat().st_mtime_ns
 
@@ -60,7 +67,10 @@ def test_everything_lands_where_it_belongs(world: World) -> None:
         [*(f"line number {number}" for number in range(60)), "<|endoftext|>", "and more"]
     )
     assert corpora["domain"]["documents"] + corpora["domain"]["heldout_documents"] == 62
-    assert corpora["domain"]["rejected"] == {"file type is not read: .csv": 1, "invalid utf-8": 1}
+    assert corpora["domain"]["rejected"] == {
+        "file type is not read: .csv (write its text column as .jsonl)": 1,
+        "invalid utf-8": 1,
+    }
     rejects = [json.loads(line) for line in paths.rejects.read_text().splitlines()]
     assert [(row["file"], row["line"]) for row in rejects] == [("table.csv", 0), ("more.txt.xz", 2)]
     assert rejects[1]["excerpt"] == "not text: \\xff"
@@ -90,7 +100,7 @@ def test_a_second_run_does_nothing_and_a_changed_corpus_keeps_the_model(world: W
 
     (world.raw / "lines.txt").rename(world.raw / "renamed.txt")
     assert world.init() == 0
-    assert [path.name for path in world.paths.cleaned_corpora.iterdir()] == ["renamed.txt"]
+    assert names_in(world.paths.cleaned_corpora) == ["renamed.txt"]
     assert stat_of(weights) == before[1]
 
     assert world.init("--force") == 0
@@ -151,12 +161,16 @@ def test_two_directories_get_the_same_bytes(world: World, tmp_path: Path) -> Non
         (["--raw-corpora-dir", "nowhere"], 2, "--raw-corpora-dir nowhere"),
         (["--general-corpora-dir", "nowhere"], 2, "--general-corpora-dir nowhere"),
         (["--raw-corpora-dir", "EMPTY"], 2, "looked for .txt/.jsonl/.json"),
-        (["--raw-corpora-dir", "ONLY_CSV"], 2, "x.csv (file type is not read: .csv)"),
-        (["--raw-corpora-dir", "ONLY_BAD"], 2, "no key 'text' (1); check --text-key"),
+        (["--raw-corpora-dir", "ONLY_CSV"], 2, f"x.csv (file type is not read: {CSV})"),
+        (
+            ["--raw-corpora-dir", "ONLY_BAD"],
+            2,
+            "no key 'text' (1); check --text-key",
+        ),
         (["--raw-corpora-dir", "CUT"], 4, "x.txt.xz is damaged or cut short"),
         (["--cleaned-corpora-dir", "RAW"], 2, "keep them apart"),
-        (["--cleaned-corpora-dir", "ONLY_CSV"], 2, "which `ivr init` did not write"),
-        (["--cleaned-corpora-dir", "TEXT"], 2, "which `ivr init` did not write"),
+        (["--cleaned-corpora-dir", "ONLY_CSV"], 2, "which `ivr` did not write"),
+        (["--cleaned-corpora-dir", "TEXT"], 2, "which `ivr` did not write"),
     ],
 )
 def test_refusals_name_what_is_wrong(
@@ -183,7 +197,7 @@ def test_a_cleaned_directory_of_the_users_choice_may_be_replaced_again(world: Wo
     target = tmp_path / "mine"
     assert world.init("--cleaned-corpora-dir", str(target)) == 0
     assert world.init("--cleaned-corpora-dir", str(target), "--seed", "1") == 0
-    assert [path.name for path in target.iterdir()] == ["lines.txt"]
+    assert names_in(target) == ["lines.txt"]
     assert not world.paths.cleaned_corpora.exists()
 
 
@@ -194,18 +208,118 @@ def test_the_sample_takes_the_users_text_as_its_domain(world: World, monkeypatch
     monkeypatch.setattr(stage, "DOMAIN_PACKAGES", ("packaging",))
     monkeypatch.setattr(pinning, "check_auto_tokenizer", lambda folder, origin: None)
     assert world.init("--model-name", "sample") == 0
-    assert [path.name for path in world.paths.cleaned_corpora.iterdir()] == ["lines.txt"]
-    assert [path.name for path in world.paths.general_cleaned.iterdir()] == ["yaml.txt"]
+    assert names_in(world.paths.cleaned_corpora) == ["lines.txt"]
+    assert names_in(world.paths.general_cleaned) == ["yaml.txt"]
     assert world.manifest["results"]["model"]["recipe"]["num_merges"] == 30
     weights = world.paths.base_model / "model.safetensors"
     before = stat_of(weights)
 
     # no text of one's own: the sample's domain; the model is not trained again
     assert main(["init", "--artifacts-dir", str(world.paths.root)]) == 0
-    assert [path.name for path in world.paths.cleaned_corpora.iterdir()] == ["packaging.txt"]
+    assert names_in(world.paths.cleaned_corpora) == ["packaging.txt"]
     assert stat_of(weights) == before
 
     # text of a kind that is not read is no reason to take the sample's instead
     world.paths.raw_corpora.mkdir()
     (world.paths.raw_corpora / "paper.pdf").write_bytes(b"%PDF")
     assert main(["init", "--artifacts-dir", str(world.paths.root)]) == 2
+
+
+def put(path: Path, text: str = "mine") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_nothing_of_a_person_goes_with_the_general_text(world: World, tmp_path: Path) -> None:
+    general = world.paths.general_cleaned.parent
+    raw = put(general / "raw" / "own.txt", "".join(f"text {number}\n" for number in range(100)))
+    notes = put(general / "notes.md")
+    assert world.init("--general-corpora-dir", str(raw.parent)) == 0
+    assert world.init() == 0
+    assert raw.is_file() and notes.is_file()
+    assert sorted(path.name for path in general.iterdir()) == ["notes.md", "raw"]
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "corpora/cleaned/own.txt",
+        "corpora/heldout/deep/own.txt",
+        "corpora/general/cleaned/own.txt",
+        "models/base/own.safetensors",
+        "tokenizers/original/own.json",
+        "corpora/rejects.jsonl",
+    ],
+)
+@pytest.mark.parametrize("before", [False, True], ids=["first run", "another run"])
+def test_what_a_person_put_there_is_refused_and_kept(
+    world: World, capsys: pytest.CaptureFixture[str], place: str, before: bool
+) -> None:
+    if before:
+        assert world.init() == 0
+        if place == "corpora/rejects.jsonl":
+            return  # ours now; an edit of it is kept (tests/test_written.py)
+    mine = put(world.paths.root / place)
+    assert world.init("--seed", "3") == 2
+    assert mine.name in (said := capsys.readouterr().err) and "did not write" in said
+    assert mine.read_text() == "mine"
+
+
+def test_what_fails_in_a_second_fails_before_the_corpus_is_cleaned(
+    world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def clean(*_: object) -> None:
+        pytest.fail("the corpus was cleaned")
+
+    monkeypatch.setattr(stage, "clean_corpus", clean)
+    (world.model / "model.safetensors").write_bytes(b"cut")
+    assert world.init() == 4
+    assert "model.safetensors" in capsys.readouterr().err
+    write_model(world.model)
+    assert world.init("--model-name", "./gone") == 2
+    assert world.init("--document-separator", "line", "--processes", "-1") == 2
+    monkeypatch.setattr(stage, "least_bytes", lambda root: 1 << 62)
+    assert world.init() == 2
+    assert "MB free" in capsys.readouterr().err
+    assert not world.paths.base_model.exists(), "and before the model is copied"
+
+
+def test_a_wrong_key_is_seen_before_the_model_is_copied(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    put(world.raw / "lines.txt", "")
+    put(world.raw / "rows.jsonl", '{"content": "words"}\n' * 5000)
+    assert world.init() == 2
+    assert "the most with --text-key content" in capsys.readouterr().err
+    assert not world.paths.base_model.exists()
+    assert world.init("--text-key", "content", "--heldout-fraction", "0") == 0
+
+
+def test_encodings_of_a_mixed_folder(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    korean = "첫 줄은 남아야 한다\n둘째 줄도 그렇다\n"
+    for name, encoding in (("a", "utf-16"), ("b", "utf-8-sig"), ("c", "utf-8"), ("d", "cp949"), ("e", "utf-16-le")):
+        (world.raw / f"{name}.txt").write_bytes(korean.encode(encoding))
+    assert world.init("--encoding", "cp949", "--heldout-fraction", "0") == 0
+    kept = list(read_documents(world.paths.cleaned_corpora))
+    assert [kept.count(line) for line in korean.splitlines()] == [4, 4]
+    said = capsys.readouterr().err
+    assert "left out: e.txt: looks like UTF-16-LE without a byte order mark; give --encoding utf-16-le (1)" in said
+    assert world.init("--encoding", "utf-16", "--heldout-fraction", "0") == 0
+    assert list(read_documents(world.paths.cleaned_corpora)).count(korean.splitlines()[0]) == 4
+
+
+def test_special_tokens_of_the_model_are_known(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    put(world.raw / "gpt.txt", "<|startoftext|>\none\n\ntwo\n<|endoftext|>\n" * 30)
+    put(world.raw / "rows.jsonl", '{"text": "a <|endoftext|> b"}\n')
+    assert world.init("--heldout-fraction", "0") == 0
+    said = capsys.readouterr().err
+    assert "gpt.txt: documents are parted by <|endoftext|> or <|startoftext|>" in said
+    assert "the special token <|endoftext|> stands 1 times as text inside documents (rows.jsonl)" in said
+    assert list(read_documents(world.paths.cleaned_corpora)).count("one\n\ntwo") == 30
+    assert world.manifest["results"]["corpora"]["domain"]["special_tokens"] == {"<|endoftext|>": 1}
+
+
+def test_long_names_of_folders_and_files(world: World) -> None:
+    for folder in ("가" * 60, "나" * 60):
+        put(world.raw / folder / ("다" * 60) / ("라" * 63 + ".txt"), "one line\nanother\n")
+    assert world.init("--heldout-fraction", "0") == 0
+    assert len(names_in(world.paths.cleaned_corpora)) == 3

@@ -98,6 +98,7 @@ def test_safetensors_come_before_pickles_and_shards_are_whole(tmp_path: Path) ->
     assert names == {*files, *shards}
 
 
+@pytest.mark.slow
 def test_a_taken_tokenizer_loads_to_the_same_ids_in_a_fresh_process(tmp_path: Path) -> None:
     folder = write_model(tmp_path / "model")
     figures = lay_in_model(folder, "here", tmp_path / "base")

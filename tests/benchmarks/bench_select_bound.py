@@ -29,7 +29,8 @@ from ivr.encoding.batch import Batch
 from ivr.encoding.unigram_encoder import UnigramEncoder
 from ivr.tokenizer.remap.apply import DistilledTokenizer
 from ivr.tokenizer.select.candidates import CandidateRules
-from ivr.tokenizer.select.selection import Wishes, join_texts, select_swaps
+from ivr.tokenizer.select.selection import Wishes, select_swaps
+from ivr.tokenizer.select.texts import join_texts
 from ivr.tokenizer.unigram_file import read_unigram
 
 

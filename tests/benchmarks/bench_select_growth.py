@@ -28,7 +28,8 @@ def measure(artifacts: Path, swaps: int, step: int) -> dict[str, float]:
     from ivr.artifacts import ArtifactPaths
     from ivr.tokenizer.remap.apply import DistilledTokenizer
     from ivr.tokenizer.select.candidates import DEFAULT_EXCLUDE, CandidateRules
-    from ivr.tokenizer.select.selection import Wishes, join_texts, select_swaps
+    from ivr.tokenizer.select.selection import Wishes, select_swaps
+    from ivr.tokenizer.select.texts import join_texts
     from ivr.tokenizer.unigram_file import read_unigram
 
     paths = ArtifactPaths(artifacts)

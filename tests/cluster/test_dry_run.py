@@ -31,6 +31,7 @@ def dry_run(capsys: pytest.CaptureFixture[str], artifacts: Path, *arguments: str
             "pyxis",
             ["train", "--deepspeed", "slurm/deepspeed/zero3.json", "--profile", "two-nodes.toml"],
         ),
+        ("gres", ["evaluate", "--profile", "gres.toml"]),
         ("array", ["analyze", "--shards", "4", "--threads", "16", "--profile", "cpu-node.toml", "--force"]),
     ],
 )
@@ -50,6 +51,13 @@ def test_the_script_is_frozen(
         path.write_text(text)
     assert text == path.read_text()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_gpus_of_a_site_without_gpus_per_node_and_an_environment_that_starts_empty() -> None:
+    text = (GOLDEN / "gres.sh").read_text()
+    assert "#SBATCH --gres=tmpdisk:100,gpu:a100:1\n" in text and "gpus-per-node" not in text
+    assert "#SBATCH --export=NONE\n" in text
+    assert " --export=ALL " in next(line for line in text.splitlines() if line.startswith("srun "))
 
 
 @pytest.mark.parametrize("path", sorted(GOLDEN.glob("*.sh")), ids=lambda path: path.stem)
@@ -145,3 +153,43 @@ def test_without_slurm_and_without_the_image(
     assert main(["submit", "train", "--profile", str(profile), "--artifacts-dir", str(tmp_path / "a")]) == 2
     assert "there is no sbatch here" in capsys.readouterr().err
     assert not (tmp_path / "a").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "runtime", "refused"),
+    [
+        ("it's $(touch pwned) `touch pwned` \"; touch pwned; #", "none", False),
+        ("it's $(touch pwned) `touch pwned` \"; touch pwned; #", "apptainer", False),
+        ("a\ntouch pwned\n", "none", True),
+        ("a\x1b[2J", "none", True),
+        ("a\u2028touch pwned", "none", True),
+        ("runs %j", "none", True),
+        ("a,b", "none", False),
+        ("a,b:c", "pyxis", True),
+    ],
+)
+def test_no_path_is_a_command(
+    name: str, runtime: str, refused: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_TOKEN", "hf_mine_and_only_mine")
+    artifacts = tmp_path / name
+    artifacts.mkdir()
+    profile = tmp_path / "site.toml"
+    image = "" if runtime == "none" else 'image = "/x.sif"\n'
+    profile.write_text(f'runtime = "{runtime}"\n{image}')
+    more = ["--lr", "1e-4", "--remap-rules-path", "x\ntouch pwned"]
+    code = main(["submit", "train", *more, "--profile", str(profile), "--dry-run", "--artifacts-dir", str(artifacts)])
+    said = capsys.readouterr()
+    if refused:
+        assert code == 2 and "rename it" in said.err and "\x1b" not in said.err
+        return
+    assert code == 0
+    assert "hf_mine" not in said.out + said.err
+    # what is run stands between quotes: with commands that do nothing, the script does nothing else
+    script = said.out.replace(sys.executable, "true").replace("cd ", "true ")
+    environment = {"PATH": os.environ["PATH"]}
+    fakes = "srun() { :; }; scontrol() { :; }; exit() { :; }\n"
+    subprocess.run(["bash", "-c", fakes + script], env=environment, cwd=tmp_path, capture_output=True)
+    assert not (tmp_path / "pwned").exists()

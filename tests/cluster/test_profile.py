@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ivr.cluster.profile import minutes, read_profile
+from ivr.cluster.profile import Profile, minutes, read_profile
 from ivr.errors import ConfigError
 
 PROFILES = sorted((Path(__file__).parents[2] / "slurm" / "profiles").glob("*.toml"))
@@ -29,7 +29,7 @@ def test_an_unknown_key_names_all_legal_ones(tmp_path: Path) -> None:
         read_profile(path)
     said = str(caught.value)
     assert str(path) in said and "unknown key 'partiton' (did you mean 'partition'?)" in said
-    legal = "partition, account, qos, nodes, gpus_per_node, processes_per_node, cpus_per_process, memory, time"
+    legal = "partition, account, qos, nodes, gpus_per_node, gpus_by, gpu_type, processes_per_node, cpus_per_process"
     assert legal in said and "environment" in said and "sbatch" in said
 
 
@@ -38,6 +38,9 @@ def test_an_unknown_key_names_all_legal_ones(tmp_path: Path) -> None:
     [
         ("partition = 3", "must be a string"),
         ('partition = "a\\nb"', "on one line"),
+        ('environment = {HF_TOKEN = "whatever"}', "environment.HF_TOKEN: holds a secret"),
+        ('setup = ["export TOKEN=hf_ABCDEFGHIJKLMNOPQRST"]', "setup: holds a secret"),
+        ('environment = {HTTPS_PROXY = "http://me:pass@proxy:1"}', "HTTPS_PROXY: holds a secret"),
         ("nodes = 0", "at least 1"),
         ("nodes = true", "whole number"),
         ("gpus_per_node = '8'", "whole number"),
@@ -45,6 +48,10 @@ def test_an_unknown_key_names_all_legal_ones(tmp_path: Path) -> None:
         ("time = 'soon'", "D-HH:MM:SS"),
         ("time = '0'", "at least a minute"),
         ("time = '1'\nwarning_seconds = 60", "not less than the time"),
+        ("gpus_by = 'magic'", "gpus-per-node, gres, nothing"),
+        ("gpu_type = 'a 100'\ngpus_per_node = 1", "sinfo -o %G"),
+        ("gpu_type = 'a100'", "needs gpus_per_node"),
+        ("gpus_per_node = 2\nsbatch = ['--gres=tmp:1,gpu:2']", "asks for GPUs once more"),
         ("runtime = 'docker'", "none, apptainer, pyxis"),
         ("runtime = 'pyxis'", "needs an image"),
         ("image = '/a.sif'", "need runtime"),
@@ -71,6 +78,8 @@ def test_what_is_refused(tmp_path: Path, content: str, message: str) -> None:
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no such file"):
         read_profile(tmp_path / "none.toml")
+    with pytest.raises(ConfigError, match="is a directory"):
+        read_profile(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -79,3 +88,19 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
 )
 def test_forms_of_a_time_limit(text: str, expected: int) -> None:
     assert minutes(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("keys", "option"),
+    [
+        ({}, ("gpus-per-node", "4")),
+        ({"gpu_type": "a100"}, ("gpus-per-node", "a100:4")),
+        ({"gpus_by": "gres"}, ("gres", "gpu:4")),
+        ({"gpus_by": "gres", "gpu_type": "v100"}, ("gres", "gpu:v100:4")),
+        ({"gpus_by": "nothing"}, ("", "")),
+    ],
+)
+def test_how_gpus_are_asked_for(keys: dict[str, str], option: tuple[str, str]) -> None:
+    profile = Profile(gpus_per_node=4, **keys)  # type: ignore[arg-type]
+    assert profile.gpu_option(4) == option
+    assert profile.gpu_option(0) == ("", "")

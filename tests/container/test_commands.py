@@ -152,6 +152,13 @@ def test_the_dockerfile_names_no_host_and_no_entrypoint() -> None:
     assert instructions.index("USER") > max(index for index, name in enumerate(instructions) if name == "RUN")
 
 
+def test_the_hosts_python_variables_do_not_reach_the_command() -> None:
+    """apptainer and pyxis bring them along; test_interpreter.py shows what the words do to the script."""
+    text = (ROOT / "Dockerfile").read_text()
+    assert r"sed -E -i '1s|^(#!.*/python[0-9.]*)$|\1 -I|' /opt/ivr/venv/bin/ivr" in text
+    assert r"sed -E -i '1s|^(#!.*/python[0-9.]*)$$|\1 -I|' " in (ROOT / "Makefile").read_text()
+
+
 def test_a_change_of_the_code_comes_after_the_packages() -> None:
     text = (ROOT / "Dockerfile").read_text()
     packages = text.index("uv pip sync")

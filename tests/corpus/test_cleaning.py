@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ivr.corpus.cleaning import CleaningOptions, clean_corpus, clean_text, is_heldout, total
+from ivr.corpus.cleaners import clean_corpus
+from ivr.corpus.cleaning import CleaningOptions, clean_text, is_heldout, total
 from ivr.corpus.documents import read_documents
 from ivr.corpus.readers import ReadOptions
 
@@ -65,7 +66,7 @@ def test_every_document_is_kept_held_out_or_rejected(tmp_path: Path) -> None:
     assert figures["bytes"] + figures["heldout_bytes"] == sum(len(text.encode()) for text in kept)
     assert figures["nul_removed"] == 1
     assert [(row["file"], row["line"], row["reason"]) for row in rejects] == [
-        ("table.csv", 0, "file type is not read: .csv"),
+        ("table.csv", 0, "file type is not read: .csv (write its text column as .jsonl)"),
         ("b/x.jsonl", 2, "empty"),
         ("b/x.jsonl", 3, "no key 'text'"),
         ("b/x.jsonl", 4, "broken JSON"),
@@ -73,7 +74,7 @@ def test_every_document_is_kept_held_out_or_rejected(tmp_path: Path) -> None:
     assert figures["rejected"] == {
         "broken JSON": 1,
         "empty": 1,
-        "file type is not read: .csv": 1,
+        "file type is not read: .csv (write its text column as .jsonl)": 1,
         "no key 'text'": 1,
     }
     assert {row["file"]: row["separator"] for row in figures["sources"]}["a/x.txt"] == "line"

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from ivr.corpus import json_stream
-from ivr.corpus.readers import Document, ReadOptions, Reject, check_encoding, choose_separator, read_source
+from ivr.corpus.readers import ReadOptions, choose_separator, read_source
+from ivr.corpus.reading import json_stream
+from ivr.corpus.reading.encodings import check_encoding
+from ivr.corpus.reading.items import Document, Reject
 from ivr.corpus.sources import Source
 from ivr.errors import ConfigError, CorruptInputError
 
@@ -142,7 +144,8 @@ def test_jsonl_rejects_have_line_and_reason(tmp_path: Path) -> None:
         ('{"text": null}', "'text' is null, not a string"),
         ('{"text": ["a"]}', "'text' is a list, not a string"),
         ('{"text": "cut', "broken JSON"),
-        ('{"text": "a"} {"text": "b"}', "broken JSON"),
+        ('{"text": "a"} {"text": "b"} oops', "broken JSON"),
+        ('{"text": "a", "text": "b"}', "key 'text' stands twice in one object"),
         ('{"text": "\\ud83d"}', "lone surrogate"),
         ("[" * 100_000 + "]" * 100_000, "JSON nested too deeply"),
         ("[1, 2]", "a list, not an object or a string"),

@@ -1,9 +1,10 @@
 """What is found below a corpora directory, and what it is called afterwards."""
 
 import os
+import unicodedata
 from pathlib import Path
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ivr.corpus.sources import LeftOut, Source, cleaned_names, find_sources
@@ -29,10 +30,10 @@ def test_nested_directories_and_everything_left_out(tmp_path: Path) -> None:
     assert [source.name for source in sources] == ["Z.JSON.XZ", "a.jsonl", "b/deep/x.txt.gz"]
     assert left_out == [
         LeftOut(".hidden.txt", "hidden file"),
-        LeftOut("data.csv", "file type is not read: .csv"),
+        LeftOut("data.csv", "file type is not read: .csv (write its text column as .jsonl)"),
         LeftOut("gone.txt", "broken link"),
         LeftOut("no", "file type is not read: without a suffix"),
-        LeftOut("paper.pdf", "file type is not read: .pdf"),
+        LeftOut("paper.pdf", "file type is not read: .pdf (turn it into .txt)"),
         LeftOut("pipe.txt", "not a regular file"),
     ]
 
@@ -72,3 +73,41 @@ def test_names_are_always_distinct(names: list[str]) -> None:
     cleaned = names_of(*names)
     assert len({name.casefold() for name in cleaned}) == len(names)
     assert all(name.endswith(".txt") and "/" not in name for name in cleaned)
+
+
+def test_long_names_are_cut_and_stay_apart(tmp_path: Path) -> None:
+    folder, file = "가" * 60, "나" * 63
+    names = names_of(*(f"{folder}/{other}/{file}.txt" for other in ("다" * 60, "라" * 60, "마")), f"{file}.txt")
+    assert len(set(names)) == 4 and all(len(name.encode()) <= 204 for name in names)
+    assert names == names_of(*(f"{folder}/{other}/{file}.txt" for other in ("다" * 60, "라" * 60, "마")), f"{file}.txt")
+    for name in names:
+        (tmp_path / f".{name}.tmp-4194304").touch()
+
+
+def test_names_are_such_as_every_file_system_takes() -> None:
+    assert names_of("-rf.txt", "a\nb.txt", 'c:"d".txt', "🙂.txt", "~e.txt") == [
+        "_rf.txt",
+        "a_b.txt",
+        "c__d_.txt",
+        "🙂.txt",
+        "_e.txt",
+    ]
+    composed, decomposed = "é.txt", "e\u0301.txt"
+    first, second = names_of(composed, decomposed)
+    assert first.casefold() != second.casefold() and "\u0301" not in first + second
+
+
+WEIRD = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="/\0."), min_size=1, max_size=90)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.tuples(WEIRD, WEIRD).map("/".join), unique=True, min_size=1, max_size=6))
+def test_weird_names_are_distinct_bounded_and_the_same_each_time(names: list[str]) -> None:
+    sources = [f"{name}.txt" for name in names]
+    cleaned = names_of(*sources)
+    assert cleaned == names_of(*sources)
+    keys = {unicodedata.normalize("NFD", name).casefold() for name in cleaned}
+    assert len(keys) == len(names)
+    for name in cleaned:
+        assert len(name.encode()) <= 220 and "/" not in name and name[0] not in "-." and name.isprintable() is not None
+        assert not any(unicodedata.category(character) == "Cc" for character in name)

@@ -95,6 +95,7 @@ def test_logits_of_untouched_ids_are_the_bases_on_text_without_new_tokens(world:
     assert torch.isfinite(loss)
 
 
+@pytest.mark.slow
 def test_a_fresh_process_loads_model_and_tokenizer_with_a_tied_head(world: ArtifactPaths) -> None:
     run(Config(world.root))
     script = (

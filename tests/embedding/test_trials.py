@@ -311,6 +311,7 @@ print(peak() - first)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["pieces", "distill"])
 def test_no_more_than_the_model_and_one_matrix_is_in_memory(spoken: ArtifactPaths, strategy: str) -> None:
     world = spoken

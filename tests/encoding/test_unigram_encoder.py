@@ -3,13 +3,15 @@
 import itertools
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_bpe import strings_over
 from tokenizers import Tokenizer, models
 
-from ivr.encoding.batch import Batch
-from ivr.encoding.unigram_encoder import UnigramEncoder
+from ivr.encoding.batch import Batch, Segmentations
+from ivr.encoding.unigram_encoder import FAR, UnigramEncoder
+from ivr.errors import ConfigError
 
 LETTERS = "abc"
 
@@ -67,6 +69,35 @@ def test_a_banned_id_is_not_used(vocab: dict[str, int], text: str, data: st.Data
     batch = Batch.of([text.encode()])
     ids = encoder_of(vocab).encode(batch, banned=number).row(0).tolist()
     assert [list(vocab)[i] for i in ids] == library_of(without).encode(text).tokens
+
+
+@settings(max_examples=30, deadline=None)
+@given(vocabularies(), st.text(LETTERS, min_size=1, max_size=40), st.integers(50, 54))
+def test_sums_beyond_64_bits_change_nothing(vocab: dict[str, int], text: str, bits: int) -> None:
+    small = encoder_of(vocab)
+    large = small.with_scores(small.scores_V << bits)  # up to 2^58 for a token, 2^69 for a string
+    batch = Batch.of([text.encode(), 300 * text.encode()])
+    assert large.encode(batch).ids.tolist() == small.encode(batch).ids.tolist()
+    expected = [max(min(total << bits, int(FAR)), -int(FAR)) for total in small.best_totals(batch).tolist()]
+    assert large.best_totals(batch).tolist() == expected
+
+
+@pytest.mark.parametrize("count", [1023, 1024, 1025])
+def test_sums_at_64_bits_and_beyond(count: int) -> None:
+    score = 2**53
+    encoder = UnigramEncoder([b"A", b"AA", b"AAA"], np.array([0, score, score - 1]))
+    batch = Batch.of([b"AA" * count])
+    assert encoder.encode(batch).ids.tolist() == [1] * count
+    assert encoder.best_totals(batch).tolist() == [min(count * score, FAR)]
+
+
+def test_a_string_that_no_tokens_make_is_refused() -> None:
+    encoder = encoder_of({"a": 0, "b": 0, "xb": 1})
+    assert encoder.encode(Batch.of([b"axb", b""])).ids.tolist() == [0, 2]
+    with pytest.raises(ConfigError, match="no tokens make b'bxa'"):
+        encoder.encode(Batch.of([b"ab", b"bxa"]))
+    truth = Segmentations(np.array([1, 0], np.int32), np.array([0, 2]))
+    assert encoder.differing(Batch.of([b"bxa"]), truth).tolist() == [0]
 
 
 def test_other_scores_leave_the_first_as_they_were() -> None:

@@ -14,7 +14,7 @@ from ivr.artifacts import ArtifactPaths
 from ivr.corpus.documents import read_documents
 from ivr.corpus.packing import load_tokenizer
 from ivr.embedding import align
-from ivr.errors import ConfigError, StaleInputError
+from ivr.errors import ConfigError, CorruptInputError, StaleInputError
 from ivr.evaluation.evaluate import Config, run
 from ivr.training import train
 
@@ -37,9 +37,7 @@ def test_before_training_the_trained_model_is_left_out_and_afterwards_it_is_in(w
     assert trained["heldout_bits_per_byte_last"] == pytest.approx(
         second["bits_per_byte"]["domain"]["trained"], rel=1e-5
     )
-    speeds = second.pop("generation_speed")
-    assert all(speed["bytes_per_second"] > 0 for speed in speeds.values()) and len(speeds) == 3
-    assert json.loads(world.evaluation.read_text()) == second
+    assert json.loads(world.evaluation.read_text()) == second, "no clock is in it: equal models look equal"
     content = [path.read_bytes() for path in (world.evaluation, world.evaluated_documents)]
     run(config(world, force=True))
     assert [path.read_bytes() for path in (world.evaluation, world.evaluated_documents)] == content
@@ -87,6 +85,18 @@ def test_other_models_and_texts_beside_the_runs_own(world: ArtifactPaths, tmp_pa
     assert (same["difference"], same["low"], same["high"]) == (0, 0, 0)
     assert results["sampling"]["copy"] == results["sampling"]["aligned"]
     assert results["scored"]["more"]["documents"] == 2
+
+
+def test_a_model_of_no_numbers_is_refused_before_a_figure_is_written(world: ArtifactPaths, tmp_path: Path) -> None:
+    broken = AutoModelForCausalLM.from_pretrained(world.aligned_model)
+    with torch.no_grad():
+        broken.transformer.h[0].ln_1.weight[0] = float("nan")
+    broken.save_pretrained(tmp_path / "broken")
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copyfile(world.aligned_model / name, tmp_path / "broken" / name)
+    with pytest.raises(CorruptInputError, match="the broken model gives domain text no finite probability"):
+        run(config(world, model=(f"broken={tmp_path / 'broken'}",)))
+    assert not world.evaluation.exists()
 
 
 @pytest.mark.parametrize(

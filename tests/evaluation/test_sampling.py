@@ -50,8 +50,7 @@ def test_new_tokens_are_counted_in_what_is_written_and_in_the_text() -> None:
     assert new_token_figures(drawn, [], {7})["new_token_share_in_text"] is None
 
 
-def test_speed_is_in_bytes_of_the_text_that_was_written() -> None:
-    found = Sample(np.array([[0, 1], [1, 1]]), seconds=2.0)
+def test_bytes_a_token_are_those_of_the_text_that_was_written() -> None:
+    found = Sample(np.array([[0, 1], [1, 1]]))
     sizes = np.array([0, 5])
-    assert found.speed(sizes) == {"tokens_per_second": 2.0, "bytes_per_second": 7.5}
     assert found.results(sizes) == {"tokens": 4, "bytes": 15, "bytes_per_token": pytest.approx(3.75)}

@@ -29,7 +29,7 @@ class DistBackendError(RuntimeError):
         (errno.EDQUOT, 73, "quota"),
         (errno.EACCES, 77, "readable and writable"),
         (errno.EPERM, 77, "readable and writable"),
-        (errno.EROFS, 77, "mount it writable"),
+        (errno.EROFS, 77, "mount this one writable"),
         (errno.ENOLCK, 71, "-o flock"),
         (errno.EMFILE, 71, "ulimit -n"),
         (errno.ENOMEM, 71, "more memory"),
@@ -66,6 +66,7 @@ def test_where_the_system_names_no_file_the_directory_is_named() -> None:
         (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"), 71),
         (BrokenProcessPool("A process in the process pool was terminated abruptly"), 71),
         (RuntimeError("can't start new thread"), 71),
+        (ImportError("libtorch_cpu.so: failed to map segment from shared object", name="torch._C"), 71),
         (Exception("No space left on device (os error 28)"), 73),
         (Exception("Error while serializing: I/O error: IoError(Os { code: 28, kind: StorageFull })"), 73),
         (RuntimeError("PytorchStreamWriter failed writing file data/7: file write failed"), 73),
@@ -141,7 +142,7 @@ def test_a_fault_of_ours_ends_with_70_and_leaves_its_traceback_in_the_run(tmp_pa
     assert str(report) in done.stderr and "Please report it" in done.stderr
     text = report.read_text()
     assert "Traceback (most recent call last)" in text and "torch " in text and "status --artifacts-dir" in text
-    assert "hf_verysecret" not in text and "<HF_TOKEN>" in text
+    assert "hf_verysecret" not in text and "[secret]" in text
     elsewhere = {**os.environ, "TMPDIR": str(tmp_path)}
     again = run("status", "--artifacts-dir", tmp_path / "nowhere", prelude=prelude, env=elsewhere)
     assert again.returncode == 70 and not (tmp_path / "nowhere").exists()

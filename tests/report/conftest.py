@@ -53,10 +53,6 @@ RESULTS: dict[str, dict[str, Any]] = {
             "trained": {"tokens": 1024, "bytes": 4096, "bytes_per_token": 4.0, "new_tokens": 60}
             | {"new_token_share_sampled": 0.1234, "new_token_share_in_text": 0.15, "different_new_tokens_sampled": 41},
         },
-        "generation_speed": {
-            "base": {"tokens_per_second": 1000.0, "bytes_per_second": 3000.0},
-            "trained": {"tokens_per_second": 990.0, "bytes_per_second": 3960.0},
-        },
         "heldout_tokens_before": 45_120,
         "heldout_tokens_after": 42_003,
     },

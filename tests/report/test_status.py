@@ -99,7 +99,9 @@ def test_the_command_prints_a_table_or_json_and_needs_no_lock(
 ) -> None:
     before = sorted(whole_run.root.rglob("*"))
     assert main(["status", "--artifacts-dir", str(whole_run.root)]) == 0
-    table = capsys.readouterr().out.splitlines()
+    printed = capsys.readouterr()
+    assert "`ivr check` reads every byte" in printed.err
+    table = printed.out.splitlines()
     assert [line.split()[0] for line in table] == ["stage", *PIPELINE]
     assert table[2].split() == ["analyze", "done", "2026-01-01", "00:00:01", "7.5", "s", "512.0", "MiB", "7", "B"]
     assert main(["status", "--json", "--artifacts-dir", str(whole_run.root)]) == 0

@@ -116,6 +116,7 @@ def test_epochs_count_passes_over_the_text(world: World) -> None:
 # stopping and going on ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_kill_9_and_going_on_gives_the_straight_runs_bits(
     another_world: Callable[[str], World], start: Callable[..., subprocess.Popen[str]]
 ) -> None:
@@ -356,6 +357,7 @@ def test_an_altered_aligned_model_is_refused(world: World) -> None:
 # what comes out -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_fresh_process_loads_the_final_model_and_generates(world: World, clean_environment: dict[str, str]) -> None:
     run(config(world))
     script = (

@@ -20,11 +20,13 @@ from ivr.tokenizer.distill.score_gaps import margins_report
 from ivr.tokenizer.proof.checker import NAME as PROOF
 from ivr.tokenizer.proof.checker import check_files
 from ivr.tokenizer.scores.merge_counts import merge_differences, segmentations
-from ivr.tokenizer.scores.merge_weights import EXACT, EXACT_IN_FILE
+from ivr.tokenizer.scores.merge_weights import EXACT_IN_FILE
+from ivr.tokenizer.unigram_file import EXACT
 from ivr.tokenizer.verify.added_tokens import differences
 from ivr.tokenizer.verify.comparison import Mismatch, compare_pretokens, compare_vocabularies
 
 FORMAT = 4
+LONGEST_SHOWN, TOKENS_SHOWN = 1000, 40  # characters of a mismatch that is listed whole; tokens of a longer one
 SCORE = "score"  # a mismatch that scores could mend but the fit did not see
 
 
@@ -133,6 +135,7 @@ def summary(certificate: dict[str, Any]) -> str:
         f"The best segmentation of a pretoken scores at least {margins['smallest']} more than the second best, but for "
         f"{margins['ties']:,} ties that the library's own rule decides; the largest score of one is "
         f"{margins['largest_score_of_a_string'] / EXACT:.0%} of 2^53, to which sums are exact.",
+        *_beyond_exact_sums(margins["strings_beyond_exact_sums"]),
         _other_strings(certificate["universal_proof"]),
         "`ivr verify` compares all documents, longer runs and more strings, from scratch.",
     ]
@@ -140,6 +143,16 @@ def summary(certificate: dict[str, Any]) -> str:
         kept = f"Of {earlier['types']:,} distinct pretokens of earlier text {earlier['mismatched_types']:,} differ."
         sentences.insert(1, kept)
     return " ".join(sentences)
+
+
+def _beyond_exact_sums(strings: int) -> list[str]:
+    """What to know where sums of scores are rounded."""
+    if not strings:
+        return []
+    return [
+        f"{strings:,} very long pieces score more: the library rounds their sums, so that they are right as far as "
+        "they were compared, and others of such lengths need not be."
+    ]
 
 
 def _left_out(runs: dict[str, Any]) -> str:
@@ -160,14 +173,14 @@ def _other_strings(universal: dict[str, Any]) -> str:
 
 
 def _row(base: Tokenizer, mismatch: Mismatch, cause: str) -> dict[str, Any]:
-    """A mismatch by name; a count of 0: of earlier text."""
-    return {
-        "pretoken": mismatch.pretoken,
-        "count": mismatch.count,
-        "cause": cause,
-        "bpe": [base.id_to_token(token_id) for token_id in mismatch.first],
-        "unigram": [base.id_to_token(token_id) for token_id in mismatch.second],
-    }
+    """A mismatch by name; a count of 0: of earlier text. Of a very long one what stands at the first difference."""
+    pretoken, sides = mismatch.pretoken, (mismatch.first, mismatch.second)
+    if len(pretoken) > LONGEST_SHOWN:
+        pretoken = f"{pretoken[:LONGEST_SHOWN]} ... ({len(pretoken):,} characters)"
+        same = next((at for at, pair in enumerate(zip(*sides, strict=False)) if pair[0] != pair[1]), 0)
+        sides = sides[0][same : same + TOKENS_SHOWN], sides[1][same : same + TOKENS_SHOWN]
+    bpe, unigram = ([base.id_to_token(token_id) for token_id in side] for side in sides)
+    return {"pretoken": pretoken, "count": mismatch.count, "cause": cause, "bpe": bpe, "unigram": unigram}
 
 
 def _margins(base: Tokenizer, result: Tokenizer, table: PretokenTable, distillation: Distillation) -> dict[str, Any]:

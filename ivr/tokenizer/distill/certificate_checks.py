@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ivr.corpus.documents import corpus_files
-from ivr.corpus.readers import Document
+from ivr.corpus.reading.items import Document
 from ivr.corpus.sources import Source
 from ivr.tokenizer.verify.added_tokens import compare_added
 from ivr.tokenizer.verify.adversarial import compare_adversarial

@@ -12,13 +12,14 @@ import pyarrow.parquet as pq
 
 from ivr.artifacts import atomic_file
 from ivr.errors import CorruptInputError
+from ivr.schema import read_table
 
 NAME = "fitted_pretokens.parquet"
 
 
 def write_fitted(directory: Path, pretokens: Iterable[str], base_sha256: str) -> None:
     """Write the strings in order of their code points, and the hash of the tokenizer.json that they are fitted for."""
-    table = pa.table({"pretoken": pa.array(sorted(set(pretokens)), pa.string())})
+    table = pa.table({"pretoken": pa.array(sorted(set(pretokens)), pa.large_string())})
     table = table.replace_schema_metadata({"base_tokenizer_sha256": base_sha256})
     with atomic_file(directory / NAME, "wb") as stream:
         pq.write_table(table, stream, compression="zstd")
@@ -27,10 +28,9 @@ def write_fitted(directory: Path, pretokens: Iterable[str], base_sha256: str) ->
 def read_fitted(directory: Path) -> tuple[list[str], str]:
     """(the strings, sha256 of the base tokenizer). Raises CorruptInputError, naming the file."""
     path = directory / NAME
+    mend = "`ivr distill-tokenizer` without --extend writes it anew"
+    table = read_table(path, {"pretoken": "string"}, mend)
     try:
-        table = pq.read_table(path)
         return table["pretoken"].to_pylist(), table.schema.metadata[b"base_tokenizer_sha256"].decode()
-    except (OSError, pa.ArrowException, KeyError, TypeError) as error:
-        raise CorruptInputError(
-            f"{path} cannot be read ({error}); `ivr distill-tokenizer` without --extend writes it anew"
-        ) from None
+    except (KeyError, TypeError, UnicodeDecodeError):
+        raise CorruptInputError(f"{path} does not name the tokenizer it belongs to; {mend}") from None

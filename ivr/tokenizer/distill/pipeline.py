@@ -33,6 +33,7 @@ from ivr.tokenizer.fit.strings import (
     single_pretokens,
     sparse_numbers,
 )
+from ivr.tokenizer.fit.windows import in_windows
 from ivr.tokenizer.proof.closure import Attempt, Proof, attempt
 from ivr.tokenizer.repeats.alphabet_contexts import small_alphabets, with_alphabets, with_letters, with_numerals
 from ivr.tokenizer.repeats.character_classes import piece_classes, whole_pretokens
@@ -65,8 +66,12 @@ class Distillation:
 
 
 def distill(base: Tokenizer, bpe: ByteLevelBpe, pretokens: Sequence[str], exponent: float) -> Distillation:
-    """The Unigram tokenizer for `base`, fitted to these distinct pretokens, every token, and short numbers."""
+    """The Unigram tokenizer for `base`, fitted to these distinct pretokens, every token, and short numbers.
+
+    Very long pretokens are fitted in windows; the certificate compares them whole.
+    """
     fitter = TextFitter(bpe, exponent)
+    pretokens = in_windows(pretokens, fitter.encoder, np.array([len(token) for token in fitter.tokens], np.int64))
     splitter = PretokenSplitter(base)
     numbers = single_pretokens(short_numbers(), splitter)
     contexts = initial_contexts(bpe, splitter)

@@ -14,7 +14,8 @@ from ivr.encoding.batch import Batch
 from ivr.encoding.byte_alphabet import from_alphabet, readable
 from ivr.encoding.compiler import compiled
 from ivr.encoding.hash_table import empty_table, find, insert
-from ivr.encoding.unigram_encoder import UnigramEncoder
+from ivr.encoding.unigram_encoder import REBASE, UnigramEncoder
+from ivr.tokenizer.unigram_file import EXACT
 
 NO_PATH = -(1 << 62)
 NO_OTHER = -1  # the margin of a string that has one segmentation only
@@ -41,7 +42,7 @@ def _grow(data, starts, keys, values, terminal):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _margins(data, starts, keys, values, terminal, scores, out):  # type: ignore[no-untyped-def]
+def _margins(data, starts, keys, values, terminal, longest, scores, out):  # type: ignore[no-untyped-def]
     for row in range(len(starts) - 1):
         offset = starts[row]
         n = starts[row + 1] - offset
@@ -51,6 +52,13 @@ def _margins(data, starts, keys, values, terminal, scores, out):  # type: ignore
         for i in range(n):
             if best[i] == NO_PATH:
                 continue
+            if best[i] > REBASE:  # as the encoder does: only differences count
+                taken_off = best[i]
+                for j in range(i, min(i + longest, n) + 1):
+                    if best[j] != NO_PATH:
+                        best[j] -= taken_off
+                    if second[j] != NO_PATH:
+                        second[j] -= taken_off
             node = np.int64(0)
             for j in range(i, n):
                 node = np.int64(find(keys, values, (node << 8) | data[offset + j]))
@@ -80,17 +88,19 @@ def margins(strings: Batch, tokens: Sequence[bytes], scores_V: np.ndarray) -> np
     terminal = np.full(len(batch.data) + 1, -1, np.int32)
     _grow(batch.data, batch.starts, keys, values, terminal)
     found = np.empty(len(strings), np.int64)
-    _margins(strings.data, strings.starts, keys, values, terminal, scores_V.astype(np.int64), found)
+    longest = max(map(len, tokens), default=0)
+    _margins(strings.data, strings.starts, keys, values, terminal, longest, scores_V.astype(np.int64), found)
     return found
 
 
 def margins_report(pieces: Sequence[str], tokens: Sequence[bytes], scores_V: np.ndarray) -> dict[str, Any]:
     """The smallest margins over these distinct strings (byte alphabet), each as a model sees it; how many are ties; the
-    largest score of a string, of which all are exact below 2^53.
+    largest score of a string, 2^61 at most, and how many pass 2^53, below which float64 sums are exact.
     """
     strings = Batch.of([from_alphabet(piece) for piece in pieces])
     found_N = margins(strings, tokens, scores_V)
     several = np.flatnonzero(found_N != NO_OTHER)
+    totals_N = UnigramEncoder(tokens, scores_V).best_totals(strings)
     order = several[np.argsort(found_N[several], kind="stable")]
     untied = order[found_N[order] > 0]
     return {
@@ -99,7 +109,8 @@ def margins_report(pieces: Sequence[str], tokens: Sequence[bytes], scores_V: np.
         "ties": len(order) - len(untied),
         "smallest": int(found_N[untied[0]]) if len(untied) else None,
         "median": int(np.median(found_N[several])) if len(several) else None,
-        "largest_score_of_a_string": int(UnigramEncoder(tokens, scores_V).best_totals(strings).max(initial=0)),
+        "largest_score_of_a_string": int(totals_N.max(initial=0)),
+        "strings_beyond_exact_sums": int((totals_N >= EXACT).sum()),
         "tied_strings": [readable(pieces[row]) for row in order[: min(SHOWN, len(order) - len(untied))]],
         "closest": [{"string": readable(pieces[row]), "margin": int(found_N[row])} for row in untied[:SHOWN].tolist()],
     }

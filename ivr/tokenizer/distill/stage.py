@@ -30,6 +30,8 @@ examples:
   ivr distill-tokenizer --extend
 """
 
+LARGEST_EXPONENT = 50  # bonuses are cut at 2^53 long before
+
 
 @dataclass(frozen=True)
 class Config:
@@ -78,6 +80,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(config: Config) -> Manifest:
     """Run the stage; returns its manifest."""
+    if not 0 <= config.prior_exponent <= LARGEST_EXPONENT:
+        raise ConfigError(f"--prior-exponent {config.prior_exponent}: a number from 0 to {LARGEST_EXPONENT} is needed")
     paths = ArtifactPaths(config.artifacts_dir)
     tokenizer_dir = config.original_tokenizer_dir or paths.original_tokenizer
     inputs = [
@@ -88,6 +92,7 @@ def run(config: Config) -> Manifest:
     with open_stage("distill-tokenizer", config, inputs) as stage:
         if stage.current:
             return stage.manifest
+        stage.replaces(paths.distilled_tokenizer)
         from ivr.base.auto_tokenizer import check_auto_tokenizer
         from ivr.encoding.bpe import read_bpe
         from ivr.tokenizer.distill.certificate import Compared, build_certificate

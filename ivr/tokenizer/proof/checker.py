@@ -26,7 +26,7 @@ from ivr.tokenizer.proof.checker_bpe import Pair, PlainBpe
 
 # beside the distilled tokenizer.json: {"proofs": [{"strings": name, "bytes": [...], "F": {id: [F(p, 1), ...]}}]}
 NAME = "universal_proof.json"
-WIDEST = 2**60
+WIDEST = 2**62  # of a sum of scores
 NOTHING = -(2**62)
 
 
@@ -49,21 +49,28 @@ def check_files(base: Path, distilled: Path, proof: Path) -> dict[str, Verdict]:
     Raises NoProof for a file of another form, with two proofs of one name, or of no bytes.
     """
     symbols = _byte_symbols()
-    bpe, unigram = (json.loads(file.read_text(encoding="utf-8")) for file in (base, distilled))
-    pairs = [merge.split(" ") if isinstance(merge, str) else merge for merge in bpe["model"]["merges"]]
 
     def string(name: str) -> bytes:
         return bytes(symbols[symbol] for symbol in name)
 
-    # what is not in the byte alphabet (many an added token) fits no text
-    merges = [(string(left), string(right)) for left, right in pairs if symbols.keys() >= {*left, *right}]
-    names = [name for name, _ in unigram["model"]["vocab"]]
-    scores = {string(name): score for name, score in unigram["model"]["vocab"] if symbols.keys() >= set(name)}
+    try:
+        bpe, unigram = (json.loads(file.read_text(encoding="utf-8")) for file in (base, distilled))
+        pairs = [merge.split(" ") if isinstance(merge, str) else merge for merge in bpe["model"]["merges"]]
+        # what is not in the byte alphabet (many an added token) fits no text
+        merges = [(string(left), string(right)) for left, right in pairs if symbols.keys() >= {*left, *right}]
+        names = [name for name, _ in unigram["model"]["vocab"]]
+        scores = {string(name): score for name, score in unigram["model"]["vocab"] if symbols.keys() >= set(name)}
+        if not all(type(score) in (int, float) for score in scores.values()):
+            raise ValueError("a score is no number")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise NoProof(f"{base} or {distilled} is no tokenizer.json of that kind ({error!r})") from None
     verdicts: dict[str, Verdict] = {}
     for name, alphabet, rows_by_id in _read_proofs(proof, len(names)):
         told = f"{name} ({ranges(alphabet)})"
         if told in verdicts:
             raise NoProof(f"{proof} holds two proofs of {told}")
+        if not all(symbols.keys() >= set(names[token_id]) for token_id in rows_by_id):
+            raise NoProof(f"{proof} gives numbers for a token that stands for no bytes")
         rows = {string(names[token_id]): row for token_id, row in rows_by_id.items()}
         verdicts[told] = _check_over(alphabet, merges, scores, rows)
     if not verdicts:
@@ -79,8 +86,11 @@ def _read_proofs(file: Path, num_ids: int) -> Iterator[tuple[str, frozenset[int]
             rows = {int(token_id): list(row) for token_id, row in one["F"].items()}
             if not alphabet or not alphabet.issubset(range(256)) or not set(rows).issubset(range(num_ids)):
                 raise ValueError("bytes or ids that there are none of")
+            kinds = {type(value) for row in rows.values() for value in row} | {type(byte) for byte in alphabet}
+            if not kinds <= {int, type(None)} or None in alphabet:
+                raise ValueError("what is neither a whole number nor null")
             yield str(one["strings"]), alphabet, rows
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise NoProof(f"{file} is no proof file of this version ({error!r})") from None
 
 
@@ -152,7 +162,8 @@ class _Checker:
                 yield f"the token {token!r} has no score"
                 return
         numbers = [*self._scores.values(), *(value for row in self._proof.values() for value in row if value)]
-        if any(not isinstance(number, int) or abs(number) >= WIDEST for number in numbers):
+        widest = WIDEST // (max(map(len, self._scores)) + 3)  # F, two scores and those of a string inside a token
+        if any(not isinstance(number, int) or abs(number) >= widest for number in numbers):
             yield "a number is no integer, or too large to be added up exactly"
             return
         self._bpe = PlainBpe(self._merges, list(self._scores))

@@ -4,6 +4,7 @@ import contextlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,10 @@ from ivr.tokenizer.remap.whole_pretokens import cut_again, uncut_pattern
 from ivr.tokenizer.scores.merge_weights import EXACT_IN_FILE
 from ivr.tokenizer.select.entry_scores import best_splits, entry_score, raised_scores
 from ivr.tokenizer.select.table import Candidate
-from ivr.tokenizer.unigram_file import NEVER, token_bytes, unigram_tokenizer
+from ivr.tokenizer.superwords.boundaries import cannot_be_placed
+from ivr.tokenizer.superwords.pattern import with_superwords, without_superwords
+from ivr.tokenizer.superwords.scores import keeps_whole, superword_scores
+from ivr.tokenizer.unigram_file import NEVER, SUPERWORDS_BELOW, token_bytes, unigram_tokenizer
 from ivr.tokenizer.verify.comparison import compare_pretokens, one_pretoken
 
 
@@ -68,14 +72,14 @@ def check_candidates(
                 column = "old_id" if value == row.old_id else "new_token"
                 raise CorruptInputError(f"{where}: {column} {value!r} stands in {seen[value]} already")
             seen[value] = _place(row)
-        if row.score is not None and abs(row.score) >= EXACT_IN_FILE:
-            raise CorruptInputError(f"{where}: score {row.score} is not below {EXACT_IN_FILE}, where sums stay exact")
-        try:
-            text = from_alphabet(row.new_token).decode("utf-8")
-        except UnicodeDecodeError:
-            continue  # part of a character: never a pretoken of its own
-        if len(split(text)) != 1:
-            raise CorruptInputError(f"{where}: new_token {text!r} is split into {split(text)} before the model sees it")
+        pretokens = pretokens_of(row.new_token, split)
+        highest = SUPERWORDS_BELOW if len(pretokens) > 1 else EXACT_IN_FILE
+        if row.score is not None and abs(row.score) >= highest:
+            raise CorruptInputError(f"{where}: score {row.score} is not below {highest}, where sums stay exact")
+        if len(pretokens) > 1 and (why := cannot_be_placed(pretokens, split)):
+            raise CorruptInputError(
+                f"{where}: new_token {''.join(pretokens)!r} is split into {pretokens} before the model sees it: {why}"
+            )
 
 
 def _kept_kind(token_id: int, distilled: DistilledTokenizer, added: frozenset[int]) -> str:
@@ -91,25 +95,67 @@ def _place(row: Candidate) -> str:
     return f"line {row.line}"
 
 
-def make_swaps(candidates: Sequence[Candidate], distilled: DistilledTokenizer, bpe: ByteLevelBpe) -> tuple[Swap, ...]:
+def pretokens_of(token: str, split: PretokenSplitter) -> list[str]:
+    """The pretokens that a string in the byte alphabet spans; part of a character is never a pretoken of its own."""
+    try:
+        text = from_alphabet(token).decode("utf-8")
+    except UnicodeDecodeError:
+        return [token]
+    first, *others = split(text)
+    return [first if text.startswith(first) else first.removeprefix(" "), *others]  # it may put a blank in front
+
+
+def make_swaps(
+    candidates: Sequence[Candidate], distilled: DistilledTokenizer, bpe: ByteLevelBpe, split: PretokenSplitter
+) -> tuple[Swap, ...]:
     """Pieces and scores for every row, sorted by id; a score too low, or none, becomes the least one needed."""
-    new = Batch.of([from_alphabet(row.new_token) for row in candidates])
-    pieces = BpeEncoder(bpe).encode(new)
+    parts = [pretokens_of(row.new_token, split) for row in candidates]
+    words = [row for row, pretokens in zip(candidates, parts, strict=True) if len(pretokens) == 1]
+    superwords = [row for row, pretokens in zip(candidates, parts, strict=True) if len(pretokens) > 1]
+    new = Batch.of([from_alphabet(row.new_token) for row in words])
     splits = UnigramEncoder(distilled.token_bytes(), distilled.scores_V).best_totals(new)
     tokens, scores_V = distilled.token_bytes(), distilled.scores_V.copy()
-    for place, row in enumerate(candidates):
+    for place, row in enumerate(words):
         tokens[row.old_id] = new.string(place)
         alone = entry_score(int(splits[place]), len(row.new_token))
         scores_V[row.old_id] = alone if row.score is None else row.score
-    scores_V = raised_scores(tokens, scores_V, [row.old_id for row in candidates])
+    for row in superwords:
+        tokens[row.old_id] = b""
+    scores_V = raised_scores(tokens, scores_V, [row.old_id for row in words])
+    for row in words:
+        if scores_V[row.old_id] >= EXACT_IN_FILE:
+            raise CorruptInputError(
+                f"{_place(row)} of the candidates: new_token {row.new_token!r} needs the score {scores_V[row.old_id]} "
+                f"for its own string, and a file holds none from {EXACT_IN_FILE} on exactly; take this row out"
+            )
+    scores_V[[row.old_id for row in superwords]] = superword_scores(
+        tokens, scores_V, [from_alphabet(row.new_token) for row in superwords], [row.score or 0 for row in superwords]
+    )
+    pieces = _pieces(candidates, parts, bpe)
     swaps = (
         Swap(
-            row.old_id, row.old_token, row.new_token, tuple(pieces.row(place).tolist()),
-            int(scores_V[row.old_id]), int(distilled.scores_V[row.old_id]),
+            row.old_id, row.old_token, row.new_token, pieces[place],
+            int(scores_V[row.old_id]), int(distilled.scores_V[row.old_id]), len(parts[place]),
         )
         for place, row in enumerate(candidates)
     )  # fmt: skip
     return tuple(sorted(swaps, key=lambda swap: swap.id))
+
+
+def _pieces(
+    candidates: Sequence[Candidate], parts: Sequence[Sequence[str]], bpe: ByteLevelBpe
+) -> list[tuple[int, ...]]:
+    """The original tokenizer's ids of every new string: of a superword's pretokens, one behind another."""
+    texts = [
+        [from_alphabet(row.new_token)] if len(pretokens) == 1 else [text.encode() for text in pretokens]
+        for row, pretokens in zip(candidates, parts, strict=True)
+    ]
+    encoded = BpeEncoder(bpe).encode(Batch.of([text for row in texts for text in row]))
+    ends = np.cumsum([0, *map(len, texts)])
+    return [
+        tuple(token_id for place in range(begin, end) for token_id in encoded.row(place).tolist())
+        for begin, end in pairwise(ends.tolist())
+    ]
 
 
 def check_rules(
@@ -134,7 +180,11 @@ def check_rules(
             raise CorruptInputError(
                 f"{where}: old_score {swap.old_score} is not the score of id {swap.id}, {distilled.scores_V[swap.id]}"
             )
-        if swap.score <= splits[swap.id]:
+        spans = len(pretokens_of(swap.new, split))
+        if swap.words != spans:
+            raise CorruptInputError(f"{where}: words {swap.words}, but {swap.new!r} spans {spans}")
+        whole = keeps_whole(swap.score, splits[swap.id]) if spans > 1 else swap.score > splits[swap.id]
+        if not whole:
             raise CorruptInputError(
                 f"{where}: score {swap.score} is too low, {swap.new!r} would be split: its best split scores "
                 f"{splits[swap.id]}"
@@ -144,12 +194,16 @@ def check_rules(
 def apply_swaps(distilled: DistilledTokenizer, swaps: Sequence[Swap], split: PretokenSplitter) -> Tokenizer:
     """The tokenizer in which every swapped id has its new string and score; all others keep both.
 
-    Pretokens that hold a new string are not cut any more. `split`: the original tokenizer's.
+    Pretokens that hold a new string are not cut any more, and superwords are taken whole. `split`: the original's.
     """
     strings, scores_V = list(distilled.strings), distilled.scores_V.copy()
     for swap in swaps:
         strings[swap.id], scores_V[swap.id] = swap.new, swap.score
-    tokenizer = _with_pattern(distilled.tokenizer, lambda pattern: uncut_pattern(pattern, _texts(swaps), split))
+    texts, superwords = _texts(swaps, split)
+    tokenizer = _with_pattern(
+        distilled.tokenizer,
+        lambda pattern: with_superwords(uncut_pattern(pattern, texts, split), superwords, split),
+    )
     return unigram_tokenizer(tokenizer, strings, scores_V)
 
 
@@ -160,17 +214,27 @@ def undo_swaps(remapped: DistilledTokenizer, swaps: Sequence[Swap], split: Preto
         if not 0 <= swap.id < len(strings) or strings[swap.id] != swap.new:
             raise CorruptInputError(f"id {swap.id} is not {swap.new!r} in the remapped tokenizer; run `ivr remap`")
         strings[swap.id], scores_V[swap.id] = swap.old, swap.old_score
-    tokenizer = _with_pattern(remapped.tokenizer, lambda pattern: cut_again(pattern, _texts(swaps), split))
+    texts, superwords = _texts(swaps, split)
+    tokenizer = _with_pattern(
+        remapped.tokenizer, lambda pattern: cut_again(without_superwords(pattern, superwords, split), texts, split)
+    )
     return unigram_tokenizer(tokenizer, strings, scores_V)
 
 
-def _texts(swaps: Sequence[Swap]) -> list[str]:
-    """The new strings that are whole characters; part of a character is nothing that a pattern could look for."""
-    texts = []
+def _texts(swaps: Sequence[Swap], split: PretokenSplitter) -> tuple[list[str], list[list[str]]]:
+    """(the new strings inside pretokens, the pretokens of every superword).
+
+    Whole characters only; part of one is nothing that a pattern could look for.
+    """
+    texts, superwords = [], []
     for swap in swaps:
-        with contextlib.suppress(UnicodeDecodeError):
-            texts.append(from_alphabet(swap.new).decode("utf-8"))
-    return texts
+        pretokens = pretokens_of(swap.new, split)
+        if len(pretokens) > 1:
+            superwords.append(pretokens)
+        else:
+            with contextlib.suppress(UnicodeDecodeError):
+                texts.append(from_alphabet(swap.new).decode("utf-8"))
+    return texts, superwords
 
 
 def _with_pattern(tokenizer: Tokenizer, change: Callable[[str], str]) -> Tokenizer:

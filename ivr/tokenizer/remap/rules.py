@@ -11,6 +11,8 @@
       score: 12345                       # Unigram score of `new`
       old_score: 678                     # Unigram score of `old`, for the way back
 
+Where some new string spans several pretokens the format is 3, and each swap says how many: `words: 2`, a superword.
+
 Sorted by id. Read strictly: YAML would otherwise take `no`, `~` or `010` for something that is not a string.
 """
 
@@ -19,6 +21,7 @@ import re
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
+from reprlib import repr  # short, whatever is in the file
 from typing import Any
 
 import yaml
@@ -26,9 +29,12 @@ import yaml
 from ivr.artifacts import write_text
 from ivr.encoding.byte_alphabet import CHARACTER_TO_BYTE
 from ivr.errors import CorruptInputError
+from ivr.tokenizer.unigram_file import SUPERWORDS_BELOW
 
-FORMAT = 2
+FORMAT, WITH_SUPERWORDS = 2, 3
+LARGEST = 2**53  # what a float64 holds exactly
 _RULE_KEYS = ("id", "old", "new", "pieces", "score", "old_score")
+_KEYS_OF_FORMAT = {FORMAT: _RULE_KEYS, WITH_SUPERWORDS: (*_RULE_KEYS, "words")}
 _FILE_KEYS = ("format", "original_tokenizer_sha256", "distilled_tokenizer_sha256", "swaps")
 
 
@@ -42,6 +48,7 @@ class Swap:
     pieces: tuple[int, ...]
     score: int
     old_score: int = 0
+    words: int = 1  # pretokens that `new` spans: a superword has two or more
     line: int = field(default=0, compare=False)  # where it stands in a file that was read
 
 
@@ -56,8 +63,9 @@ class RemapRules:
 
 def write_rules(path: Path, rules: RemapRules) -> None:
     """Write the file; the same rules give the same bytes."""
+    superwords = any(swap.words > 1 for swap in rules.swaps)
     lines = [
-        f"format: {FORMAT}",
+        f"format: {WITH_SUPERWORDS if superwords else FORMAT}",
         f"original_tokenizer_sha256: {json.dumps(rules.original_tokenizer_sha256)}",
         f"distilled_tokenizer_sha256: {json.dumps(rules.distilled_tokenizer_sha256)}",
         "swaps:" if rules.swaps else "swaps: []",
@@ -72,6 +80,8 @@ def write_rules(path: Path, rules: RemapRules) -> None:
             f"  score: {swap.score}",
             f"  old_score: {swap.old_score}",
         ]
+        if superwords:
+            lines.append(f"  words: {swap.words}")
     write_text(path, "\n".join(lines) + "\n")
 
 
@@ -120,37 +130,48 @@ def read_rules(path: Path) -> RemapRules:
         raise CorruptInputError(f"{path} is not UTF-8: {error}") from None
     except CorruptInputError as error:
         raise CorruptInputError(f"{path}, {error}") from None
+    except (ValueError, ArithmeticError, AttributeError, TypeError) as error:  # a date or number there is none of
+        raise CorruptInputError(f"{path} holds a value that is no value ({error}); run `ivr remap`") from None
     if not isinstance(document, dict):
         raise CorruptInputError(f"{path} holds no rules; run `ivr remap`")
     _check_keys(path, document, _FILE_KEYS)
-    if document["format"] != FORMAT:
-        raise CorruptInputError(f"{path}: format {document['format']!r}, this version reads {FORMAT}")
+    # True == 1 and 2.0 == 2 in Python
+    if type(document["format"]) is not int or document["format"] not in _KEYS_OF_FORMAT:
+        raise CorruptInputError(
+            f"{path}: format {repr(document['format'])}, this version reads {FORMAT} and {WITH_SUPERWORDS}"
+        )
+    keys = _KEYS_OF_FORMAT[document["format"]]
     for key in ("original_tokenizer_sha256", "distilled_tokenizer_sha256"):
         _check(path, document, key, str, "a quoted hash is needed")
     _check(path, document, "swaps", list, "a list is needed")
-    swaps = tuple(sorted((_swap(path, entry) for entry in document["swaps"]), key=lambda swap: swap.id))
+    swaps = tuple(sorted((_swap(path, entry, keys) for entry in document["swaps"]), key=lambda swap: swap.id))
     for first, second in pairwise(swaps):
         if first.id == second.id:
             raise CorruptInputError(f"{path}: id {first.id} is swapped twice")
     return RemapRules(document["original_tokenizer_sha256"], document["distilled_tokenizer_sha256"], swaps)
 
 
-def _swap(path: Path, entry: Any) -> Swap:
+def _swap(path: Path, entry: Any, keys: tuple[str, ...]) -> Swap:
     if not isinstance(entry, dict):
-        raise CorruptInputError(f"{path}: {entry!r} is not a swap (a mapping with {', '.join(_RULE_KEYS)})")
-    _check_keys(path, entry, _RULE_KEYS)
-    for key in ("id", "score", "old_score"):
+        raise CorruptInputError(f"{path}: {repr(entry)} is not a swap (a mapping with {', '.join(keys)})")
+    _check_keys(path, entry, keys)
+    entry.setdefault("words", 1)
+    for key in ("id", "score", "old_score", "words"):
         _check(path, entry, key, int, "a whole number is needed, in plain digits")
+        superword = key == "score" and type(entry["words"]) is int and entry["words"] > 1
+        if abs(entry[key]) > (SUPERWORDS_BELOW if superword else LARGEST):
+            raise _refusal(path, entry, key, f"it lies beyond 2^{58 if superword else 53}")
     for key in ("old", "new"):
         _check(path, entry, key, str, "a token is needed, in double quotes")
         if not entry[key] or any(character not in CHARACTER_TO_BYTE for character in entry[key]):
             raise _refusal(path, entry, key, "not a token in the byte alphabet (a blank is Ġ, U+0120)")
     _check(path, entry, "pieces", list, "a list of ids is needed")
-    if not entry["pieces"] or not all(type(piece) is int for piece in entry["pieces"]):
+    if not entry["pieces"] or not all(type(piece) is int and 0 <= piece <= LARGEST for piece in entry["pieces"]):
         raise _refusal(path, entry, "pieces", "a list of ids is needed")
     pieces = tuple(entry["pieces"])
     return Swap(
-        entry["id"], entry["old"], entry["new"], pieces, entry["score"], entry["old_score"], entry["__line__"]
+        entry["id"], entry["old"], entry["new"], pieces, entry["score"], entry["old_score"], entry["words"],
+        entry["__line__"],
     )  # fmt: skip
 
 
@@ -169,4 +190,4 @@ def _check(path: Path, mapping: dict[str, Any], key: str, kind: type, why: str) 
 
 
 def _refusal(path: Path, mapping: dict[str, Any], key: str, why: str) -> CorruptInputError:
-    return CorruptInputError(f"{path}, line {mapping['__line__']}: {key} = {mapping[key]!r}: {why}")
+    return CorruptInputError(f"{path}, line {mapping['__line__']}: {key} = {repr(mapping[key])}: {why}")

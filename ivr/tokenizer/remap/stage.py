@@ -84,6 +84,7 @@ def run(config: Config) -> Manifest:
     with open_stage("remap", config, inputs) as stage:
         if stage.current:
             return stage.manifest
+        stage.replaces(paths.remapped_tokenizer)
         from tokenizers import Tokenizer
 
         from ivr.analysis.pretokens import PretokenSplitter
@@ -145,7 +146,7 @@ def _rules(
     if not config.rules:
         candidates = read_candidates(source)
         check_candidates(source, candidates, distilled, split)
-        return RemapRules(*hashes, make_swaps(candidates, distilled, bpe))
+        return RemapRules(*hashes, make_swaps(candidates, distilled, bpe, split))
     rules = read_rules(source)
     _check_hashes(source, rules, hashes)
     check_rules(source, rules, distilled, bpe, split)
@@ -169,6 +170,7 @@ def _undo(config: Config, paths: ArtifactPaths) -> Manifest:
     original_file = paths.original_tokenizer / "tokenizer.json"
     inputs = [Input(original_file, made_by="init"), Input(paths.remap_rules, made_by="remap", editable=True)]
     with open_stage("remap", config, inputs) as stage:
+        stage.replaces(paths.remapped_tokenizer)
         from tokenizers import Tokenizer
 
         from ivr.analysis.pretokens import PretokenSplitter

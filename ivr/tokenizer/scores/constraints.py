@@ -9,6 +9,8 @@ from ivr.encoding.compiler import compiled
 from ivr.tokenizer.scores.merge_counts import Differences
 
 LARGEST = 1 << 55  # bonus: no file holds it exactly, and sums of them are still no more than 64 bits
+CLOSE = 2.0**60  # sums below are exact
+ROUNDING = 2.0**-40  # of float64 sums of a million terms, at most
 MAX_TURNS = 60  # of raising bonuses for the tokens' own rows
 
 WIDTH = 16  # bytes of a rank and its value
@@ -80,11 +82,17 @@ def _solve(bonuses, asking, order, starts, ranks, values, margins):  # type: ign
     for row in order:
         first = starts[row]
         short = np.int64(1)
+        roughly = 1.0
         for i in range(first + 1, starts[row + 1]):
-            short -= values[i] * bonuses[ranks[i]]
-        if short > 0:
-            short += np.int64(short * margins[ranks[first]])
-        need = min((short + values[first] - 1) // values[first], LARGEST)
+            short -= values[i] * bonuses[ranks[i]]  # modulo 2^64
+            roughly -= np.float64(values[i]) * bonuses[ranks[i]]
+        if abs(roughly) < CLOSE:
+            if short > 0:
+                short += np.int64(short * margins[ranks[first]])
+            need = min((short + values[first] - 1) // values[first], LARGEST)
+        else:  # more than 64 bits hold: of a very long string, which has a merge a million times
+            roughly *= (1 + margins[ranks[first]]) * (1 + ROUNDING) / values[first]
+            need = np.int64(max(min(roughly, np.float64(LARGEST)), 0.0))
         if need > bonuses[ranks[first]]:
             bonuses[ranks[first]] = need
             asking[ranks[first]] = row

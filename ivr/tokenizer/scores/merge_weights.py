@@ -22,10 +22,11 @@ from ivr.encoding.unigram_encoder import UnigramEncoder
 from ivr.errors import ConfigError
 from ivr.tokenizer.scores.constraints import Constraints, solve
 from ivr.tokenizer.scores.merge_counts import merge_differences
+from ivr.tokenizer.unigram_file import EXACT
 
-EXACT = 2**53  # float64 holds every integer up to here
 # `tokenizers` reads 123.0 as 1230 / 10, and a float64 holds every even integer up to 2^54
 EXACT_IN_FILE = 2 * EXACT // 10
+TOO_LARGE = 1 << 62  # what stands for scores that 64 bits do not hold: far beyond every limit
 MAX_ROUNDS = 60
 SHIFT = 0.014  # of the merges: what the prior's power law is flat below
 
@@ -50,9 +51,14 @@ class ScoresTooLarge(ConfigError):
 
 
 def token_scores(bonuses_R: np.ndarray, starts: np.ndarray, ranks: np.ndarray) -> np.ndarray:
-    """s(t) for every id, int64 (V,); a byte or an added token scores 0."""
-    running = np.concatenate([[0], np.cumsum(bonuses_R[ranks])])
-    return running[starts[1:]] - running[starts[:-1]]
+    """s(t) for every id, int64 (V,), 2^62 at most; a byte or an added token scores 0."""
+    merges = bonuses_R[ranks]
+    running = np.concatenate([[0], np.cumsum(merges)])  # modulo 2^64: differences that 64 bits hold are right
+    scores_V: np.ndarray = running[starts[1:]] - running[starts[:-1]]
+    if int(bonuses_R.max(initial=0)) * int(np.diff(starts).max(initial=0)) > TOO_LARGE:
+        roughly = np.concatenate([[0.0], np.cumsum(merges.astype(np.float64))])
+        scores_V[roughly[starts[1:]] - roughly[starts[:-1]] > TOO_LARGE] = TOO_LARGE
+    return scores_V
 
 
 @dataclass

@@ -14,7 +14,9 @@ import regex
 from ivr.encoding.batch import Batch, Segmentations
 from ivr.encoding.compiler import compiled
 from ivr.encoding.hash_table import empty_table, find, insert
+from ivr.errors import ConfigError
 
+LARGEST_INT32 = 2**31 - 1
 # a vocabulary should not memorise people: e-mail addresses, web addresses, long digit strings
 DEFAULT_EXCLUDE = r"\w@\w{2}|https?:|www\.|\d{5,}"
 
@@ -127,10 +129,14 @@ def find_candidates(
     lengths_V = np.array([len(token) for token in tokens], np.int64)
     frequent = _frequent_pairs(segmentations, counts_P, len(tokens), rules.min_count)
     arguments = (batch.data, batch.starts, segmentations.ids, segmentations.starts, lengths_V, frequent)
-    nothing = np.zeros((0, 5), np.int32)
-    assert len(batch.data) < 2**31, "byte offsets are kept in 32 bits"
-    total, _ = _spans(*arguments, *empty_table(1), rules.max_bytes, nothing)
-    spans = np.empty((total, 5), np.int32)
+    dtype = np.int32 if len(batch.data) <= LARGEST_INT32 else np.int64  # of a row, a byte offset, a number
+    total, _ = _spans(*arguments, *empty_table(1), rules.max_bytes, np.zeros((0, 5), dtype))
+    if total > LARGEST_INT32:
+        raise ConfigError(
+            f"{total:,} strings could become tokens, more than {LARGEST_INT32:,}; give a smaller --max-bytes than "
+            f"{rules.max_bytes} or a larger --min-count than {rules.min_count}"
+        )
+    spans = np.empty((total, 5), dtype)
     _, distinct = _spans(*arguments, *empty_table(total), rules.max_bytes, spans)
     row, begin, size, number, saves = spans.T
     counts = np.bincount(number, counts_P[row], minlength=distinct)

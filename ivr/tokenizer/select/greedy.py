@@ -11,13 +11,14 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from ivr.tokenizer.select.joint_state import JointState
 from ivr.tokenizer.select.vocabulary_state import VocabularyState
 
 
 class Entries:
     """The candidates in use, and what is known of what the others would save."""
 
-    def __init__(self, state: VocabularyState, bounds_C: np.ndarray, later_C: np.ndarray) -> None:
+    def __init__(self, state: VocabularyState | JointState, bounds_C: np.ndarray, later_C: np.ndarray) -> None:
         """`bounds_C`: at most so many weighted tokens each candidate saves while no other is in use.
 
         `later_C`: candidates that do not enter before `admit_all`.
@@ -105,7 +106,7 @@ class Entries:
 
 
 def choose_leavers(
-    state: VocabularyState,
+    state: VocabularyState | JointState,
     tokens: Sequence[int],
     preference: Sequence[float],
     wanted: int,

@@ -1,7 +1,9 @@
 """selection_log.md: what was chosen and why, for a reader."""
 
+import re
 from collections.abc import Sequence
 
+from ivr.console import printable
 from ivr.encoding.byte_alphabet import readable, to_alphabet
 from ivr.tokenizer.select.selection import Selection, Swap
 
@@ -78,5 +80,7 @@ def _row(swap: Swap) -> str:
 
 
 def _code(token: bytes) -> str:
-    text = readable(to_alphabet(token)).replace("|", "\\|").replace("\n", "\\n")
-    return f"`` {text} ``"
+    """A token as code in a cell of a Markdown table: on one line, and between more backticks than it has itself."""
+    text = printable(readable(to_alphabet(token))).replace("|", "\\|").replace("\n", "\\n").replace("\t", "\\t")
+    fence = "`" * (1 + max([1, *(len(run) for run in re.findall("`+", text))]))
+    return f"{fence} {text} {fence}"

@@ -7,7 +7,7 @@ A pretoken may be cut (a distilled tokenizer cuts runs as BPE does): no token cr
 new token's string. Then the remapped tokenizer takes it whole (`whole_pretokens`), and so does this.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,9 +16,8 @@ from ivr.encoding.batch import Batch
 from ivr.encoding.compiler import compiled
 from ivr.encoding.hash_table import find
 from ivr.encoding.unigram_encoder import UnigramEncoder
+from ivr.errors import ConfigError
 from ivr.tokenizer.unigram_file import NEVER
-
-PATH_BITS = 53  # path sums lie in [0, 2^53)
 
 
 @dataclass(frozen=True)
@@ -77,17 +76,20 @@ def _arcs(data, starts, cuts, keys, values, terminal, arc_starts, begins, ends, 
 
 
 @compiled
-def _best_paths(starts, arc_starts, begins, ends, tokens, crosses, rows, whole, scores, forced, lengths, totals, used):  # type: ignore[no-untyped-def]
-    """Tokens and score of the best segmentation of `rows`; each use of the id `forced` counts 2^53 more.
+def _best_paths(  # type: ignore[no-untyped-def]
+    starts, arc_starts, begins, ends, tokens, crosses, rows, whole, scores, forced, lengths, totals, uses, used
+):  # fmt: skip
+    """Tokens and score of the best segmentation of `rows`: of those that use the id `forced` most, and how often.
 
     `whole`: for each of the rows, may tokens cross its cuts? `used`, unless empty: gets the id of the token that ends
-    at each byte, -1 where none does. Ties as in `UnigramEncoder`.
+    at each byte, -1 where none does. Ties as in `UnigramEncoder`. Returns the first row that no tokens make, or -1.
     """
     longest = 0
     for row in rows:
         longest = max(longest, starts[row + 1] - starts[row])
     best = np.empty(longest + 1, np.int64)
     count = np.empty(longest + 1, np.int32)
+    times = np.empty(longest + 1, np.int32)  # that `forced` is used
     last = np.empty(longest + 1, np.int64)
     for place in range(len(rows)):
         row = rows[place]
@@ -95,6 +97,7 @@ def _best_paths(starts, arc_starts, begins, ends, tokens, crosses, rows, whole, 
         for i in range(n + 1):
             count[i] = 0
         best[0] = 0
+        times[0] = 0
         for arc in range(arc_starts[row], arc_starts[row + 1]):
             token = tokens[arc]
             score = scores[token]
@@ -104,14 +107,17 @@ def _best_paths(starts, arc_starts, begins, ends, tokens, crosses, rows, whole, 
             if (begin > 0 and count[begin] == 0) or (crosses[arc] and not whole[place]):
                 continue
             candidate = best[begin] + score
-            if token == forced:
-                candidate += np.int64(1) << np.int64(53)
-            if count[end] == 0 or candidate > best[end]:
+            often = times[begin] + (token == forced)
+            if count[end] == 0 or often > times[end] or (often == times[end] and candidate > best[end]):
                 best[end] = candidate
+                times[end] = often
                 count[end] = count[begin] + 1
                 last[end] = arc
+        if n > 0 and count[n] == 0:
+            return row
         lengths[place] = count[n]
         totals[place] = best[n]
+        uses[place] = times[n]
         if len(used) > 0:
             for i in range(starts[row], starts[row + 1]):
                 used[i] = -1
@@ -120,6 +126,7 @@ def _best_paths(starts, arc_starts, begins, ends, tokens, crosses, rows, whole, 
                 arc = last[at]
                 used[starts[row] + at - 1] = tokens[arc]
                 at = begins[arc]
+    return -1
 
 
 @compiled
@@ -156,6 +163,7 @@ class Lattices:
     def __init__(self, batch: CutBatch, encoder: UnigramEncoder) -> None:
         """`encoder`: knows the tokens; its scores do not matter."""
         self._num_tokens = len(encoder.scores_V)
+        self._strings = batch.strings
         self._starts, self._arc_starts = batch.strings.starts, np.zeros(len(batch) + 1, np.int64)
         arguments = (batch.strings.data, self._starts, batch.cuts, *encoder.trie, self._arc_starts)
         nothing = np.zeros(0, np.int32)
@@ -167,23 +175,34 @@ class Lattices:
             _arcs(*arguments, self._begins, self._ends, self._tokens, self._crosses)
 
     def measure(
-        self,
-        scores_V: np.ndarray,
-        rows: np.ndarray,
-        whole: np.ndarray,
-        forced: int = -1,
-        used: np.ndarray | None = None,
+        self, scores_V: np.ndarray, rows: np.ndarray, whole: np.ndarray, used: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """(tokens int32, score int64) of each of `rows`; every use of `forced` adds 2^53 to the score.
+        """(tokens int32, score int64) of each of `rows`.
 
         `used`: int32, one for every byte; where `rows` lie it gets the id of the token that ends there, or -1.
         """
-        lengths, totals = np.empty(len(rows), np.int32), np.empty(len(rows), np.int64)
-        _best_paths(
-            self._starts, self._arc_starts, self._begins, self._ends, self._tokens, self._crosses, rows, whole,
-            scores_V, forced, lengths, totals, np.zeros(0, np.int32) if used is None else used,
-        )  # fmt: skip
+        lengths, _, totals = self._measure(scores_V, rows, whole, -1, used)
         return lengths, totals
+
+    def measure_forced(
+        self, scores_V: np.ndarray, rows: np.ndarray, whole: np.ndarray, forced: int
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(tokens int32, uses of the id `forced` int32, score int64) of each of `rows`, used as often as can be."""
+        return self._measure(scores_V, rows, whole, forced, None)
+
+    def _measure(
+        self, scores_V: np.ndarray, rows: np.ndarray, whole: np.ndarray, forced: int, used: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        lengths, uses = np.empty(len(rows), np.int32), np.empty(len(rows), np.int32)
+        totals = np.empty(len(rows), np.int64)
+        kernel: Callable[..., int] = _best_paths  # compiled: its parameters are not for the type checker to count
+        unmade = kernel(
+            self._starts, self._arc_starts, self._begins, self._ends, self._tokens, self._crosses, rows, whole,
+            scores_V, forced, lengths, totals, uses, np.zeros(0, np.int32) if used is None else used,
+        )  # fmt: skip
+        if unmade >= 0:
+            raise ConfigError(f"no tokens make {self._strings.string(unmade)!r}: a byte of it has no token of its own")
+        return lengths, uses, totals
 
     def using(self, used: np.ndarray, rows: np.ndarray, token: int) -> np.ndarray:
         """For each of `rows`: is the token in the segmentation that `used` tells of? bool."""

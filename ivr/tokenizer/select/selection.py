@@ -5,15 +5,19 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ivr.analysis.pretokens import PretokenSplitter
-from ivr.analysis.tables import PretokenTable
 from ivr.console import LOG, Progress
-from ivr.encoding.batch import Segmentations
+from ivr.encoding.batch import Batch, Segmentations
 from ivr.tokenizer.select.candidates import CandidateRules, Candidates, find_candidates
 from ivr.tokenizer.select.entry_scores import raised_scores
 from ivr.tokenizer.select.greedy import Entries, choose_leavers
+from ivr.tokenizer.select.joint_state import JointState
 from ivr.tokenizer.select.recount import CutBatch
+from ivr.tokenizer.select.texts import Texts
 from ivr.tokenizer.select.vocabulary_state import VocabularyState
+from ivr.tokenizer.superwords.ngrams import SuperwordCandidates, SuperwordRules, SuperwordTrie, find_superwords
+from ivr.tokenizer.superwords.parse import Segments
+from ivr.tokenizer.superwords.scores import superword_scores
+from ivr.tokenizer.superwords.stream import PretokenStream, no_stream
 
 # entries chosen beyond the wanted number, as a share of it, before the least useful go again: at first, and afterwards
 # while other entries and the leavers stand. Larger shares and a third round fit the corpus no better
@@ -35,6 +39,7 @@ class Swap:
     saved: float  # weighted tokens that the new string saves beside all others
     lost: float  # weighted tokens lost when the old one left
     score: int  # Unigram score of the new one
+    parts: tuple[bytes, ...] = ()  # the pretokens of a superword
 
 
 @dataclass(frozen=True)
@@ -47,16 +52,6 @@ class Selection:
     tokens_after: int
     protected_before: int
     protected_after: int
-
-
-@dataclass(frozen=True)
-class Texts:
-    """Distinct pretokens of both corpora, with their counts in each. P rows."""
-
-    batch: CutBatch
-    domain_P: np.ndarray
-    documents_P: np.ndarray
-    protected_P: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -77,6 +72,28 @@ class Wishes:
     use_cost: float
     rules: CandidateRules
     at_least: AtLeast | None = None  # None: rather fewer swaps than lesser ones
+    max_words: int = 1  # pretokens that a new string spans; more than 1 needs `Texts.sequences`
+
+
+State = VocabularyState | JointState
+
+
+@dataclass(frozen=True)
+class _New:
+    """What may enter, in the order of the state's ids: C strings inside pretokens, then S superwords."""
+
+    words: Candidates
+    superwords: SuperwordCandidates
+    segments: Segments
+
+    @property
+    def strings(self) -> list[bytes]:
+        return [*self.words.strings, *self.superwords.strings]
+
+    def parts(self, place: int, pretokens: Sequence[str]) -> tuple[bytes, ...]:
+        """The pretokens of the superword at this place, none of another string."""
+        place -= len(self.words.strings)
+        return tuple(pretokens[row].encode() for row in self.superwords.rows[place]) if place >= 0 else ()
 
 
 def select_swaps(
@@ -91,10 +108,13 @@ def select_swaps(
     weights_P = texts.domain_P + wishes.protect_weight * texts.protected_P
     plain = VocabularyState(batch, weights_P, tokens, scores_V, [])
     before = plain.segmentations()
-    candidates = _candidates(before, weights_P, tokens, texts, wishes)
-    LOG.info("%s candidates in %s distinct pretokens", f"{len(candidates.strings):,}", f"{len(batch):,}")
-    state = VocabularyState(batch, weights_P, tokens, scores_V, candidates.strings)
-    entries = Entries(state, candidates.bounds_C, candidates.counts_C < wishes.rules.min_count)
+    new = _find_new(before, plain.lengths_P, weights_P, tokens, texts, wishes)
+    strings = new.strings
+    LOG.info("%s candidates in %s distinct pretokens", f"{len(strings):,}", f"{len(batch):,}")
+    state = _state(batch, weights_P, tokens, scores_V, new, texts, wishes)
+    counts_C = np.concatenate([new.words.counts_C, new.superwords.counts_S])
+    bounds_C = np.concatenate([new.words.bounds_C, new.superwords.bounds_S])
+    entries = Entries(state, bounds_C, counts_C < wishes.rules.min_count)
     leavers: list[tuple[int, float]] = []
     for step, extra in enumerate(EXCHANGES):
         wanted = len(leavers) if step else wanted
@@ -108,33 +128,107 @@ def select_swaps(
     if wishes.at_least and len(entries.chosen) < len(leavers):
         _fill(entries, len(leavers), wishes.at_least)
     _give_back(state, leavers, scores_V, len(leavers) - len(entries.chosen))
-    new_ids = _with_own_strings(state, entries, leavers, [*tokens, *candidates.strings])
+    new_ids = _with_own_strings(state, entries, leavers, [*tokens, *new.words.strings])
     worth = {token: state.cost_of_leaving(token) for token in sorted(new_ids)}
-    new_ids.sort(key=lambda token: (-worth[token], candidates.strings[token - state.num_old]))
-    after = state.segmentations()
+    new_ids.sort(key=lambda token: (-worth[token], strings[token - state.num_old]))
+    scores = _scores(state, new_ids, [*tokens, *new.words.strings], strings)
     old_counts = _counts(before, texts.domain_P, len(tokens))
-    new_counts = _counts(after, texts.domain_P, state.num_tokens)
+    new_counts, tokens_after, protected_after = _outcome(state, new.segments, texts)
     swaps = [
         Swap(
             token_id=leaver,
             old=tokens[leaver],
             old_count=int(old_counts[leaver]),
-            new=candidates.strings[new_id - state.num_old],
+            new=strings[new_id - state.num_old],
             new_count=int(new_counts[new_id]),
             saved=worth[new_id],
             lost=lost,
-            score=state.score_of(new_id),
+            score=scores[new_id],
+            parts=new.parts(new_id - state.num_old, texts.pretokens),
         )
         for new_id, (leaver, lost) in zip(new_ids, leavers, strict=True)
     ]
     return Selection(
         swaps=swaps,
-        candidates=len(candidates.strings),
+        candidates=len(strings),
         tokens_before=int(before.lengths() @ texts.domain_P),
-        tokens_after=int(after.lengths() @ texts.domain_P),
+        tokens_after=tokens_after,
         protected_before=int(before.lengths() @ texts.protected_P),
-        protected_after=int(after.lengths() @ texts.protected_P),
+        protected_after=protected_after,
     )
+
+
+def _find_new(
+    before: Segmentations,
+    lengths_P: np.ndarray,
+    weights_P: np.ndarray,
+    tokens: Sequence[bytes],
+    texts: Texts,
+    wishes: Wishes,
+) -> _New:
+    """Candidates inside pretokens, and with `wishes.max_words` > 1 superwords."""
+    words, least = _candidates(before, weights_P, tokens, texts, wishes)
+    nothing = np.zeros(0, np.int64)
+    if wishes.max_words < 2:
+        none = SuperwordCandidates([], [], nothing, np.zeros(0))
+        return _New(words, none, _segments(no_stream(), no_stream(), [], len(texts.batch)))
+    assert texts.sequences is not None
+    domain, protected = texts.sequences.domain, texts.sequences.protected
+    rules, pretokens = wishes.rules, Batch.of([text.encode() for text in texts.pretokens])
+    superwords = find_superwords(
+        domain, pretokens, lengths_P, frozenset(filter(None, tokens)) | rules.taken,
+        SuperwordRules(wishes.max_words, least, rules.min_documents, rules.max_bytes, rules.exclude),
+        max(CANDIDATES, CANDIDATES_A_SWAP * wishes.swaps),
+    )  # fmt: skip
+    segments = _segments(domain, protected, superwords.rows, len(texts.batch))
+    if len(protected):
+        saved_S = np.array([lengths_P[list(parts)].sum() - 1 for parts in superwords.rows], np.float64)
+        more_S = wishes.protect_weight * saved_S * segments.occurrences(segments.protected_T, len(superwords.rows))
+        superwords = replace(superwords, bounds_S=superwords.bounds_S + more_S)
+    return _New(words, superwords, segments)
+
+
+def _segments(
+    domain: PretokenStream, protected: PretokenStream, rows: Sequence[tuple[int, ...]], num_pretokens: int
+) -> Segments:
+    return Segments.of(domain, protected, SuperwordTrie(rows, num_pretokens))
+
+
+def _state(
+    batch: CutBatch,
+    weights_P: np.ndarray,
+    tokens: Sequence[bytes],
+    scores_V: np.ndarray,
+    new: _New,
+    texts: Texts,
+    wishes: Wishes,
+) -> State:
+    if wishes.max_words < 2:
+        return VocabularyState(batch, weights_P, tokens, scores_V, new.words.strings)
+    return JointState(
+        batch, weights_P, tokens, scores_V, new.words.strings, new.superwords.rows, new.segments,
+        new.segments.domain_T + wishes.protect_weight * new.segments.protected_T,
+    )  # fmt: skip
+
+
+def _scores(state: State, new_ids: Sequence[int], tokens: Sequence[bytes], strings: Sequence[bytes]) -> dict[int, int]:
+    """The score of every new token; `tokens`: old ones and words that might enter, `strings`: all that might."""
+    first = len(tokens)
+    superwords = sorted(token for token in new_ids if token >= first)
+    found = superword_scores(tokens, state.scores(), [strings[token - state.num_old] for token in superwords])
+    return {token: state.score_of(token) for token in new_ids if token < first} | dict(
+        zip(superwords, found, strict=True)
+    )
+
+
+def _outcome(state: State, segments: Segments, texts: Texts) -> tuple[np.ndarray, int, int]:
+    """(occurrences of every token in the domain, all of them, all in the protected text)."""
+    if isinstance(state, JointState):
+        counts, total = state.counts(segments.domain_T, texts.domain_P)
+        return counts, total, state.counts(segments.protected_T, texts.protected_P)[1]
+    after = state.segmentations()
+    counts = _counts(after, texts.domain_P, state.num_tokens)
+    return counts, int(after.lengths() @ texts.domain_P), int(after.lengths() @ texts.protected_P)
 
 
 def weighted_uses(tokens: Sequence[bytes], scores_V: np.ndarray, texts: Texts, protect_weight: float) -> np.ndarray:
@@ -146,8 +240,8 @@ def weighted_uses(tokens: Sequence[bytes], scores_V: np.ndarray, texts: Texts, p
 
 def _candidates(
     segmentations: Segmentations, weights_P: np.ndarray, tokens: Sequence[bytes], texts: Texts, wishes: Wishes
-) -> Candidates:
-    """Those that keep the rules; where there are few, also those that are enough at least."""
+) -> tuple[Candidates, int]:
+    """Those that keep the rules; where there are few, also those that are enough at least. And the count they have."""
     limit = max(CANDIDATES, CANDIDATES_A_SWAP * wishes.swaps)
     rules = wishes.rules
     while True:
@@ -155,12 +249,12 @@ def _candidates(
             texts.batch.strings, segmentations, texts.domain_P, texts.documents_P, weights_P, tokens, rules, limit
         )
         if len(found.strings) >= limit or not wishes.at_least or rules.min_count <= wishes.at_least.count:
-            return found
+            return found, rules.min_count
         rules = replace(rules, min_count=wishes.at_least.count)
 
 
 def _leavers(
-    state: VocabularyState, entries: Entries, droppable: Sequence[int], wanted: int, use_cost: float
+    state: State, entries: Entries, droppable: Sequence[int], wanted: int, use_cost: float
 ) -> list[tuple[int, float]]:
     """An id for every entry, as long as it costs less than the entry saves; up to `wanted`, ids that cost nothing."""
     worth = sorted((state.cost_of_leaving(token) for token in entries.chosen), reverse=True)
@@ -181,7 +275,7 @@ def _fill(entries: Entries, wanted: int, at_least: AtLeast) -> None:
                 entries.fill(wanted, at_least.saved, most_rows, bar.update)
 
 
-def _give_back(state: VocabularyState, leavers: list[tuple[int, float]], scores_V: np.ndarray, number: int) -> None:
+def _give_back(state: State, leavers: list[tuple[int, float]], scores_V: np.ndarray, number: int) -> None:
     """The last `number` leavers stay after all: there is nothing to take their place."""
     for _ in range(number):
         token, _ = leavers.pop()
@@ -189,12 +283,12 @@ def _give_back(state: VocabularyState, leavers: list[tuple[int, float]], scores_
 
 
 def _with_own_strings(
-    state: VocabularyState, entries: Entries, leavers: Sequence[tuple[int, float]], tokens: Sequence[bytes]
+    state: State, entries: Entries, leavers: Sequence[tuple[int, float]], tokens: Sequence[bytes]
 ) -> list[int]:
     """The entries, with scores raised where a new token would lose its own string to shorter ones."""
     new_ids = sorted(entries.chosen)
     scores = state.scores()
-    raised = raised_scores(tokens, scores, new_ids)
+    raised = raised_scores(tokens, scores, [token for token in new_ids if token < len(tokens)])
     for token in np.flatnonzero(raised != scores).tolist():
         state.enter(token, int(raised[token]))
     return new_ids
@@ -203,22 +297,3 @@ def _with_own_strings(
 def _counts(segmentations: Segmentations, counts_P: np.ndarray, num_ids: int) -> np.ndarray:
     """Occurrences of every id."""
     return np.bincount(segmentations.ids, np.repeat(counts_P, segmentations.lengths()), minlength=num_ids)
-
-
-def join_texts(domain: PretokenTable, protected: PretokenTable | None, splitter: PretokenSplitter) -> Texts:
-    """Both corpora as one batch, cut as the distilled tokenizer cuts runs."""
-    texts = list(domain.pretokens)
-    known = set(texts)
-    only = [text for text in protected.pretokens if text not in known] if protected else []
-    texts += only
-    place = {text: row for row, text in enumerate(texts)}
-    protected_P = np.zeros(len(texts), np.int64)
-    if protected:
-        protected_P[[place[text] for text in protected.pretokens]] = protected.counts_P
-    nothing = np.zeros(len(only), np.int64)
-    return Texts(
-        batch=CutBatch.of(splitter.split([text.encode() for text in texts]).lists()),
-        domain_P=np.concatenate([domain.counts_P, nothing]),
-        documents_P=np.concatenate([domain.documents_P, nothing]),
-        protected_P=protected_P,
-    )

@@ -1,7 +1,6 @@
 """Stage `select`: which ids leave and which strings enter, by exact token counts."""
 
 import argparse
-import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,11 +16,13 @@ if TYPE_CHECKING:
     from ivr.analysis.tables import PretokenTable
     from ivr.tokenizer.select.candidates import CandidateRules
     from ivr.tokenizer.select.selection import AtLeast
+    from ivr.tokenizer.select.texts import Texts
 
 DESCRIPTION = """\
 Choose which ids are given to which new strings, so that the corpus takes the fewest tokens, counted exactly under the
 distilled tokenizer. Bytes, added tokens and those of --keep-tokens never leave; tokens that protected text would need
 in addition count against a choice.
+With --max-words 2 or more a new string may span several words (a superword, ` of the`), which saves far more.
 
 Writes replacement_candidates.csv, which you may edit before `ivr remap`, and selection_log.md, which says why.
 """
@@ -29,6 +30,7 @@ EPILOG = """\
 examples:
   ivr select --swaps 1000
   ivr select --swaps auto --min-gain 5
+  ivr select --swaps 2000 --max-words 4
   ivr select --swaps 5000 --protect-corpus my/general/text --protect-weight 2
 """
 
@@ -36,6 +38,9 @@ examples:
 # what a new string must have; and what is enough where the K that were asked for are not found
 MIN_COUNT, MIN_GAIN = 3, 2.0
 LEAST_COUNT, LEAST_GAIN = 2, 1.0
+LARGEST_WEIGHT = 1_000_000  # times the tokens of a corpus, a float64 holds it to a fraction of a token
+MANY_NUMBERS = 0.12  # of all pretokens: prose has a third of it, formulas and SMILES twice as many
+MOST_WORDS = 16
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,8 @@ class Config:
     min_documents: int = 2
     max_bytes: int = 128
     partial_characters: bool = False
+    max_words: int = 1
+    superword_boundaries: str = "sentences,digits"
     exclude: str | None = None
     keep_tokens: Path | None = None
     protect_corpus: Path | None = None
@@ -100,6 +107,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--partial-characters", action="store_true", help="allow parts of characters (default: whole characters only)"
     )
     strings.add_argument(
+        "--max-words",
+        type=int,
+        default=Config.max_words,
+        metavar="N",
+        help="a new string may span up to N words, numbers or punctuation marks of a line, as the tokenizer splits "
+        "them; 1: it stays inside one. 4 saves two to four times as many tokens of English text; 1 is the default "
+        "until models have shown that their bits per byte are as good (default: %(default)s)",
+    )
+    strings.add_argument(
+        "--superword-boundaries",
+        default=Config.superword_boundaries,
+        metavar="WHAT",
+        help="what a string of several words never spans besides line ends: sentences (nothing behind .!?;:), digits "
+        "(no numbers in it), sentences,digits or none; where digits are the language, as in SMILES, none saves most "
+        "(default: %(default)s)",
+    )
+    strings.add_argument(
         "--exclude",
         metavar="REGEX",
         default=Config.exclude,
@@ -143,19 +167,23 @@ def run(config: Config) -> Manifest:
         Input(paths.original_tokenizer / "tokenizer.json", made_by="init"),
         Input(paths.base_model / "model.safetensors", made_by="init", optional=True),
     ]
-    if config.swaps == "auto":
+    if config.max_words > 1:
+        inputs.append(Input(paths.general_cleaned, made_by="init", optional=True))
+    if config.swaps == "auto" or config.max_words > 1:
         inputs.append(Input(paths.cleaned_corpora, made_by="init"))
     inputs += [Input(path) for path in (config.keep_tokens, config.protect_corpus) if path]
     with open_stage("select", config, inputs) as stage:
         if stage.current:
             return stage.manifest
         stage.protect_edits(paths.replacement_candidates)
+        stage.replaces(paths.selection_log)
         from ivr.analysis.pretokens import PretokenSplitter
         from ivr.analysis.tables import read_pretoken_frequency
         from ivr.tokenizer.select.candidates import DEFAULT_EXCLUDE, CandidateRules
         from ivr.tokenizer.select.log import selection_log
-        from ivr.tokenizer.select.selection import Wishes, join_texts, select_swaps, weighted_uses
+        from ivr.tokenizer.select.selection import Wishes, select_swaps, weighted_uses
         from ivr.tokenizer.select.table import write_candidates
+        from ivr.tokenizer.select.texts import join_texts
         from ivr.tokenizer.select.undertrained import order_of_leaving
         from ivr.tokenizer.unigram_file import read_unigram, token_bytes
 
@@ -177,7 +205,7 @@ def run(config: Config) -> Manifest:
             [token_id for token_id in range(len(tokens)) if token_id not in kept], produced_V, distances
         )
         min_gain = MIN_GAIN if config.min_gain is None else config.min_gain
-        wishes = Wishes(0, min_gain, config.protect_weight, config.use_cost, rules)
+        wishes = Wishes(0, min_gain, config.protect_weight, config.use_cost, rules, max_words=config.max_words)
         if config.swaps == "auto":
             from tokenizers import Tokenizer
 
@@ -185,14 +213,16 @@ def run(config: Config) -> Manifest:
 
             base = Tokenizer.from_file(str(paths.original_tokenizer / "tokenizer.json"))
             aside, others = (
-                join_texts(table, protected, splitter) for table in tables_for_stopping(paths.cleaned_corpora, base)
+                _with_sequences(join_texts(table, protected, splitter), paths, config, is_aside)
+                for table, is_aside in zip(tables_for_stopping(paths.cleaned_corpora, base), (True, False), strict=True)
             )
             wanted = swaps_that_pay(tokens, scores_V, droppable, others, aside, wishes)
         else:
             wanted = int(config.swaps)
+        texts = _with_sequences(texts, paths, config)
         wishes = replace(wishes, swaps=wanted, at_least=_at_least(config))
         selection = select_swaps(tokens, scores_V, droppable, texts, wishes)
-        write_candidates(paths.replacement_candidates, selection.swaps)
+        write_candidates(paths.replacement_candidates, selection.swaps, superwords=config.max_words > 1)
         write_text(paths.selection_log, selection_log(selection, wanted, config.protect_weight, _told(rules)))
         saved = 100 * (1 - selection.tokens_after / max(selection.tokens_before, 1))
         LOG.info(
@@ -210,6 +240,8 @@ def run(config: Config) -> Manifest:
             protected_after=selection.protected_after,
             dropped_cost=sum(swap.lost for swap in selection.swaps),
         )
+        if config.max_words > 1:
+            stage.results.update(superwords=sum(bool(swap.parts) for swap in selection.swaps))
         if len(selection.swaps) < wanted:
             LOG.warning(
                 "%s of the %s ids asked for stay as they are: no other string keeps the conditions (selection_log.md)",
@@ -222,13 +254,24 @@ def _check(config: Config) -> None:
     """Raises ConfigError for a value that no selection could be made with."""
     import regex
 
+    from ivr.tokenizer.superwords.boundaries import Boundaries
+
     if isinstance(config.swaps, int) and config.swaps < 1:
         raise ConfigError(f"--swaps {config.swaps}: at least 1 is needed")
+    if not 1 <= config.max_words <= MOST_WORDS:
+        raise ConfigError(f"--max-words {config.max_words}: a number from 1 to {MOST_WORDS} is needed")
+    try:
+        Boundaries.named(config.superword_boundaries)
+    except ValueError:
+        raise ConfigError(
+            f"--superword-boundaries {config.superword_boundaries!r}: sentences, digits, sentences,digits or none "
+            "is needed"
+        ) from None
     for option, value in (
         ("--protect-weight", config.protect_weight), ("--use-cost", config.use_cost), ("--min-gain", config.min_gain),
     ):  # fmt: skip
-        if value is not None and not (math.isfinite(value) and value >= 0):
-            raise ConfigError(f"{option} {value}: a number from 0 on is needed")
+        if value is not None and not 0 <= value <= LARGEST_WEIGHT:
+            raise ConfigError(f"{option} {value}: a number from 0 to {LARGEST_WEIGHT:,} is needed")
     try:
         regex.compile(config.exclude or "")
     except regex.error as error:
@@ -285,6 +328,36 @@ def _never_given(strings: list[str], tokens: list[bytes]) -> frozenset[bytes]:
 def _told(rules: "CandidateRules") -> dict[str, object]:
     """What the log says of them."""
     return {name: value for name, value in vars(rules).items() if name != "taken"}
+
+
+def _with_sequences(texts: "Texts", paths: ArtifactPaths, config: Config, is_aside: bool | None = None) -> "Texts":
+    """With the documents as sequences, where superwords are wanted. `is_aside`: of the domain only those, or others."""
+    if config.max_words < 2:
+        return texts
+    from tokenizers import Tokenizer
+
+    from ivr.analysis.pretokens import PretokenSplitter
+    from ivr.corpus.documents import read_documents_utf8
+    from ivr.tokenizer.select.stopping import documents_where
+    from ivr.tokenizer.select.texts import with_sequences
+    from ivr.tokenizer.superwords.boundaries import Boundaries
+
+    boundaries = Boundaries.named(config.superword_boundaries)
+    base = PretokenSplitter(Tokenizer.from_file(str(paths.original_tokenizer / "tokenizer.json")))
+    general = paths.general_cleaned if paths.general_pretoken_frequency.is_file() else None
+    protected = config.protect_corpus or general
+    domain = read_documents_utf8(paths.cleaned_corpora)
+    if is_aside is not None:
+        domain = (text.encode() for text in documents_where((text.decode() for text in domain), is_aside))
+    texts = with_sequences(texts, domain, read_documents_utf8(protected) if protected else (), base, boundaries)
+    assert texts.sequences is not None
+    share = texts.sequences.numbers_share
+    if is_aside is None and boundaries.digits and share > MANY_NUMBERS:
+        LOG.warning(
+            "%.0f %% of the pretokens are numbers: where digits are part of the language, as in SMILES, "
+            "--superword-boundaries none lets new strings span them and saves more", 100 * share,
+        )  # fmt: skip
+    return texts
 
 
 def _protected(paths: ArtifactPaths, config: Config) -> "PretokenTable | None":

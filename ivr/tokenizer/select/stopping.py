@@ -18,8 +18,12 @@ from ivr.analysis.tables import PretokenTable, as_table
 from ivr.console import LOG
 from ivr.corpus.documents import read_documents
 from ivr.errors import ConfigError
-from ivr.tokenizer.select.selection import Selection, Texts, Wishes, select_swaps
+from ivr.tokenizer.select.joint_state import JointState
+from ivr.tokenizer.select.selection import Selection, Wishes, select_swaps
+from ivr.tokenizer.select.texts import Texts
 from ivr.tokenizer.select.vocabulary_state import VocabularyState
+from ivr.tokenizer.superwords.ngrams import SuperwordTrie
+from ivr.tokenizer.superwords.parse import Segments
 
 MOST_SWAPS = 10_000
 STOPPING_SHARE = 0.1
@@ -38,15 +42,41 @@ def documents_where(documents: Iterable[str], aside: bool) -> Iterator[str]:
 
 
 def gains(
-    tokens: Sequence[bytes], scores_V: np.ndarray, selection: Selection, texts: Texts, weights_P: np.ndarray
+    tokens: Sequence[bytes],
+    scores_V: np.ndarray,
+    selection: Selection,
+    texts: Texts,
+    share: float,
+    protect_weight: float,
 ) -> np.ndarray:
-    """Weighted tokens of `texts` that each swap saves, made after those before it, float (K,)."""
+    """Weighted tokens of `texts` that each swap saves, made after those before it, float (K,).
+
+    `share`: what part of the corpus the domain of `texts` is; its tokens count for the whole of it.
+    """
     swaps = selection.swaps
-    state = VocabularyState(texts.batch, weights_P, tokens, scores_V, [swap.new for swap in swaps])
+    weights_P = texts.domain_P / share + protect_weight * texts.protected_P
+    words = [swap for swap in swaps if not swap.parts]
+    ids = {swap.new: len(tokens) + place for place, swap in enumerate(words)}
+    strings = [swap.new for swap in words]
+    state: VocabularyState | JointState
+    if texts.sequences is None:
+        state = VocabularyState(texts.batch, weights_P, tokens, scores_V, strings)
+    else:
+        numbers = {text.encode(): number for number, text in enumerate(texts.pretokens)}
+        # what holds a pretoken that is not in these texts is not in them, either
+        superwords = {swap.new: swap.parts for swap in swaps if swap.parts and numbers.keys() >= set(swap.parts)}
+        rows = [tuple(numbers[part] for part in parts) for parts in superwords.values()]
+        ids |= {string: len(tokens) + len(words) + place for place, string in enumerate(superwords)}
+        segments = Segments.of(
+            texts.sequences.domain, texts.sequences.protected, SuperwordTrie(rows, len(texts.pretokens))
+        )
+        weights_T = segments.domain_T / share + protect_weight * segments.protected_T
+        state = JointState(texts.batch, weights_P, tokens, scores_V, strings, rows, segments, weights_T)
     found = np.zeros(len(swaps))
     for place, swap in enumerate(swaps):
         before = state.total()
-        state.enter(state.num_old + place, swap.score)
+        if swap.new in ids:
+            state.enter(ids[swap.new], swap.score)
         state.leave(swap.token_id)
         found[place] = before - state.total()
     return found
@@ -83,8 +113,8 @@ def swaps_that_pay(
         raise ConfigError("too few documents for --swaps auto, which sets a tenth of them aside; give --swaps K")
     asked = replace(wishes, swaps=MOST_SWAPS, min_saved=wishes.min_saved * (1 - share))
     selection = select_swaps(tokens, scores_V, droppable, others, asked)
-    weights_P = aside.domain_P / share + wishes.protect_weight * aside.protected_P
-    found = number_that_pays(gains(tokens, scores_V, selection, aside, weights_P), wishes.min_saved)
+    gains_K = gains(tokens, scores_V, selection, aside, share, wishes.protect_weight)
+    found = number_that_pays(gains_K, wishes.min_saved)
     LOG.info(
         "%s of %s swaps chosen on nine tenths of the documents pay on the others", f"{found:,}",
         f"{len(selection.swaps):,}",

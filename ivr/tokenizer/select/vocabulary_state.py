@@ -13,10 +13,12 @@ import numpy as np
 
 from ivr.encoding.batch import Segmentations
 from ivr.encoding.unigram_encoder import UnigramEncoder
-from ivr.tokenizer.select.recount import PATH_BITS, CutBatch, Lattices
+from ivr.tokenizer.scores.merge_weights import EXACT_IN_FILE
+from ivr.tokenizer.select.recount import CutBatch, Lattices
 from ivr.tokenizer.unigram_file import NEVER
 
-# no new token scores more: room for a score of a few old tokens, and path sums of hundreds of new ones stay exact
+# no new token scores more, but where its string holds more by itself: room for a score of a few old tokens, and path
+# sums of hundreds of new ones stay exact
 HIGHEST_SCORE = 2**47
 
 
@@ -154,14 +156,13 @@ class VocabularyState:
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Tokens, uses of `token`, and score of the rest, of the best segmentations that use it most."""
         with self._with_scores({token: 0}):
-            lengths, forced = lattices.measure(self._scores_V, rows, whole, token)
-        return lengths, forced >> PATH_BITS, forced & ((1 << PATH_BITS) - 1)
+            return lattices.measure_forced(self._scores_V, rows, whole, token)
 
     def _highest(self, token: int) -> int:
         """The highest score that leaves every old token in use the best segmentation of its own string."""
         rows = self._old_rows[self._old_starts[token] : self._old_starts[token + 1]]
         rows = rows[(self._scores_V[rows] != NEVER) & self._own_V[rows]]
-        highest = max(HIGHEST_SCORE, self._split(token) + 1)
+        highest = min(max(HIGHEST_SCORE, self._split(token) + 1), EXACT_IN_FILE - 1)
         if len(rows):
             _, uses, rest = self._forced(token, self._old, rows, np.ones(len(rows), bool))
             highest = min(highest, int(((self._scores_V[rows] - rest - 1) // uses).min()))

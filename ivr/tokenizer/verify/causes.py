@@ -7,6 +7,8 @@ that merges with itself. So, between two borders that both segmentations have, w
 * d = 0: a tie. Scores that add up merges are equal.
 * the lowest rank with d != 0 has d < 0: a run inversion. Scores that respect the order of merges prefer the other.
 * it has d > 0: scores exist that tell them apart, and these do not.
+
+A token that spans several pretokens of the reference (a superword) is none of these: no such token is BPE's.
 """
 
 import json
@@ -19,6 +21,7 @@ from ivr.encoding.merge_order import own_merges
 TIE = "tie"
 INVERSION = "run inversion"
 SCORE = "score"
+SUPERWORD = "superword"  # a token of the tokenizer spans several pretokens of the reference
 CUT = "cut"  # the tokenizer's pre-tokenizer parts a token of the reference
 UNKNOWN = "unknown"  # the reference is no BPE, or the difference lies not in segmentation
 SCORES_CANNOT = frozenset({TIE, INVERSION})
@@ -26,6 +29,7 @@ MEANING = {
     TIE: "the same merges at another place of a run: no sum over merges can tell the two apart",
     INVERSION: "inside a run the other segmentation has the larger vector of merge counts: ordered scores prefer it",
     SCORE: "scores could tell the two apart, and these do not",
+    SUPERWORD: "one token of the tokenizer spans several pretokens of the reference: a superword that was swapped in",
     CUT: "the pre-tokenizer cuts inside a token of the reference",
     UNKNOWN: "the reference is no BPE, or the texts split differently",
 }

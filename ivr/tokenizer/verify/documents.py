@@ -10,9 +10,10 @@ import numpy as np
 
 from ivr.artifacts import sha256_file
 from ivr.console import Progress
-from ivr.corpus.readers import Document
+from ivr.corpus.reading.items import Document
 from ivr.corpus.sources import Source
 from ivr.encoding.string_table import StringTable
+from ivr.tokenizer.verify.causes import SUPERWORD
 from ivr.tokenizer.verify.pair import Pair, Workers
 from ivr.tokenizer.verify.sources import Chunk, read_chunks
 
@@ -67,7 +68,10 @@ def check_chunk(pair: Pair, chunk: Chunk) -> ChunkOutcome:
         where = {"document": chunk.first + place}
         if ours[place] != theirs[place]:
             outcome.different_documents += 1
-            if not _find_pretokens(pair, document, where, outcome.wrong):
+            pretokens = pair.pretokens(document.text)
+            explained = _find_pretokens(pair, document, pretokens, where, outcome.wrong)
+            explained |= _find_superwords(pair, document, pretokens, where, ours[place], outcome.wrong)
+            if not explained:
                 outcome.others.append(_first_id(pair, document, where, ours[place], theirs[place]))
         outcome.not_restored += not pair.same_text(our_texts[place], document.text)
         if our_texts[place] != their_texts[place]:
@@ -92,9 +96,13 @@ def hashes(strings: Iterable[bytes]) -> np.ndarray:
     return np.frombuffer(b"".join(blake2b(string, digest_size=8).digest() for string in strings), np.uint64)
 
 
-def _find_pretokens(pair: Pair, document: Document, where: dict[str, Any], wrong: dict[str, Wrong]) -> bool:
+Pretokens = Sequence[tuple[str, tuple[int, int]]]  # each with its place in the text
+
+
+def _find_pretokens(
+    pair: Pair, document: Document, pretokens: Pretokens, where: dict[str, Any], wrong: dict[str, Wrong]
+) -> bool:
     """Add the document's differing pretokens to `wrong`; False when there is none."""
-    pretokens = pair.pretokens(document.text)
     verdicts = _verdicts(pair, {symbols for symbols, _ in pretokens})
     found = False
     for symbols, (begin, end) in pretokens:
@@ -110,6 +118,29 @@ def _find_pretokens(pair: Pair, document: Document, where: dict[str, Any], wrong
                 1, {"text": document.text[begin:end], **pair.mismatch(symbols, *ids, symbols=True), **place}
             )
     return found
+
+
+def _find_superwords(
+    pair: Pair,
+    document: Document,
+    pretokens: Pretokens,
+    where: dict[str, Any],
+    ours: list[int],
+    wrong: dict[str, Wrong],
+) -> bool:
+    """Add the tokens that span several pretokens to `wrong`; False when there is none."""
+    found = pair.superwords(pretokens, ours)
+    for token_id, first, last in found:
+        token = pair.ours.id_to_token(token_id) or ""
+        if token in wrong:
+            wrong[token].count += 1
+            continue
+        theirs = pair.encode_symbols([symbols for symbols, _ in pretokens[first : last + 1]])[1]
+        begin, end = pretokens[first][1][0], pretokens[last][1][1]
+        sides = pair.segmentations([token_id], [one for ids in theirs for one in ids])
+        place = {**where, **_position(document, begin, end)}
+        wrong[token] = Wrong(1, {"text": document.text[begin:end], **sides, "cause": SUPERWORD, **place})
+    return bool(found)
 
 
 def _verdicts(pair: Pair, pretokens: set[str]) -> Verdicts:

@@ -7,10 +7,12 @@ are encoded by the tokenizers as their files give them, with no copy made in bet
 import json
 import multiprocessing
 import os
+from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -20,7 +22,7 @@ from ivr.analysis.pretokens import PretokenSplitter, pretoken_encoder
 from ivr.encoding.bpe import normalizes
 from ivr.encoding.byte_alphabet import from_alphabet
 from ivr.errors import ConfigError, CorruptInputError, TryAgainError
-from ivr.tokenizer.verify.causes import MergeTrees
+from ivr.tokenizer.verify.causes import SUPERWORD, MergeTrees
 from ivr.tokenizer.verify.comparison import one_pretoken
 from ivr.workers import end_with_parent
 
@@ -73,8 +75,22 @@ class Pair:
         `symbols`: the string is in the byte alphabet and one pretoken, as `encode_symbols` takes it.
         """
         both = self.segmentations(ours, theirs)
+        if not symbols and self.superwords(self.pretokens(text), ours):
+            return {**both, "cause": SUPERWORD}
         pieces = self._pieces(text, symbols)
         return {**both, "cause": self._trees.cause(both["tokenizer"], both["against"], pieces)}
+
+    def superwords(self, pretokens: Sequence[tuple[str, tuple[int, int]]], ours: Ids) -> list[tuple[int, int, int]]:
+        """(id, first pretoken, last pretoken) of every token of `ours` that reaches over a pretoken's end."""
+        ends = list(accumulate(len(symbols) for symbols, _ in pretokens))
+        found = []
+        end = 0
+        for token_id in ours:
+            begin, end = end, end + len(self.ours.id_to_token(token_id) or "")
+            first, last = bisect_right(ends, begin), bisect_left(ends, end)
+            if first < last < len(ends):
+                found.append((token_id, first, last))
+        return found
 
     def _pieces(self, text: str, symbols: bool) -> list[str]:
         """How the tokenizer in question splits a text before its model sees it, in the byte alphabet."""

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from ivr.corpus.documents import SEPARATOR, parse_documents
-from ivr.corpus.readers import Document, ReadOptions, read_source
+from ivr.corpus.readers import ReadOptions, read_source
+from ivr.corpus.reading.items import Document
 from ivr.corpus.sources import READABLE, Source, find_sources
 from ivr.errors import ConfigError, CorruptInputError
 

@@ -126,9 +126,10 @@ def run(config: Config) -> Manifest:
     against = _tokenizer_input(config.against, paths.original_tokenizer, "init")
     corpora = _corpus_inputs(config, paths)
     with open_stage("verify", config, [tokenizer, against, *corpora]) as stage:
-        if stage.current:
+        if stage.current and "equal" in stage.manifest.results:
             manifest = stage.manifest
         else:
+            stage.replaces(output)
             from ivr.tokenizer.verify.summary import print_report
 
             report = _verify(config, tokenizer.path, against.path, [item.path for item in corpora])

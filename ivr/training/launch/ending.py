@@ -10,6 +10,8 @@ import atexit
 import os
 import sys
 
+from ivr.errors import FAULT
+
 
 class _Process:
     """Of this process; there is only one."""
@@ -32,7 +34,7 @@ def was_in_a_group() -> None:
 
 
 def ends_with(code: int) -> None:
-    """This process is about to end with `code`; after an exception that nobody caught, with 1."""
+    """This process is about to end with `code`; after an exception that nobody caught, with FAULT."""
     _Process.code = code
 
 
@@ -40,4 +42,4 @@ def _end() -> None:
     if _Process.was_in_a_group and _Process.code is not None:
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(1 if hasattr(sys, "last_value") else _Process.code)
+        os._exit(FAULT if hasattr(sys, "last_value") else _Process.code)

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from types import FrameType
 
 from ivr.console import LOG
-from ivr.errors import IvrError, TryAgainError
+from ivr.errors import FAULT, INTERRUPTED, IvrError, TryAgainError
 from ivr.training.options import Config
 
 PATIENCE_SECONDS = 60.0  # for the others, once a rank has failed
@@ -30,11 +30,12 @@ def launch(config: Config) -> None:
     code = run_ranks([sys.executable, "-m", "ivr", "train", *arguments_of(config), *_verbosity()], config.processes)
     if code == TryAgainError.exit_code:
         raise TryAgainError("the processes were stopped; the same command goes on from what is saved")
-    if code == 130:
+    if code == INTERRUPTED:
         raise KeyboardInterrupt
     if code:
         error = IvrError(f"a process of {config.processes} ended with {code}; its reason stands above")
-        error.exit_code = code if code > 0 else 128 - code
+        # 1 is what Python itself ends with, before a line of ours has run
+        error.exit_code = FAULT if code == 1 else code if code > 0 else 128 - code
         raise error
 
 

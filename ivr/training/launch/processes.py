@@ -6,7 +6,6 @@ launch -m ivr train ...`, torchrun or a batch system. Rank 0 alone holds the loc
 
 import contextlib
 import datetime
-import json
 import os
 import socket
 import sys
@@ -15,7 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from ivr.errors import ConfigError
+from ivr.machine.devices import choose_device, choose_precision
 from ivr.training.launch import ending
+from ivr.training.launch.accelerate_settings import take_settings_out
+from ivr.training.launch.deepspeed_file import Wanted, asked_precision, check_zero, filled, read_deepspeed_file
 from ivr.training.options import Config
 
 # the longest time one rank may work alone (tokenising, hashing) while the others wait
@@ -79,49 +81,82 @@ def leave_process_group() -> None:
 
 def assemble(config: Config) -> Team:
     """Start accelerate, with DeepSpeed where asked. Raises ConfigError when something else would run."""
-    import torch
-
-    cuda = torch.cuda.is_available()
+    if config.device == "cpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # for accelerate and DeepSpeed, which look for themselves
+    device = choose_device(config.device)
+    cuda = device.kind == "cuda"
     if not cuda:
         os.environ.setdefault("DS_ACCELERATOR", "cpu")  # else DeepSpeed, which accelerate imports, warns of its guess
+    take_settings_out(deepspeed=config.deepspeed is not None)
+    expected = world_size()
+    path, settings = config.deepspeed, {}
+    asked = config.precision
+    if path is not None:
+        settings = read_deepspeed_file(path)
+        asked = asked_precision(path, settings, config.precision)
+    precision = choose_precision(asked, device)
     from accelerate import Accelerator, InitProcessGroupKwargs
 
-    expected = world_size()
-    precision = ("bf16" if cuda else "float32") if config.precision == "auto" else config.precision
     common: dict[str, Any] = {
         "gradient_accumulation_steps": config.gradient_accumulation,
         "mixed_precision": "bf16" if precision == "bf16" else "no",
     }
-    deepspeed = config.deepspeed
-    if expected > 1 or deepspeed is not None:
+    if expected > 1 or path is not None:
         backend = "nccl" if cuda else "gloo"
         common["kwargs_handlers"] = [InitProcessGroupKwargs(backend=backend, timeout=PATIENCE)]
     zero_stage = 0
-    if deepspeed is None:
+    if path is None:
         # without cpu=True accelerate starts no process group on a machine without accelerator: every rank alone
         accelerator = Accelerator(cpu=not cuda, **common)
     else:
-        settings = read_deepspeed_config(
-            deepspeed, config.batch_size, config.gradient_accumulation, config.max_grad_norm, precision == "bf16"
-        )
+        wanted = Wanted(config.batch_size, config.gradient_accumulation, config.max_grad_norm, expected)
+        settings = filled(path, settings, wanted, precision)
+        check_zero(path, settings)
         zero_stage = int(settings["zero_optimization"]["stage"])
         accelerator = _with_deepspeed(settings, cuda, common)
     _steady_arithmetic(cuda, config.threads)
     kind = accelerator.distributed_type.value
-    if (kind == "DEEPSPEED") != (deepspeed is not None):
-        wanted = f"--deepspeed {deepspeed}" if deepspeed else "no --deepspeed"
-        raise ConfigError(
-            f"{wanted} was asked for, but what accelerate would run is {kind}; "
-            "unset ACCELERATE_USE_CPU and ACCELERATE_USE_DEEPSPEED, or run `accelerate launch` without a config file"
-        )
+    if (kind == "DEEPSPEED") != (path is not None):
+        wanted_run = f"--deepspeed {path}" if path else "no --deepspeed"
+        raise ConfigError(f"{wanted_run} was asked for, but what accelerate would run is {kind}")
     if accelerator.num_processes != expected:
         raise ConfigError(f"the launcher started {expected} processes, accelerate joined {accelerator.num_processes}")
     if accelerator.mixed_precision != common["mixed_precision"]:
         raise ConfigError(
-            f"--precision {precision} was asked for, but what accelerate would run is {accelerator.mixed_precision}; "
-            "unset ACCELERATE_MIXED_PRECISION, or run `accelerate launch` without a config file"
+            f"--precision {precision} was asked for, but what accelerate would run is {accelerator.mixed_precision}"
         )
-    return Team(accelerator, accelerator.process_index, accelerator.num_processes, kind, zero_stage, precision)
+    if accelerator.gradient_accumulation_steps != config.gradient_accumulation:
+        raise ConfigError(
+            f"--gradient-accumulation {config.gradient_accumulation} was asked for, but what accelerate would run is "
+            f"{accelerator.gradient_accumulation_steps}"
+        )
+    team = Team(accelerator, accelerator.process_index, accelerator.num_processes, kind, zero_stage, precision)
+    _check_alike(team, f"{precision} on {device.kind}")
+    return team
+
+
+def _check_alike(team: Team, how: str) -> None:
+    """All ranks choose by their own GPU; they must have come to the same. Raises ConfigError on all of them."""
+    if team.size == 1:
+        return
+    from accelerate.utils import gather_object
+
+    every = gather_object([how])
+    if len(set(every)) > 1:
+        ranks = "; ".join(f"rank {rank}: {what}" for rank, what in enumerate(every))
+        raise ConfigError(f"the processes would not compute alike ({ranks}); name one with --precision and --device")
+
+
+def prepare(team: Team, model: Any, optimizer: Any, deepspeed: Path | None) -> tuple[Any, Any]:
+    """Wrapped for the team. Raises ConfigError where DeepSpeed refuses what a person's file asks for."""
+    try:
+        wrapped, stepping = team.accelerator.prepare(model, optimizer)
+    except (AssertionError, ValueError, TypeError, NotImplementedError) as error:
+        if deepspeed is None:
+            raise
+        said = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise ConfigError(f"--deepspeed {deepspeed}: DeepSpeed refuses it: {said}") from error
+    return wrapped, stepping
 
 
 def check_prepared(team: Team, model: Any) -> None:
@@ -131,51 +166,18 @@ def check_prepared(team: Team, model: Any) -> None:
     found = type(model).__name__
     if team.zero_stage:
         stage = int(model.zero_optimization_stage()) if hasattr(model, "zero_optimization_stage") else 0
-        bf16 = stage and bool(model.bfloat16_enabled())
-        if stage != team.zero_stage or bf16 != (team.precision == "bf16"):
+        runs = "float32"
+        if stage and model.fp16_enabled():
+            runs = "fp16"
+        elif stage and model.bfloat16_enabled():
+            runs = "bf16"
+        if stage != team.zero_stage or runs != team.precision:
             raise ConfigError(
                 f"ZeRO-{team.zero_stage} in {team.precision} was asked for, but what runs is {found}, "
-                f"ZeRO-{stage} in {'bf16' if bf16 else 'float32'}"
+                f"ZeRO-{stage} in {runs}"
             )
     elif team.size > 1 and not isinstance(model, torch.nn.parallel.DistributedDataParallel):
         raise ConfigError(f"{team.size} processes were asked for, but the model is a {found}: they would train apart")
-
-
-def read_deepspeed_config(
-    path: Path, batch_size: int, accumulation: int, max_grad_norm: float, bf16: bool
-) -> dict[str, Any]:
-    """The JSON with every "auto" of this project's files filled in. Raises ConfigError."""
-    try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
-        stage = settings["zero_optimization"]["stage"]
-    except FileNotFoundError:
-        raise ConfigError(
-            f"--deepspeed {path}: no such file; slurm/deepspeed/ holds zero1, zero2 and zero3.json"
-        ) from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise ConfigError(
-            f"--deepspeed {path} is not a DeepSpeed configuration with a ZeRO stage ({error!r})"
-        ) from None
-    if stage not in (1, 2, 3):
-        raise ConfigError(f"--deepspeed {path}: zero_optimization.stage is {stage!r}; 1, 2 and 3 are possible")
-    for section in ("optimizer", "scheduler"):
-        if section in settings:
-            raise ConfigError(f"--deepspeed {path}: take the section {section!r} out; `ivr train` brings its own")
-    ours: dict[str, Any] = {
-        "train_micro_batch_size_per_gpu": batch_size,
-        "gradient_accumulation_steps": accumulation,
-        "gradient_clipping": max_grad_norm,
-    }
-    for key, value in ours.items():
-        if settings.setdefault(key, "auto") not in ("auto", value):
-            raise ConfigError(f'--deepspeed {path}: {key} is {settings[key]}, the option says {value}; write "auto"')
-        settings[key] = value
-    settings["bf16"] = {"enabled": bf16}
-    # our optimizer is torch's AdamW everywhere: no C++ extension is compiled on the user's machine
-    settings |= {"zero_allow_untested_optimizer": True, "zero_force_ds_cpu_optimizer": False}
-    if stage == 3:
-        settings["zero_optimization"]["stage3_gather_16bit_weights_on_model_save"] = True
-    return dict(settings)
 
 
 def _with_deepspeed(settings: dict[str, Any], cuda: bool, common: dict[str, Any]) -> Any:

@@ -20,11 +20,12 @@
 #SBATCH --wckey=submitit
 
 # setup
+unset RANK LOCAL_RANK WORLD_SIZE MASTER_ADDR MASTER_PORT ${!SLURM_CPU_BIND*} ${!SLURM_MEM_BIND*} ${!PMI*} ${!OMPI_*}
 export SRUN_CPUS_PER_TASK=12
 
 # command
 export SUBMITIT_EXECUTOR=slurm
-srun --unbuffered --output /shared/run/jobs/train-DATE/%j_%t_log.out --kill-on-bad-exit=1 apptainer exec --nv --bind /shared/corpora:/shared/corpora:ro --bind /shared/run --bind /home/me/gpt2-ivr --pwd /home/me/gpt2-ivr /shared/images/gpt2-ivr.sif python -P -u -m submitit.core._submit /shared/run/jobs/train-DATE
+srun --unbuffered --output /shared/run/jobs/train-DATE/%j_%t_log.out --kill-on-bad-exit=1 --export=ALL apptainer exec --nv --bind /shared/corpora:/shared/corpora:ro --bind /shared/run --bind /home/me/gpt2-ivr --pwd /home/me/gpt2-ivr /shared/images/gpt2-ivr.sif python -I -u -m submitit.core._submit /shared/run/jobs/train-DATE
 
 
 # teardown

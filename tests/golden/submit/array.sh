@@ -18,11 +18,12 @@
 #SBATCH --wckey=submitit
 
 # setup
+unset RANK LOCAL_RANK WORLD_SIZE MASTER_ADDR MASTER_PORT ${!SLURM_CPU_BIND*} ${!SLURM_MEM_BIND*} ${!PMI*} ${!OMPI_*}
 export SRUN_CPUS_PER_TASK=16
 
 # command
 export SUBMITIT_EXECUTOR=slurm
-srun --unbuffered --output /shared/run/jobs/analyze-DATE/%A_%a_%t_log.out --kill-on-bad-exit=1 /home/me/gpt2-ivr/.venv/bin/python -P -u -m submitit.core._submit /shared/run/jobs/analyze-DATE
+srun --unbuffered --output /shared/run/jobs/analyze-DATE/%A_%a_%t_log.out --kill-on-bad-exit=1 --export=ALL /home/me/gpt2-ivr/.venv/bin/python -I -u -m submitit.core._submit /shared/run/jobs/analyze-DATE
 
 
 # teardown
@@ -67,11 +68,12 @@ exit "$rc"
 #SBATCH --wckey=submitit
 
 # setup
+unset RANK LOCAL_RANK WORLD_SIZE MASTER_ADDR MASTER_PORT ${!SLURM_CPU_BIND*} ${!SLURM_MEM_BIND*} ${!PMI*} ${!OMPI_*}
 export SRUN_CPUS_PER_TASK=16
 
 # command
 export SUBMITIT_EXECUTOR=slurm
-srun --unbuffered --output /shared/run/jobs/analyze-DATE/%j_%t_log.out --kill-on-bad-exit=1 /home/me/gpt2-ivr/.venv/bin/python -P -u -m submitit.core._submit /shared/run/jobs/analyze-DATE
+srun --unbuffered --output /shared/run/jobs/analyze-DATE/%j_%t_log.out --kill-on-bad-exit=1 --export=ALL /home/me/gpt2-ivr/.venv/bin/python -I -u -m submitit.core._submit /shared/run/jobs/analyze-DATE
 
 
 # teardown

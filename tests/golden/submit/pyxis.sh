@@ -20,6 +20,7 @@
 #SBATCH --wckey=submitit
 
 # setup
+unset RANK LOCAL_RANK WORLD_SIZE MASTER_ADDR MASTER_PORT ${!SLURM_CPU_BIND*} ${!SLURM_MEM_BIND*} ${!PMI*} ${!OMPI_*}
 export GLOO_SOCKET_IFNAME=ib0
 export NCCL_IB_HCA=mlx5
 export NCCL_SOCKET_IFNAME=ib0
@@ -27,7 +28,7 @@ export SRUN_CPUS_PER_TASK=12
 
 # command
 export SUBMITIT_EXECUTOR=slurm
-srun --unbuffered --output /shared/run/jobs/train-DATE/%j_%t_log.out --kill-on-bad-exit=1 --container-image=/shared/images/gpt2-ivr.sqsh --container-mounts=/shared/corpora:/shared/corpora:ro,/shared/run:/shared/run,/home/me/gpt2-ivr:/home/me/gpt2-ivr --container-workdir=/home/me/gpt2-ivr python -P -u -m submitit.core._submit /shared/run/jobs/train-DATE
+srun --unbuffered --output /shared/run/jobs/train-DATE/%j_%t_log.out --kill-on-bad-exit=1 --export=ALL --container-image=/shared/images/gpt2-ivr.sqsh --container-mounts=/shared/corpora:/shared/corpora:ro,/shared/run:/shared/run,/home/me/gpt2-ivr:/home/me/gpt2-ivr --container-workdir=/home/me/gpt2-ivr python -I -u -m submitit.core._submit /shared/run/jobs/train-DATE
 
 
 # teardown

@@ -124,6 +124,7 @@ def test_two_runs_write_the_same_bytes(fresh: TinyRun) -> None:
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
+@pytest.mark.slow
 def test_transformers_loads_it_beside_a_gpt2_config_and_saves_it_whole(remapped: TinyRun, tmp_path: Path) -> None:
     """The trap: without tokenizer_class a directory whose config says gpt2 is read as another tokenizer."""
     names = ("distilled_unigram", "remapped")

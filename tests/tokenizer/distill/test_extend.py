@@ -45,6 +45,7 @@ def analyse_other_text(run: TinyRun) -> list[str]:
     return read_pretoken_frequency(run.paths.pretoken_frequency).pretokens
 
 
+@pytest.mark.slow
 def test_the_old_text_stays_exact_and_the_new_one_becomes_so(
     distilled: TinyRun, copy_run: Callable[[TinyRun], TinyRun], monkeypatch: pytest.MonkeyPatch
 ) -> None:

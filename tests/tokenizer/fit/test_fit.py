@@ -5,7 +5,9 @@ lexicographically largest, but for runs of a token that merges with itself. So s
 """
 
 import json
+import re
 from collections import Counter
+from functools import cache
 from pathlib import Path
 from random import Random
 
@@ -13,14 +15,14 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from small_bpe import Merges, bpe_of, letters_of, merge_lists, one_difference, strings_over
+from small_bpe import Merges, bpe_history, bpe_of, letters_of, merge_lists, one_difference, strings_over
 from tokenizers import Tokenizer
 
 from ivr.encoding.batch import Batch
 from ivr.encoding.bpe import read_bpe
 from ivr.encoding.bpe_encoder import BpeEncoder
 from ivr.encoding.unigram_encoder import UnigramEncoder
-from ivr.errors import ConfigError
+from ivr.errors import ConfigError, CorruptInputError
 from ivr.tokenizer.scores.constraints import Constraints, solve
 from ivr.tokenizer.scores.merge_counts import INVERSION, TIE, merge_differences, segmentations
 from ivr.tokenizer.scores.merge_weights import EXACT_IN_FILE, Fit, fit, prior_bonuses
@@ -47,9 +49,19 @@ def pieces(tokenizer: Tokenizer, string: str) -> list[str]:
     return [piece.value for piece in tokenizer.model.tokenize(string)]
 
 
+@cache
+def own_ranks(merges: tuple[tuple[str, str], ...]) -> dict[str, int]:
+    """Product -> rank of the merge by which BPE makes it of its own string; of those that never happen the first."""
+    ranks: dict[str, int] = {}
+    for rank, (left, right) in enumerate(merges):
+        tokens, happened = bpe_history(left + right, merges)
+        ranks.setdefault(left + right, happened[-1] if len(tokens) == 1 else rank)
+    return ranks
+
+
 def merge_counts(segmentation: list[str], merges: Merges) -> Counter[int]:
     """How often each merge rank is used in the trees of these tokens."""
-    ranks = {left + right: rank for rank, (left, right) in enumerate(merges)}
+    ranks = own_ranks(tuple(merges))
     counts: Counter[int] = Counter()
     open_tokens = list(segmentation)
     while open_tokens:
@@ -175,6 +187,19 @@ def test_scores_survive_the_file(file: Path, merges: Merges) -> None:
     assert np.delete(scores, special).tolist() == np.delete(scores_V, special).tolist()
     assert tokens == read_bpe(base).tokens
     assert json.loads(file.read_text())["model"]["type"] == "Unigram"
+
+
+@pytest.mark.parametrize("score", ["9007199254740992", "-9007199254740992", "Infinity", "NaN", "0.5", "1e400"])
+def test_a_file_with_scores_that_are_no_exact_integers_is_refused(file: Path, score: str) -> None:
+    base = bpe_of([("a", "b")])
+    for value in ("9007199254740991", score):
+        unigram_tokenizer(base, read_bpe(base).tokens, np.zeros(258, np.int64), [257]).save(str(file))
+        file.write_text(re.sub(r'("ab",\s*)0\.0', rf"\g<1>{value}", file.read_text()))
+        if value == score:
+            with pytest.raises(CorruptInputError, match=r"not integers below 2\^53"):
+                read_unigram(file)
+        else:
+            assert read_unigram(file)[2].max() == 2**53 - 1
 
 
 def test_scores_beyond_float64_are_refused_with_the_option_to_turn() -> None:

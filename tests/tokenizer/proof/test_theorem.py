@@ -178,6 +178,7 @@ def test_without_an_odd_run_bpe_is_the_only_lexicographic_maximum(
         assert odd == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("self_merges", [False, True])
 def test_four_letters_every_string_to_length_12(self_merges: bool) -> None:
     strings, _, exceptions, _, _ = compare("abcd", random_merges("abcd", 40, 1, self_merges), LONGEST).tolist()

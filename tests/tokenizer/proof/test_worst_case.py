@@ -63,6 +63,7 @@ def brute_force(merges: Merges, scores: dict[str, int], longest: int = LONGEST) 
     return found
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(merge_lists("abc", most=14), st.data(), st.booleans())
 def test_a_counterexample_is_found_exactly_when_there_is_one(
@@ -104,12 +105,13 @@ def as_checked(
 @given(merge_lists("abc", most=14), st.sampled_from([0.0, 2.0]))
 def test_a_closed_fit_is_right_on_every_string_and_its_proof_is_accepted(merges: Merges, exponent: float) -> None:
     bpe = read_bpe(bpe_of(merges))
-    result = close(bpe, prior_bonuses(len(merges), exponent), seconds=5)
+    result = close(bpe, prior_bonuses(len(bpe.merges_R3), exponent), seconds=5)
     assert result.ended in {PROVED, CIRCLE, TIME, RANGE}
     if not result.proved:
         return
     assert brute_force(merges, named(bpe, result.scores_V)) == []
-    assert check_proof(*as_checked(bpe, result)).accepted
+    _, scores, proof = as_checked(bpe, result)
+    assert check_proof([(left.encode(), right.encode()) for left, right in merges], scores, proof).accepted
 
 
 @pytest.fixture(scope="module")
@@ -135,6 +137,13 @@ def test_a_proof_that_was_tampered_with_is_refused(closed: tuple[ByteLevelBpe, M
     assert not check_proof(merges, {**scores, b"bcd": scores[b"abcd"]}, proof).accepted
     missing = {token: row for token, row in proof.items() if token != b"ab"}
     assert "ab" in check_proof(merges, scores, missing).reason
+
+
+@pytest.mark.parametrize(("score", "accepted"), [((2**62) // 5 - 1, True), ((2**62) // 5, False)])
+def test_numbers_whose_sums_64_bits_do_not_hold_are_refused(score: int, accepted: bool) -> None:
+    scores = {**{bytes([byte]): 0 for byte in range(256)}, b"ab": score}
+    verdict = check_proof([(b"a", b"b")], scores, {**{token: [] for token in scores}, b"ab": [0]})
+    assert verdict.accepted == accepted and ("too large" in verdict.reason) == (not accepted)
 
 
 def test_the_checker_refuses_merges_out_of_order() -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_bpe import bpe_of
 from tiny_run import NASTY, RARE, SWAPS, TinyRun, domain_documents
 from tokenizers import Tokenizer
 
@@ -18,9 +19,11 @@ from ivr.analysis.pretokens import PretokenSplitter
 from ivr.artifacts import sha256_file
 from ivr.encoding.bpe import read_bpe
 from ivr.encoding.byte_alphabet import from_alphabet, to_alphabet
+from ivr.errors import CorruptInputError
 from ivr.tokenizer.distill.pipeline import distill
 from ivr.tokenizer.remap.apply import DistilledTokenizer, apply_swaps, make_swaps, undo_swaps
 from ivr.tokenizer.remap.rules import RemapRules, Swap, read_rules, write_rules
+from ivr.tokenizer.scores.merge_weights import EXACT_IN_FILE
 from ivr.tokenizer.select.table import Candidate
 
 
@@ -198,7 +201,11 @@ def table(fresh: TinyRun, said: Callable[[], str]) -> EditedTable:
         ("new_token", "FIRST", "stands in line 2 already"),
         ("new_token", "two words", "line 3, new_token = 'two words': ' ' is not in the byte alphabet"),
         ("new_token", "세포", "line 3, new_token = '세포': '세' is not in the byte alphabet"),
-        ("new_token", "Ġtwo1", "line 3: new_token ' two1' is split into [' two', '1'] before the model sees it"),
+        (
+            "new_token",
+            "ĠtwoĊone",
+            "line 3: new_token ' two\\none' is split into [' two', '\\n', 'one'] before the model",
+        ),
         ("new_token", "é", "line 3: new_token 'é' is id "),
     ],
 )
@@ -348,6 +355,20 @@ REAL_TEXT = st.lists(
 ).map("".join)
 
 
+@pytest.mark.parametrize(("score", "refused"), [(EXACT_IN_FILE - 2, False), (EXACT_IN_FILE - 1, True)])
+def test_a_score_that_no_file_holds_is_refused_with_its_row(score: int, refused: bool) -> None:
+    """`bcd` is to outweigh `bc`, which was given the largest score or one less."""
+    base = bpe_of([("a", "b"), ("c", "d"), ("d", "d")])
+    bpe = read_bpe(base)
+    distilled = DistilledTokenizer(base, bpe.tokens, np.zeros(bpe.num_ids, np.int64))
+    rows = [Candidate(2, bpe.tokens.index("ab"), "ab", "bc", score), Candidate(3, bpe.tokens.index("cd"), "cd", "bcd")]
+    if refused:
+        with pytest.raises(CorruptInputError, match=rf"line 3 of the candidates: new_token 'bcd' .* {EXACT_IN_FILE}"):
+            make_swaps(rows, distilled, bpe)
+    else:
+        assert max(swap.score for swap in make_swaps(rows, distilled, bpe)) == EXACT_IN_FILE - 1
+
+
 @pytest.fixture(scope="module")
 def real(gpt2: Tokenizer) -> tuple[Tokenizer, Tokenizer, tuple[Swap, ...], PretokenSplitter]:
     """GPT-2's tokenizer distilled, and with strings in place of its last ids, many of which cross a cut in a run."""
@@ -362,7 +383,7 @@ def real(gpt2: Tokenizer) -> tuple[Tokenizer, Tokenizer, tuple[Swap, ...], Preto
     new = [to_alphabet(p.encode()) for p in [*pretokens, ")))=", "cc", " aaaaar", "\n\n\n\n\n\n"]]
     new = sorted({token for token in new if token not in known})
     rows = [Candidate(0, 50_000 - place, parts.strings[50_000 - place], token) for place, token in enumerate(new)]
-    swaps = make_swaps(rows, parts, bpe)
+    swaps = make_swaps(rows, parts, bpe, split)
     return distilled, apply_swaps(parts, swaps, split), swaps, split
 
 

@@ -64,6 +64,7 @@ def test_runs_over_an_alphabet_that_no_text_held_are_as_bpe(monkeypatch: pytest.
     assert {"GGGGAAT", " GGGGAAT"} <= {*differing()}  # two letters beside a run are always tried
 
 
+@pytest.mark.slow
 def test_dna_is_cut_where_gpt2_has_a_border(gpt2: Tokenizer) -> None:
     contexts, encoder, lengths = contexts_of(gpt2, "ACGT")
     rng = random.Random(2)
@@ -95,6 +96,7 @@ def cut_wrongly(gpt2: Tokenizer, texts: list[str], contexts: list[Contexts]) -> 
     return count
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("digits", "size"), [("0123456789", 6), ("abcdef", 5), ("ABCDEF", 5)])
 def test_numbers_with_runs_are_cut_where_gpt2_has_a_border(gpt2: Tokenizer, digits: str, size: int) -> None:
     contexts, encoder, lengths = contexts_of(gpt2, digits)
@@ -108,6 +110,7 @@ def test_numbers_with_runs_are_cut_where_gpt2_has_a_border(gpt2: Tokenizer, digi
     assert few <= 20 < 60 <= many
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("letters", [string.ascii_lowercase, string.ascii_uppercase])
 def test_two_letters_beside_a_run_are_known_before_a_text_shows_them(gpt2: Tokenizer, letters: str) -> None:
     contexts, encoder, lengths = contexts_of(gpt2, letters[12] + letters[0])
@@ -122,6 +125,7 @@ def test_two_letters_beside_a_run_are_known_before_a_text_shows_them(gpt2: Token
     assert few == 0 < 50 <= many
 
 
+@pytest.mark.slow
 def test_a_neighbour_ends_where_a_cut_has_parted_it(gpt2: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
     """`00001000` is `0000`,`1000`: what follows a cut stands alone, whatever stands before it."""
     contexts, encoder, lengths = contexts_of(gpt2, "018")

@@ -1,12 +1,14 @@
 """Counts of `select` = those of `UnigramEncoder`, cuts and ties included; and new tokens keep their own strings."""
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ivr.encoding.batch import Batch
 from ivr.encoding.unigram_encoder import UnigramEncoder
-from ivr.tokenizer.select.recount import PATH_BITS, CutBatch, Lattices
+from ivr.errors import ConfigError
+from ivr.tokenizer.select.recount import CutBatch, Lattices
 from ivr.tokenizer.select.vocabulary_state import VocabularyState
 from ivr.tokenizer.unigram_file import NEVER
 
@@ -50,11 +52,29 @@ def test_a_forced_token_is_used_as_often_as_can_be(
     tokens, scores_V = tokens_and_scores(longer, data)
     lattices, rows = Lattices(CutBatch.of(pieces), UnigramEncoder(tokens, scores_V)), np.arange(len(pieces))
     forced = data.draw(st.integers(0, len(tokens) - 1))
-    _, totals = lattices.measure(scores_V, rows, np.ones(len(pieces), bool), forced)
+    _, uses, _ = lattices.measure_forced(scores_V, rows, np.ones(len(pieces), bool), forced)
     for row, parts in enumerate(pieces):
-        assert totals[row] >> PATH_BITS == b"".join(parts).count(tokens[forced])
+        assert uses[row] == b"".join(parts).count(tokens[forced])
 
 
+def test_a_token_used_a_thousand_times_and_more_in_one_pretoken() -> None:
+    """A sum with 2^53 for every use leaves 64 bits at 1,024 of them."""
+    tokens, scores_V = [b"A", b"AA", b"C"], np.array([0, 7, 3], np.int64)
+    counts = [1023, 1024, 1025, 40_000]
+    strings = [b"C" + b"AA" * count for count in counts]
+    lattices, rows = Lattices(CutBatch.whole(strings), UnigramEncoder(tokens, scores_V)), np.arange(len(counts))
+    lengths, uses, rest = lattices.measure_forced(np.array([0, 0, 3]), rows, np.ones(len(counts), bool), 1)
+    assert uses.tolist() == counts and rest.tolist() == [3] * len(counts)
+    assert lengths.tolist() == [count + 1 for count in counts]
+
+
+def test_a_string_that_no_tokens_make_is_refused() -> None:
+    lattices = Lattices(CutBatch.whole([b"ab", b"axb"]), UnigramEncoder([b"a", b"b"], np.zeros(2)))
+    with pytest.raises(ConfigError, match="no tokens make b'axb'"):
+        lattices.measure(np.zeros(2, np.int64), np.arange(2), np.ones(2, bool))
+
+
+@settings(deadline=None)
 @given(LONGER, PIECES)
 def test_holders_are_the_rows_with_the_string(longer: list[bytes], pieces: list[list[bytes]]) -> None:
     tokens = [*(letter.encode() for letter in LETTERS), *longer]

@@ -1,6 +1,5 @@
 """`ivr select`: what it reports is what a recount with the written tokenizers finds; its conditions are kept."""
 
-import csv
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -16,13 +15,16 @@ from ivr.encoding.byte_alphabet import from_alphabet
 from ivr.stage import Manifest
 from ivr.tokenizer.select.candidates import DEFAULT_EXCLUDE
 from ivr.tokenizer.select.stopping import WINDOW, documents_where, number_that_pays
+from ivr.tokenizer.select.table import plain_cell, read_rows
 
 Row = dict[str, str]
 
 
 def rows(run: TinyRun) -> list[Row]:
-    with run.paths.replacement_candidates.open(encoding="utf-8", newline="") as stream:
-        return list(csv.DictReader(stream))
+    return [
+        {column: plain_cell(cell) for column, cell in row.items()}
+        for _, row in read_rows(run.paths.replacement_candidates)
+    ]
 
 
 def used(tokenizer: Tokenizer, texts: Iterable[str]) -> Counter[int]:

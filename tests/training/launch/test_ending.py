@@ -25,7 +25,7 @@ sys.modules["late"] = Late()  # freed by the interpreter's teardown alone
     [
         ("ending.was_in_a_group(); ending.ends_with(75); sys.exit(75)", 75, "other handlers run\n"),
         ("ending.was_in_a_group(); ending.ends_with(0)", 0, "other handlers run\n"),
-        ("ending.was_in_a_group(); ending.ends_with(0); raise OSError", 1, "other handlers run\n"),
+        ("ending.was_in_a_group(); ending.ends_with(0); raise OSError", 70, "other handlers run\n"),
         ("ending.ends_with(75); sys.exit(75)", 75, "other handlers run\nteardown\n"),
         ("ending.was_in_a_group(); sys.exit(3)", 3, "other handlers run\nteardown\n"),
     ],

@@ -20,11 +20,11 @@ from test_phases import assert_only_new_rows_moved
 
 from ivr.artifacts import ArtifactPaths
 from ivr.cli import build_parser
-from ivr.errors import ConfigError
+from ivr.errors import ConfigError, IvrError
 from ivr.tokenizer.remap.rules import read_rules
 from ivr.training.launch import launcher
 from ivr.training.launch.launcher import arguments_of, free_port, run_ranks
-from ivr.training.launch.processes import Team, check_prepared, read_deepspeed_config
+from ivr.training.launch.processes import Team, check_prepared
 from ivr.training.metrics import without_times
 from ivr.training.options import Config
 
@@ -175,6 +175,16 @@ def test_the_code_of_the_rank_that_failed_first_is_the_code_of_all(
     assert run_ranks([sys.executable, "-c", script], 2) == code
 
 
+@pytest.mark.parametrize(("code", "ends_with"), [(1, 70), (5, 5), (73, 73), (-9, 137)])
+def test_no_rank_makes_the_whole_end_with_what_is_verifys(
+    monkeypatch: pytest.MonkeyPatch, code: int, ends_with: int
+) -> None:
+    monkeypatch.setattr(launcher, "run_ranks", lambda command, count: code)
+    with pytest.raises(IvrError) as caught:
+        launcher.launch(Config(processes=2))
+    assert caught.value.exit_code == ends_with
+
+
 def test_a_stop_signal_is_passed_on_to_every_rank(tmp_path: Path) -> None:
     script = (
         "import os, pathlib, signal, sys, time\n"
@@ -195,47 +205,31 @@ def test_a_stop_signal_is_passed_on_to_every_rank(tmp_path: Path) -> None:
 # what really runs -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("stage", [1, 2, 3])
-def test_the_files_that_come_with_it_are_filled_in(stage: int) -> None:
-    settings = read_deepspeed_config(DEEPSPEED / f"zero{stage}.json", 4, 2, 0.5, bf16=False)
-    assert settings["zero_optimization"]["stage"] == stage
-    assert "auto" not in json.dumps(settings)
-    assert settings["train_micro_batch_size_per_gpu"] == 4
-    assert settings["gradient_accumulation_steps"] == 2
-    assert settings["gradient_clipping"] == 0.5
-    assert settings["bf16"] == {"enabled": False}
-    assert settings["zero_force_ds_cpu_optimizer"] is False
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ("{", "not a DeepSpeed configuration"),
-        ("[]", "not a DeepSpeed configuration"),
-        ("{}", "not a DeepSpeed configuration"),
-        ('{"zero_optimization": {"stage": 0}}', "stage is 0"),
-        ('{"zero_optimization": {"stage": 2}, "optimizer": {"type": "Adam"}}', "'optimizer' out"),
-        ('{"zero_optimization": {"stage": 2}, "gradient_clipping": 3}', "gradient_clipping is 3, the option says 0.5"),
-    ],
-)
-def test_configurations_that_cannot_work(tmp_path: Path, content: str, message: str) -> None:
-    path = tmp_path / "zero.json"
-    path.write_text(content)
-    with pytest.raises(ConfigError, match=message):
-        read_deepspeed_config(path, 4, 2, 0.5, bf16=False)
-
-
-def test_zero_that_would_end_as_something_else_is_an_error(
+@pytest.mark.slow
+def test_what_accelerate_is_told_by_the_environment_does_not_overrule_the_options(
     world: ArtifactPaths, start: Callable[..., subprocess.Popen[str]], clean_environment: dict[str, str]
 ) -> None:
-    clean_environment["ACCELERATE_USE_CPU"] = "true"  # the trap: accelerate then leaves DeepSpeed out, silently
-    process = start(
-        "train", "--artifacts-dir", str(world.root), "--max-steps=1", "--deepspeed", str(DEEPSPEED / "zero2.json")
-    )
-    output, _ = process.communicate(timeout=200)
-    assert process.returncode == 2, output
-    assert "was asked for, but what accelerate would run is" in output
-    assert not world.final_model.exists()
+    # the traps: accelerate would leave DeepSpeed out, accumulate four batches a step, multiply in fp16; all silently
+    clean_environment |= {"ACCELERATE_USE_CPU": "true", "ACCELERATE_GRADIENT_ACCUMULATION_STEPS": "4"}
+    clean_environment |= {"ACCELERATE_MIXED_PRECISION": "fp16"}
+    file = str(DEEPSPEED / "zero2.json")
+    process = start("train", "--artifacts-dir", str(world.root), "--max-steps=1", "--eval-bytes=0", "--deepspeed", file)
+    output, _ = process.communicate(timeout=400)
+    assert process.returncode == 0, output
+    for name in ("ACCELERATE_USE_CPU=true", "ACCELERATE_GRADIENT_ACCUMULATION_STEPS=4", "MIXED_PRECISION=fp16"):
+        assert f"{name} is not used" in output
+    assert "DEEPSPEED ZeRO-2, float32" in output
+    (row,) = steps_of(world)
+    assert row["tokens"] == 4 * 32
+
+
+def test_fp16_in_a_file_from_elsewhere_is_refused_before_anything_is_done(world: ArtifactPaths, tmp_path: Path) -> None:
+    from ivr.cli import main
+
+    file = tmp_path / "ds.json"
+    file.write_text('{"train_batch_size": 256, "fp16": {"enabled": true}, "zero_optimization": {"stage": 2}}')
+    assert main(["train", "--artifacts-dir", str(world.root), "--deepspeed", str(file)]) == 2
+    assert not world.training.exists()
 
 
 def test_what_prepare_made_is_looked_at() -> None:
@@ -245,7 +239,12 @@ def test_what_prepare_made_is_looked_at() -> None:
         check_prepared(Team(None, 0, 2, "MULTI_CPU", 0, "float32"), model)
     with pytest.raises(ConfigError, match="ZeRO-3 in float32 was asked for, but what runs is Linear, ZeRO-0"):
         check_prepared(Team(None, 0, 2, "DEEPSPEED", 3, "float32"), model)
-    engine = SimpleNamespace(zero_optimization_stage=lambda: 2, bfloat16_enabled=lambda: False)
+    engine = SimpleNamespace(
+        zero_optimization_stage=lambda: 2, bfloat16_enabled=lambda: False, fp16_enabled=lambda: False
+    )
     check_prepared(Team(None, 0, 2, "DEEPSPEED", 2, "float32"), engine)
     with pytest.raises(ConfigError, match=r"ZeRO-2 in bf16 was asked for.*ZeRO-2 in float32"):
         check_prepared(Team(None, 0, 2, "DEEPSPEED", 2, "bf16"), engine)
+    engine.fp16_enabled = lambda: True
+    with pytest.raises(ConfigError, match=r"ZeRO-2 in float32 was asked for.*ZeRO-2 in fp16"):
+        check_prepared(Team(None, 0, 2, "DEEPSPEED", 2, "float32"), engine)

@@ -11,7 +11,7 @@ import numpy as np
 from ivr.encoding.batch import Batch
 from ivr.encoding.compiler import compiled
 from ivr.encoding.gpt2_pattern import NUM_CODE_POINTS, _character
-from ivr.encoding.pattern_program import (
+from ivr.encoding.patterns.program import (
     AT_END,
     CHAR,
     IS_NEXT,

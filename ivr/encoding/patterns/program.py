@@ -1,4 +1,4 @@
-r"""A pre-tokenizer pattern as a small program over classes of characters, for `pattern_machine`.
+r"""A pre-tokenizer pattern as a small program over classes of characters, for `machine`.
 
 The patterns of byte-level BPEs (cl100k, o200k, DeepSeek's, GPT-2's own) ask of characters only in which sets they are:
 `\p{L}`, `[^\r\n\p{L}\p{N}]`, `(?i:s)`. `compile_pattern` reads the pattern (Oniguruma's syntax, the part that such

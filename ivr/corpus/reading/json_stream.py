@@ -5,6 +5,7 @@ megabyte and a broken value costs no more than its own length.
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO, Any
@@ -13,9 +14,9 @@ CHUNK_CHARACTERS = 1 << 20
 # an error this near the end of what was read may be only because the rest is not there yet
 UNDECIDED_CHARACTERS = 16
 WRITTEN_CHARACTERS = 400
-_BLANK = " \t\n\r"
+MOST_CHARACTERS = 1 << 26  # of one value; more is no document
+_BLANK = " \t\n\r\ufeff"  # a mark stands within where files were put together
 # ints are of no use here, and a long one raises; NaN, which `json` lets pass, is a number: never a text
-_DECODER = json.JSONDecoder(parse_int=float)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +26,26 @@ class Broken:
     reason: str
 
 
+class Twice(dict[str, Any]):
+    """An object in which a key stands more than once; the last one counts to `json`, and the others would be lost."""
+
+    def __init__(self, pairs: list[tuple[str, Any]]) -> None:
+        super().__init__(pairs)
+        self.twice = frozenset(key for key, times in Counter(key for key, _ in pairs).items() if times > 1)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    return found if len(found) == len(pairs) else Twice(pairs)
+
+
+_DECODER = json.JSONDecoder(parse_int=float, object_pairs_hook=_object)
+
+
 def parse_line(line: str) -> Any:
     """The one value of a line, or Broken."""
     try:
-        return _DECODER.decode(line)
+        return _DECODER.decode(line.strip(_BLANK))
     except RecursionError:
         return Broken("JSON nested too deeply")
     except ValueError:
@@ -119,6 +136,8 @@ class _Buffer:
                 return Broken("JSON nested too deeply")
             except json.JSONDecodeError as error:
                 undecided = error.msg.startswith("Unterminated") or error.pos > len(self.text) - UNDECIDED_CHARACTERS
+                if undecided and len(self.text) - self.place > MOST_CHARACTERS:
+                    return Broken(f"longer than {MOST_CHARACTERS:,} characters")
                 if undecided and self.grow():
                     continue
                 return Broken("broken JSON")

@@ -1,0 +1,1 @@
+"""How raw files are read: their encodings, the shapes of JSON, pieces for several processes."""

@@ -1,0 +1,143 @@
+r"""Superwords in a distilled tokenizer's pre-tokenizer pattern: tried wherever a pretoken begins, longest first.
+
+The pattern tries one alternative after another where its last match ended, and nearly always a pretoken begins there.
+So a superword is its text and a look ahead that its last pretoken ends: all of them in one trie, which is called before
+the alternatives that take a pretoken at a glance. A text that holds no superword is split as before.
+
+Where a run was cut, a match begins inside a pretoken. A superword that begins with a blank cannot: a blank is followed
+by something else only where a pretoken begins. Others look back: no blank, and no character of the class of their
+first one, stands there.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from ivr.analysis.pretokens import PretokenSplitter
+from ivr.encoding.byte_alphabet import to_alphabet
+from ivr.encoding.utf8_pattern import byte_class, character_class, quote
+from ivr.errors import ConfigError
+from ivr.tokenizer.repeats.character_classes import NAMES, PieceClass, piece_classes
+from ivr.tokenizer.superwords.boundaries import CONTRACTIONS
+
+BLANK = "Ġ"
+KINDS = ("letters", "numbers", "others")
+FIRST_GROUP = 5  # the four classes come before
+ALL = FIRST_GROUP + 2 * len(KINDS)  # the group of the trie
+NO_CONTRACTION = "(?!s|t|re|ve|m|ll|d)"  # behind a lone apostrophe
+TRIED_IN_TURN = 8  # next characters
+SECOND = "(?:\\K"  # stands before the second pretoken that one match may take
+
+
+@dataclass
+class _Node:
+    children: dict[str, "_Node"] = field(default_factory=dict)
+    ends: str = ""  # a superword ends here if this matches; empty for none
+    size: int = 0  # superwords below
+
+
+def with_superwords(pattern: str, superwords: Sequence[Sequence[str]], base: PretokenSplitter) -> str:
+    """The pattern that takes these superwords (the pretokens of each) whole. `base` splits as the original tokenizer.
+
+    Raises ConfigError for a pattern that was not made here.
+    """
+    if not superwords:
+        return pattern
+    definitions, body = _parts(pattern, base)
+    call = f"\\g<{ALL}>"
+    one, separator, rest = body.partition(SECOND)
+    if not separator or not rest.startswith(one):
+        raise ConfigError(
+            "the distilled tokenizer's pattern was made by another version; run `ivr distill-tokenizer --force`"
+        )
+    rest = rest.removeprefix(one)
+    return f"{definitions}{_definitions(superwords, base)}(?:{call}|{one}){SECOND}(?:{call}|{one}){rest}"
+
+
+def without_superwords(pattern: str, superwords: Sequence[Sequence[str]], base: PretokenSplitter) -> str:
+    """The inverse of `with_superwords` for the same superwords."""
+    if not superwords:
+        return pattern
+    definitions, body = _parts(pattern, base)
+    body = body.removeprefix(_definitions(superwords, base))
+    opening = f"(?:\\g<{ALL}>|"
+    one, _, rest = body.removeprefix(opening).partition(f"){SECOND}{opening}")
+    return f"{definitions}{one}{SECOND}{rest.replace(f'{one})', one, 1)}"
+
+
+def _parts(pattern: str, base: PretokenSplitter) -> tuple[str, str]:
+    definitions = piece_classes(base.all_classes).definitions
+    if not pattern.startswith(definitions):
+        raise ConfigError(
+            "the distilled tokenizer's pattern was made by another version; run `ivr distill-tokenizer --force`"
+        )
+    return definitions, pattern.removeprefix(definitions)
+
+
+def _definitions(superwords: Sequence[Sequence[str]], base: PretokenSplitter) -> str:
+    """Groups to be called: where pretokens of each class end and begin, and all superwords."""
+    kinds = {kind.name: kind for kind in piece_classes(base.all_classes).kinds}
+    groups = [kinds[name].end for name in KINDS] + [_begins(kinds[name]) for name in KINDS]
+    groups.append(_all_of(superwords, base))
+    return f"(?:{'|'.join(f'({group})' for group in groups)}){{0}}"
+
+
+def _begins(kind: PieceClass) -> str:
+    """Zero-width: no character of this class stands before, and no blank, which a pretoken would begin with."""
+    # most characters before are ASCII, and those of other classes end the search at once
+    return f"(?<!{character_class([*kind.ascii, BLANK])})(?:(?<!{byte_class(range(0x80, 0xC0))})|(?<!{kind.beyond()}))"
+
+
+def _all_of(superwords: Sequence[Sequence[str]], base: PretokenSplitter) -> str:
+    roots: dict[str, _Node] = {}  # how the superwords below begin: with a blank (""), or the class of the first one
+    for pretokens in sorted(map(list, superwords)):
+        first = pretokens[0]
+        begins = "" if first[0] == " " else f"\\g<{FIRST_GROUP + len(KINDS) + KINDS.index(_class_of(first, base))}>"
+        node = roots.setdefault(begins, _Node())
+        node.size += 1
+        for character in to_alphabet("".join(pretokens).encode()):
+            node = node.children.setdefault(character, _Node())
+            node.size += 1
+        node.ends = _end(pretokens[-1], base)
+    options = []
+    for begins, root in sorted(roots.items()):
+        first = f"(?={character_class(root.children)})" if len(root.children) > 1 else ""
+        options.append(f"{first}{begins}{_trie(root)}")
+    return "|".join(options)
+
+
+def _class_of(pretoken: str, base: PretokenSplitter) -> str:
+    return NAMES[base.all_classes[ord(pretoken.removeprefix(" ")[0])]]
+
+
+def _end(last: str, base: PretokenSplitter) -> str:
+    """Zero-width: this pretoken ends here."""
+    if last in CONTRACTIONS:
+        return "(?:)"
+    end = f"\\g<{FIRST_GROUP + KINDS.index(_class_of(last, base))}>"
+    return f"{end}{NO_CONTRACTION}" if last == "'" else end
+
+
+def _trie(node: _Node) -> str:
+    """What may follow, the longest first."""
+    text = ""
+    while len(node.children) == 1 and not node.ends:
+        ((character, node),) = node.children.items()
+        text += quote(character)
+    options = [_next(sorted(node.children.items()))] if node.children else []
+    if node.ends:
+        options.append(node.ends)
+    return f"{text}(?:{'|'.join(options)})"
+
+
+def _next(children: Sequence[tuple[str, _Node]]) -> str:
+    """Alternatives for what begins with one of these characters, those with most superwords behind them first.
+
+    An engine that backtracks tries one after another, so more than a few are halved by a condition (no alternative:
+    that would be tried again when the first half has failed).
+    """
+    if len(children) <= TRIED_IN_TURN:
+        order = sorted(children, key=lambda item: (-item[1].size, item[0]))
+        return "|".join(quote(character) + _trie(child) for character, child in order)
+    half = len(children) // 2
+    first, second = children[:half], children[half:]
+    return f"(?((?={character_class(c for c, _ in first)}))(?:{_next(first)})|(?:{_next(second)}))"
