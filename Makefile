@@ -323,7 +323,10 @@ clean: #                             remove caches; with CONFIRM=yes what a run 
 	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find ivr tests -name __pycache__ -prune -exec rm -rf {} +
 	if [ '$(CONFIRM)' = yes ]; then
-	  $(VENV)/bin/python -m ivr.disk.clean $(call quote,$(ARTIFACTS))
+	  if [ ! -x $(VENV)/bin/python ]; then
+	    echo "clean: run make setup first: the program knows what it wrote and what you brought" >&2; exit 1
+	  fi
+	  $(VENV)/bin/python -I -m ivr.disk.clean $(call quote,$(ARTIFACTS))
 	else
 	  echo "a run's outputs in $(ARTIFACTS)/ stay; make clean CONFIRM=yes removes them"
 	fi

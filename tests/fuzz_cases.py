@@ -47,6 +47,12 @@ HOSTILE_TEXT = [
         "🙂" * 50,
     ),
 ]
+# of YAML, TOML and tables
+HOSTILE_WORDS = [
+    *("&a [*a]", "*b", "? [a] : b", "!!python/object/apply:os.system [x]", "!!timestamp 2024-13-45", "!!float x"),
+    *("!!binary x", "0x1F", "010", "1_000", "12:30:45", "inf", "9" * 400, "9" * 5000, "-9" + "0" * 30, '"', "'", "{"),
+    *("- " * 500, "[" * 100_000, "{a: " * 50_000, "2024-13-45", "=1+1"),
+]
 HOSTILE_VALUES: list[Any] = [
     *(None, True, False, 0, -1, 1, 1.5, 2**31, 2**53 + 1, -(2**63) - 1, 10**30, 10**400, float("nan"), float("inf")),
     *([], {}, [[]], [1], {"a": 1}, {"type": "x"}, [None] * 3, *HOSTILE_TEXT),
@@ -309,28 +315,7 @@ def _lines(path: Path, draw: random.Random) -> str:
     elif how == "swapped":
         lines[place], lines[other] = lines[other], lines[place]
     elif how in ("word", "number"):
-        hostile = [text for text in HOSTILE_TEXT if "\ud800" not in text]
-        hostile += [
-            "&a [*a]",
-            "!!python/object/apply:os.system [x]",
-            "!!timestamp 2024-13-45",
-            "!!float x",
-            "? [a] : b",
-        ]
-        hostile += [
-            "- " * 500,
-            "0x1F",
-            "010",
-            "1_000",
-            "12:30:45",
-            "9" * 400,
-            "-9" + "0" * 30,
-            '"',
-            "'",
-            "{",
-            "*b",
-            "inf",
-        ]
+        hostile = [*(text for text in HOSTILE_TEXT if "\ud800" not in text), *HOSTILE_WORDS]
         parts = lines[place].replace(",", " , ").replace(":", " : ").split(" ")
         parts[draw.randrange(len(parts))] = draw.choice(hostile)
         lines[place] = draw.choice([" ", ""]).join(parts)

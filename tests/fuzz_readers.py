@@ -41,7 +41,7 @@ from ivr.tokenizer.distill.fitted_text import read_fitted
 from ivr.tokenizer.distill.stage import load_base
 from ivr.tokenizer.proof.checker import main as judge_proof
 from ivr.tokenizer.remap.rules import read_rules
-from ivr.tokenizer.select.table import read_candidates
+from ivr.tokenizer.select.output.table import read_candidates
 from ivr.tokenizer.unigram_file import read_unigram
 from ivr.tokenizer.verify.sources import read_chunks, sources_of
 from ivr.training.checkpoints import MARKER, UNFINISHED, newest_whole, read_marker, read_note

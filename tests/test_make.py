@@ -276,7 +276,7 @@ def test_clean_keeps_what_a_run_made_until_told(checkout: Checkout) -> None:
     assert checkout.stages_of("pipeline") == []
     # what a run wrote is told from what a person brought by ivr.disk.clean (tests/test_written.py)
     announced = checkout.make("-n", "clean", "CONFIRM=yes").stdout
-    assert re.search(r"^\s*\.venv/bin/python -m ivr\.clean 'artifacts'$", announced, re.MULTILINE)
+    assert re.search(r"^\s*\.venv/bin/python -I -m ivr\.disk\.clean 'artifacts'$", announced, re.MULTILINE)
 
 
 def test_a_lock_with_an_index_is_refused(checkout: Checkout) -> None:

@@ -122,7 +122,11 @@ def test_metrics_that_are_no_utf_8_or_lack_a_step_are_named_by_line(tmp_path: Pa
     assert read_metrics(path) == [{"step": 1, "loss": 2}]
 
 
-@pytest.mark.parametrize("value", ["9" * 400, "!!timestamp 2024-13-45", "&a [*a]", "!!float x"])
+@pytest.mark.parametrize(
+    "value",
+    ["9" * 400, "!!timestamp 2024-13-45", "&a [*a]", "!!float x", "[" * 200_000, "- " * 100_000, "{a: " * 50_000],
+    ids=["huge", "no date", "alias", "no float", "brackets", "dashes", "braces"],
+)
 def test_rules_with_a_value_that_is_none_are_refused(value: str, tmp_path: Path) -> None:
     path = tmp_path / "remap_rules.yaml"
     lines = ["format: 2", 'original_tokenizer_sha256: "a"', 'distilled_tokenizer_sha256: "b"', "swaps:", "- id: 1"]

@@ -170,12 +170,15 @@ def _listing(corpus: Path, paths: ArtifactPaths) -> list[list[str | int]]:
     manifest = Manifest.read(paths.manifest("init"))
     recorded = {row.path: row for row in manifest.outputs} if manifest else {}
     rows: list[list[str | int]] = []
+    by_init = any((paths.root / path).is_relative_to(corpus) for path in recorded)
     for file in corpus_files(corpus):
         facts = file.stat()
         try:
             row = recorded.get(str(file.absolute().relative_to(paths.root.absolute())))
         except ValueError:
             row = None
+        if row is None and by_init:
+            raise StaleInputError(f"{file} lies where `ivr init` writes, and is none of it; move it elsewhere")
         if row is not None and row.bytes != facts.st_size:
             raise StaleInputError(f"{file} is not what `ivr init` wrote (its size differs); run `ivr init` again")
         rows.append([str(file.relative_to(corpus)), facts.st_size, row.sha256 if row else facts.st_mtime_ns])

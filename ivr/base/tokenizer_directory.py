@@ -13,9 +13,11 @@ from ivr.artifacts import write_json, write_text
 from ivr.base.auto_tokenizer import (
     DEFAULT_NAMES,
     GPT2_CLASSES,
+    PLAIN_CLASS,
     Loaded,
     check_rows,
     differing_part,
+    ids_of_processor,
     load_auto,
     processes,
     rows_of,
@@ -55,7 +57,8 @@ def complete_tokenizer(folder: Path, origin: str, model_config: dict[str, Any]) 
     cut = {name: spec[name] for name in ("truncation", "padding") if spec.get(name)}
     # where more decides than tokenizer.json, or vocab.json and merges.txt, transformers is asked what comes of it
     more = bool(cut or given[ADDED] or (not was_there and any(given.values())))
-    invents = END_OF_TEXT not in _contents(spec) and given[CONFIG].get("tokenizer_class") in GPT2_CLASSES
+    by_gpt2 = _is_gpt2s(given[CONFIG], was_there, model_config)
+    invents = by_gpt2 and END_OF_TEXT not in _contents(spec)
     before = load_auto(folder, origin) if more or invents else None
     left_out = _invented(before, spec, given, model_config) if before and invents else ""
     if before is not None and not was_there:
@@ -67,7 +70,7 @@ def complete_tokenizer(folder: Path, origin: str, model_config: dict[str, Any]) 
         write_text(path, text)
         check_tokenizer_json(path, f"{origin}/tokenizer.json")
         write_text(path, load_tokenizer(path).to_str(pretty=True) + "\n")
-    config = _config(given, spec, before, left_out, model_config)
+    config = _config(given, spec, before, left_out, by_gpt2, model_config)
     if config != given[CONFIG]:
         write_json(folder / CONFIG, config)
     (folder / ADDED).unlink(missing_ok=True)  # all of it is in tokenizer_config.json now
@@ -77,6 +80,12 @@ def complete_tokenizer(folder: Path, origin: str, model_config: dict[str, Any]) 
         check_rows(spec, after, model_config, origin)
         _check_kept(before, after, left_out, origin)
     _name_document_end(folder, origin)
+
+
+def _is_gpt2s(config: dict[str, Any], was_there: bool, model_config: dict[str, Any]) -> bool:
+    """Whether AutoTokenizer takes GPT2Tokenizer; a tokenizer.json beside no config.json it takes as it stands."""
+    kind = config.get("tokenizer_class")
+    return kind in GPT2_CLASSES and (kind is not None or bool(model_config) or not was_there)
 
 
 def _contents(spec: dict[str, Any]) -> set[str]:
@@ -116,6 +125,11 @@ def _with_additions(spec: dict[str, Any], auto: Loaded, left_out: str, origin: s
     prefix = {"add_prefix_space": found[0]["add_prefix_space"]}
     spec = {**spec, "pre_tokenizer": {**spec["pre_tokenizer"], **prefix}}
     spec["added_tokens"] = [entry for entry in auto.spec["added_tokens"] if entry["content"] != left_out]
+    if left_out and left_out in ids_of_processor(auto.spec):
+        raise ConfigError(
+            f"{origin}: {CONFIG} asks for a token around every text (add_bos_token, add_eos_token) and names none that "
+            "the model has a row for; name bos_token and eos_token there"
+        )
     if any(processes(step) for step in steps(auto.spec["post_processor"], "processors")):
         spec["post_processor"] = auto.spec["post_processor"]
     return spec
@@ -132,17 +146,27 @@ def _say_cut(cut: dict[str, Any], origin: str) -> None:
 
 
 def _config(
-    given: dict[str, Any], spec: dict[str, Any], before: Loaded | None, left_out: str, model_config: dict[str, Any]
+    given: dict[str, Any],
+    spec: dict[str, Any],
+    before: Loaded | None,
+    left_out: str,
+    by_gpt2: bool,
+    model_config: dict[str, Any],
 ) -> dict[str, Any]:
     """tokenizer_config.json, in which nothing is left to a default of GPT2Tokenizer or to another file."""
     # transformers may add it, at a row that the model has
     has_end = END_OF_TEXT in _contents(spec) or (before is not None and END_OF_TEXT in before.added and not left_out)
     context = sizes(model_config, "config.json")["n_positions"] if model_config else None
-    config = dict(given[CONFIG]) or gpt2_config(context, has_end)
-    if config.get("tokenizer_class") in GPT2_CLASSES:
+    config = dict(given[CONFIG])
+    if by_gpt2:
+        config = config or gpt2_config(context, has_end)
+        config.setdefault("tokenizer_class", "GPT2Tokenizer")  # other directories have no config.json to say it
+        # beside added_tokens_decoder transformers does not read the other file
+        others = {} if "added_tokens_decoder" in config else given[SPECIAL]
         for name in DEFAULT_NAMES:
-            if name not in config and name not in given[SPECIAL]:
+            if name not in config and name not in others:
                 config[name] = END_OF_TEXT if has_end else None
+    config = config or {"tokenizer_class": PLAIN_CLASS}
     if before is None:
         return config
     if padding := spec.get("padding"):  # AutoTokenizer takes these from it

@@ -110,7 +110,10 @@ def forget_jobs(paths: ArtifactPaths, gone: Sequence[Job]) -> None:
     """Take out rows of a submission that never was."""
     with _lock(paths):
         stay = [job for job in read_jobs(paths, gone[0].stage) if job not in gone]
-        _write(paths, gone[0].stage, stay)
+        if stay:
+            _write(paths, gone[0].stage, stay)
+        else:
+            jobs_path(paths, gone[0].stage).unlink(missing_ok=True)
 
 
 def update_jobs(paths: ArtifactPaths, changed: Sequence[Job]) -> None:

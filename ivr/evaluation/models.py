@@ -23,7 +23,7 @@ def load_model(model_dir: Path) -> Any:
     except (OSError, ValueError, RuntimeError) as error:
         first_line = str(error).strip().split("\n")[0]
         raise CorruptInputError(f"{model_dir} cannot be loaded as a model: {first_line}") from None
-    missing = sorted(loading["missing_keys"])
+    missing = sorted(set(loading["missing_keys"]) - set(getattr(model, "all_tied_weights_keys", ())))
     if missing:
         raise CorruptInputError(
             f"{model_dir} lacks {missing[0]} by the name that transformers knows ({len(missing)} tensors in all); "

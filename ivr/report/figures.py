@@ -14,7 +14,7 @@ def read_swaps(paths: ArtifactPaths) -> list[dict[str, str]]:
     """The rows of replacement_candidates.csv, by column name; the most tokens saved first."""
     if not paths.replacement_candidates.is_file():
         return []
-    from ivr.tokenizer.select.table import TEXTS, plain_cell, read_rows
+    from ivr.tokenizer.select.output.table import TEXTS, plain_cell, read_rows
 
     rows = [
         {column: plain_cell(cell) if column in TEXTS else cell for column, cell in row.items()}

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from small_bpe import END
 from tiny_run import NASTY, domain_documents, learnt_merges
-from tokenizers import Tokenizer
+from tokenizers import AddedToken, Tokenizer
 from tokenizers.pre_tokenizers import ByteLevel
 
 from ivr.analysis.counting import CorpusCounts, chunks_of, count_documents
@@ -85,6 +85,29 @@ def test_a_literal_end_of_text_is_text(tokenizer: Tokenizer) -> None:
     assert counts.token_counts_V[special] == 0
     assert [tokenizer.decode(row, skip_special_tokens=False) for row in ids] == [END, f"a{END}b"]
     assert special not in ids[0]
+
+
+@pytest.mark.parametrize("prefix", [False, True])
+def test_added_tokens_that_are_not_special_are_cut_out_of_text(prefix: bool) -> None:
+    """As the library does it for training: its ids, and no pretoken that holds one."""
+    tokenizer = build_tokenizer(*_vocabulary())
+    tokenizer.pre_tokenizer = ByteLevel(add_prefix_space=prefix)
+    kinds = [AddedToken("COVID-19"), AddedToken("cell", single_word=True), AddedToken("한", lstrip=True, rstrip=True)]
+    tokenizer.add_tokens([*kinds, AddedToken("e"), AddedToken("<s>", special=True)])
+    documents = [
+        "a COVID-19 b",
+        "COVID-19",
+        "COVID-19COVID-19",
+        "the cell cells, cell.",
+        " 한 x 한한",
+        "e",
+        "<s>the<s>",
+    ]
+    documents += ["", "no", *domain_documents()[:20]]
+    counts = check_against_the_library(as_text(tokenizer), documents)
+    found = strings(counts.pretokens)
+    assert not any("COVID" in pretoken for pretoken in found) and "cells" in "".join(found)
+    assert counts.token_counts_V[tokenizer.token_to_id("COVID-19")] == 4
 
 
 def test_a_prefix_blank_is_counted_but_its_byte_is_not() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from tiny_run import TinyRun, domain_documents, learnt_merges
 
+from ivr.artifacts import files_below
 from ivr.corpus.parts import read_part
 from ivr.stage import artifacts_lock
 
@@ -83,7 +84,7 @@ def test_a_part_of_another_corpus_is_not_joined(straight: TinyRun, run: TinyRun)
 
 
 def test_a_corpus_that_is_not_what_init_wrote(run: TinyRun, capsys: pytest.CaptureFixture[str]) -> None:
-    file = next(run.paths.cleaned_corpora.iterdir())
+    file = files_below(run.paths.cleaned_corpora)[0]
     file.write_text(file.read_text() + "more\n<|endoftext|>\n")
     assert run("analyze", "--shards", "2", "--part", "0") == 3
     assert "run `ivr init` again" in capsys.readouterr().err

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from tiny_model import CONFIG, safetensors_bytes, tiny_model_files, tiny_vocab, write_model
 
+from ivr.artifacts import files_below
 from ivr.base.model_directory import lay_in_model, lay_in_tokenizer, model_files, read_model
 from ivr.base.tokenizer import build_tokenizer
 from ivr.base.tokenizer_directory import complete_tokenizer
@@ -104,7 +105,7 @@ def test_a_taken_tokenizer_loads_to_the_same_ids_in_a_fresh_process(tmp_path: Pa
     figures = lay_in_model(folder, "here", tmp_path / "base")
     lay_in_tokenizer(tmp_path / "base", tmp_path / "original")
     assert figures["tokens"] == figures["model_rows"] == 259
-    assert {path.name for path in (tmp_path / "original").iterdir()} == {
+    assert {path.name for path in files_below(tmp_path / "original")} == {
         "merges.txt", "tokenizer.json", "tokenizer_config.json", "vocab.json"
     }  # fmt: skip
     program = (

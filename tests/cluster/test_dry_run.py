@@ -144,6 +144,7 @@ def test_without_slurm_and_without_the_image(
     profile = tmp_path / "site.toml"
     profile.write_text('runtime = "apptainer"\nimage = "/nowhere/ivr.sif"\n')
     (tmp_path / "bin").mkdir()
+    (tmp_path / "a").mkdir()
     (tmp_path / "bin" / "sbatch").touch(mode=0o755)  # this machine may have none
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
     assert main(["submit", "train", "--profile", str(profile), "--artifacts-dir", str(tmp_path / "a")]) == 2
@@ -152,7 +153,7 @@ def test_without_slurm_and_without_the_image(
     monkeypatch.setenv("PATH", str(tmp_path))
     assert main(["submit", "train", "--profile", str(profile), "--artifacts-dir", str(tmp_path / "a")]) == 2
     assert "there is no sbatch here" in capsys.readouterr().err
-    assert not (tmp_path / "a").exists()
+    assert list((tmp_path / "a").iterdir()) == []
 
 
 @pytest.mark.parametrize(

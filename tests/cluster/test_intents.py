@@ -45,6 +45,7 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         program.write_text(text)
         program.chmod(0o755)
     (tmp_path / "site.toml").write_text('partition = "low"\n')
+    (tmp_path / "run").mkdir()
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
     monkeypatch.setenv("FAKE", str(folder))
     return folder
@@ -122,6 +123,7 @@ def test_a_refusal_leaves_nothing(send: Callable, fake: Path, tmp_path: Path) ->
     (fake / "refuse").touch()
     done = send()
     assert done.returncode == 5 and "invalid partition" in done.stderr
+    assert not (tmp_path / "run" / "manifests" / "align.jobs.json").exists()
     assert rows(tmp_path) == [] and [path.name for path in (tmp_path / "run" / "jobs").iterdir()] == [".lock"]
 
 

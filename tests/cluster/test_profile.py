@@ -65,6 +65,8 @@ def test_an_unknown_key_names_all_legal_ones(tmp_path: Path) -> None:
         ("[environment]\nA = 1", "must be a string"),
         ("nodes = ", "not TOML"),
         ("nodes = 1\nnodes = 2", "not TOML"),
+        ("nodes = " + "9" * 5000, "not TOML"),
+        ("time = '" + "9" * 5000 + "'", "write minutes"),
     ],
 )
 def test_what_is_refused(tmp_path: Path, content: str, message: str) -> None:

@@ -39,7 +39,7 @@ from ivr.tokenizer.repeats.alphabet_contexts import small_alphabets, with_alphab
 from ivr.tokenizer.repeats.character_classes import piece_classes, whole_pretokens
 from ivr.tokenizer.repeats.part_contexts import Characters, with_characters, with_prefix_blank
 from ivr.tokenizer.repeats.pattern import cutting_pattern
-from ivr.tokenizer.repeats.tables import SHORTEST, Contexts, RunTable, initial_contexts, tabulate
+from ivr.tokenizer.repeats.tables import SHORTEST, Contexts, RunTable, initial_contexts, tabulate, text_of
 from ivr.tokenizer.repeats.vocabulary_contexts import seen_marks, with_marks, with_own_parts, with_words
 from ivr.tokenizer.scores.merge_weights import Fit
 from ivr.tokenizer.unigram_file import unigram_tokenizer
@@ -77,14 +77,15 @@ def distill(base: Tokenizer, bpe: ByteLevelBpe, pretokens: Sequence[str], expone
     contexts = initial_contexts(bpe, splitter)
     characters = Characters(splitter, fitter.encoder)
     texts = [*pretokens, *single_pretokens(other_forms(pretokens, fitter.tokens), splitter)]
-    texts += neighbour_strings(fitter.names, contexts, splitter, characters)
+    names = _inside_pretokens(fitter.names, splitter)
+    texts += neighbour_strings(names, contexts, splitter, characters)
     numbers_with_runs = pretokens_with_runs(numbers, contexts)
     with_runs = pretokens_with_runs([*texts, *_token_pretokens(fitter.tokens, splitter)], contexts)
     # whole runs would ask for scores that no cut run needs, and that can outgrow what a file holds exactly
     runs = {*with_runs, *numbers_with_runs}
     plain, plain_numbers = (_encoded(text for text in some if text not in runs) for some in (texts, numbers))
     sparse = pretokens_with_runs(single_pretokens(sparse_numbers(), splitter), contexts)
-    cutter = _Cutter(splitter, fitter, characters, contexts, pretokens, with_runs, numbers_with_runs, sparse)
+    cutter = _Cutter(splitter, fitter, names, characters, contexts, pretokens, with_runs, numbers_with_runs, sparse)
     cutter.learn_cuts()
     between = strings_between_parts(contexts, characters, blanks=splitter.adds_prefix_space)
     fitter.take(plain, itertools.chain(plain_numbers, cutter.other_pieces), between)
@@ -119,6 +120,7 @@ class _Cutter:
         self,
         splitter: PretokenSplitter,
         fitter: TextFitter,
+        names: Sequence[str],
         characters: Characters,
         contexts: Sequence[Contexts],
         text: Sequence[str],
@@ -126,7 +128,9 @@ class _Cutter:
         only_cut: Sequence[str],
         only_learnt: Sequence[str] = (),
     ) -> None:
-        """`text`: the distinct pretokens; `with_runs`: what is fitted of these and others.
+        """`names`: tokens that pretokens can hold, in the byte alphabet.
+
+        `text`: the distinct pretokens; `with_runs`: what is fitted of these and others.
 
         `only_cut`: contexts are learnt from these too, but they need not be right in the end. `only_learnt`: no scores
         are fitted to these.
@@ -138,9 +142,9 @@ class _Cutter:
         bpe_of = (fitter.encoder, self._lengths)
         contexts = [with_characters(context, characters, *bpe_of) for context in contexts]
         contexts = [with_prefix_blank(context, characters, *bpe_of) for context in contexts]
-        contexts = [with_words(context, fitter.names, *bpe_of) for context in contexts]
-        marks, names, alphabets = seen_marks(text, OFTEN), set(fitter.names), small_alphabets(text)
-        contexts = [with_marks(context, marks, names, *bpe_of) for context in contexts]
+        contexts = [with_words(context, names, *bpe_of) for context in contexts]
+        marks, alphabets = seen_marks(text, OFTEN), small_alphabets(text)
+        contexts = [with_marks(context, marks, set(names), *bpe_of) for context in contexts]
         contexts = [with_own_parts(context, *bpe_of) for context in contexts]
         contexts = [with_numerals(context, *bpe_of) for context in contexts]
         contexts = [with_letters(context, *bpe_of) for context in contexts]
@@ -252,6 +256,20 @@ class _Cutter:
 
 def _encoded(texts: Iterable[str]) -> Iterator[bytes]:
     return (text.encode() for text in texts)
+
+
+def _inside_pretokens(names: Sequence[str], splitter: PretokenSplitter) -> list[str]:
+    """Those of these tokens (byte alphabet) that a pretoken can hold; part of a character may be in one.
+
+    The rules for runs look at what stands before and behind: a token that is split, such as blanks with a letter, would
+    be looked for across the border of a pretoken.
+    """
+    texts = [text_of(name) for name in names]
+    return [
+        name
+        for name, text, pieces in zip(names, texts, splitter.lists(texts), strict=True)
+        if not text or len(pieces) == 1
+    ]
 
 
 def _token_pretokens(tokens: Sequence[bytes], splitter: PretokenSplitter) -> list[str]:

@@ -22,7 +22,7 @@ from ivr.tokenizer.remap.rules import RemapRules, Swap
 from ivr.tokenizer.remap.whole_pretokens import cut_again, uncut_pattern
 from ivr.tokenizer.scores.merge_weights import EXACT_IN_FILE
 from ivr.tokenizer.select.entry_scores import best_splits, entry_score, raised_scores
-from ivr.tokenizer.select.table import Candidate
+from ivr.tokenizer.select.output.table import Candidate
 from ivr.tokenizer.superwords.boundaries import cannot_be_placed
 from ivr.tokenizer.superwords.pattern import with_superwords, without_superwords
 from ivr.tokenizer.superwords.scores import keeps_whole, superword_scores
@@ -51,6 +51,11 @@ def check_candidates(
 ) -> None:
     """Refuse the first row that cannot be carried out, naming line, value and reason. `split`: the original's."""
     added = distilled.added()
+    cut_out = [
+        token.content
+        for token in distilled.tokenizer.get_added_tokens_decoder().values()
+        if not (token.special or token.single_word)
+    ]
     places = {token: token_id for token_id, token in enumerate(distilled.strings)}
     seen: dict[int | str, str] = {}  # id or string -> where
     for row in candidates:
@@ -76,6 +81,11 @@ def check_candidates(
         highest = SUPERWORDS_BELOW if len(pretokens) > 1 else EXACT_IN_FILE
         if row.score is not None and abs(row.score) >= highest:
             raise CorruptInputError(f"{where}: score {row.score} is not below {highest}, where sums stay exact")
+        if held := next((content for content in cut_out if content in "".join(pretokens)), None):
+            raise CorruptInputError(
+                f"{where}: new_token {''.join(pretokens)!r} holds the added token {held!r}, which is cut out of text "
+                "before: it would never be produced"
+            )
         if len(pretokens) > 1 and (why := cannot_be_placed(pretokens, split)):
             raise CorruptInputError(
                 f"{where}: new_token {''.join(pretokens)!r} is split into {pretokens} before the model sees it: {why}"

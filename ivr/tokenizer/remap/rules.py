@@ -32,6 +32,7 @@ from ivr.errors import CorruptInputError
 from ivr.tokenizer.unigram_file import SUPERWORDS_BELOW
 
 FORMAT, WITH_SUPERWORDS = 2, 3
+MOST_LEVELS = 5
 LARGEST = 2**53  # what a float64 holds exactly
 _RULE_KEYS = ("id", "old", "new", "pieces", "score", "old_score")
 _KEYS_OF_FORMAT = {FORMAT: _RULE_KEYS, WITH_SUPERWORDS: (*_RULE_KEYS, "words")}
@@ -121,11 +122,11 @@ _StrictLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _m
 def read_rules(path: Path) -> RemapRules:
     """Read and check the file. Raises CorruptInputError with line, value and reason."""
     try:
-        document = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)  # noqa: S506 - a CSafeLoader
+        text = path.read_text(encoding="utf-8")
+        _check_events(text)
+        document = yaml.load(text, Loader=_StrictLoader)  # noqa: S506 - a CSafeLoader
     except yaml.YAMLError as error:
         raise CorruptInputError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
-    except RecursionError:
-        raise CorruptInputError(f"{path} is nested too deeply to be rules; run `ivr remap`") from None
     except UnicodeDecodeError as error:
         raise CorruptInputError(f"{path} is not UTF-8: {error}") from None
     except CorruptInputError as error:
@@ -149,6 +150,21 @@ def read_rules(path: Path) -> RemapRules:
         if first.id == second.id:
             raise CorruptInputError(f"{path}: id {first.id} is swapped twice")
     return RemapRules(document["original_tokenizer_sha256"], document["distilled_tokenizer_sha256"], swaps)
+
+
+def _check_events(text: str) -> None:
+    """Raises CorruptInputError for what no rules hold: libyaml's loader runs out of stack on deep nesting, and dies."""
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.CSafeLoader):
+        line = event.start_mark.line + 1 if event.start_mark else 0
+        if isinstance(event, yaml.AliasEvent):
+            raise CorruptInputError(f"line {line}: an alias (*{event.anchor}); write the value out")
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > MOST_LEVELS:
+                raise CorruptInputError(f"line {line}: nested too deeply to be rules")
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
 
 
 def _swap(path: Path, entry: Any, keys: tuple[str, ...]) -> Swap:

@@ -140,7 +140,7 @@ def _rules(
     from ivr.encoding.bpe import read_bpe
     from ivr.tokenizer.remap.apply import check_candidates, check_rules, make_swaps
     from ivr.tokenizer.remap.rules import RemapRules, read_rules
-    from ivr.tokenizer.select.table import read_candidates
+    from ivr.tokenizer.select.output.table import read_candidates
 
     bpe = read_bpe(original)
     if not config.rules:

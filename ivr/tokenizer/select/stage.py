@@ -180,9 +180,9 @@ def run(config: Config) -> Manifest:
         from ivr.analysis.pretokens import PretokenSplitter
         from ivr.analysis.tables import read_pretoken_frequency
         from ivr.tokenizer.select.candidates import DEFAULT_EXCLUDE, CandidateRules
-        from ivr.tokenizer.select.log import selection_log
+        from ivr.tokenizer.select.output.log import selection_log
+        from ivr.tokenizer.select.output.table import write_candidates
         from ivr.tokenizer.select.selection import Wishes, select_swaps, weighted_uses
-        from ivr.tokenizer.select.table import write_candidates
         from ivr.tokenizer.select.texts import join_texts
         from ivr.tokenizer.select.undertrained import order_of_leaving
         from ivr.tokenizer.unigram_file import read_unigram, token_bytes

@@ -55,7 +55,9 @@ def compare_added(ours_json: str, theirs_json: str) -> dict[str, Any]:
                     counts[what] += 1
                     if len(rows) < KEPT:
                         mode = {"special_as_text": as_text, "with_special": add}
-                        rows.append({"text": text, "what": what, **mode, "tokenizer": one.ids, "against": other.ids})
+                        rows.append(
+                            {"text": text, "what": what, **mode, "tokenizer": one.tokens, "against": other.tokens}
+                        )
     comparisons = 2 * len(post_processed) * len(texts)
     return {"added_tokens": len(contents), "strings": len(texts), "comparisons": comparisons, **counts, "first": rows}
 

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ivr.artifacts import ArtifactPaths, sha256_file, write_json
+from ivr.artifacts import ArtifactPaths, files_below, sha256_file, write_json
 from ivr.errors import ConfigError, DifferenceError
 from ivr.manifest import package_versions
 from ivr.stage import Input, Manifest, open_stage
@@ -165,7 +165,7 @@ def _corpus_inputs(config: Config, paths: ArtifactPaths) -> list[Input]:
     optional = (paths.heldout_corpora, paths.general_cleaned, paths.general_heldout)
     return [
         Input(paths.cleaned_corpora, made_by="init"),
-        *(Input(path, made_by="init", optional=True) for path in optional if path.is_dir() and any(path.iterdir())),
+        *(Input(path, made_by="init", optional=True) for path in optional if path.is_dir() and files_below(path)),
     ]
 
 

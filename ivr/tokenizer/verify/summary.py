@@ -3,6 +3,7 @@
 from typing import Any
 
 from ivr.console import say
+from ivr.tokenizer.verify.added_tokens import differences
 
 SHOWN = 5  # differences printed, of each kind
 
@@ -10,7 +11,7 @@ SHOWN = 5  # differences printed, of each kind
 def summary(report: dict[str, Any]) -> str:
     """One paragraph: what was compared and what differs."""
     ids, documents = report["ids"], report["documents"]
-    runs, adversarial = report["runs"], report["adversarial"]
+    runs, adversarial, added = report["runs"], report["adversarial"], report["added_tokens"]
     sentences = [
         f"{documents['documents']:,} documents ({documents['pretokens']:,} pretokens, "
         f"{documents['distinct_pretokens']:,} distinct): {documents['different_documents']:,} encoded differently, "
@@ -20,6 +21,8 @@ def summary(report: dict[str, Any]) -> str:
         f"{documents['mismatches_per_million']:,} per million.",
         f"{ids['ids']:,} ids: {ids['different_strings']:,} differ in string, {ids['different_encodings']:,} in the "
         f"encoding of their own string, {ids['different_decodings']:,} in decoding.",
+        f"{added['added_tokens']:,} added tokens: {differences(added):,} of {added['comparisons']:,} encodings of "
+        "texts around them differ in ids, offsets or decoding.",
     ]
     if runs["max_length"]:
         left_out = f"; {runs['pairs_left_out']:,} such pairs were left out" if runs["pairs_left_out"] else ""
@@ -48,6 +51,7 @@ def print_report(report: dict[str, Any]) -> None:
     documents = report["documents"]
     found = [(_where(row), row) for row in [*documents["mismatches"][:SHOWN], *documents["other_differences"][:SHOWN]]]
     found += [(f"id {row['id']}", row) for row in report["ids"]["first"]["different_encodings"][:SHOWN]]
+    found += [(f"added tokens, {row['what']}", row) for row in report["added_tokens"]["first"][:SHOWN]]
     one_per_unit = {row["unit"]: row for row in reversed(report["runs"]["families"])}
     found += [(_family(row), row["example"]) for row in list(reversed(one_per_unit.values()))[:SHOWN]]
     found += [(f"adversarial, {row['kind']}", row) for row in report["adversarial"]["mismatches"][:SHOWN]]

@@ -123,12 +123,19 @@ def test_what_is_made_of_some_bytes_is_proved_where_the_whole_vocabulary_is_not_
     assert verdicts() == [(told[0], False), (told[1], True)]
 
 
-def test_an_alphabet_over_which_a_merge_makes_an_added_token_has_no_proof(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_added_token_that_merges_make_is_a_token_like_others_to_a_proof(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr(universal, "MOST_IDS", 0)
     base = bpe_of([("1", "2"), ("3", "1"), ("12", "31"), ("a", "b")])
-    base.add_tokens(["1231"])
-    result = distill(base, read_bpe(base), ["12", "31", "ab"], 3.0)
-    assert [proof.name for proof in result.proofs] == ["letters a to f and blanks"]
+    base.add_tokens(["1231", "<new>"])
+    result = distill(base, read_bpe(base), ["12", "31", "1231", "ab"], 3.0)
+    assert [proof.name for proof in result.proofs] == ["all bytes but ASCII letters", "letters a to f and blanks"]
+    base.save(str(tmp_path / "base.json"))
+    result.tokenizer.save(str(tmp_path / "result.json"))
+    write_json(tmp_path / NAME, {"proofs": [proof.entry() for proof in result.proofs]})
+    verdicts = check_files(tmp_path / "base.json", tmp_path / "result.json", tmp_path / NAME)
+    assert all(verdict.accepted for verdict in verdicts.values())
 
 
 @pytest.mark.parametrize(

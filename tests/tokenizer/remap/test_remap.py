@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_bpe import bpe_of
 from tiny_run import NASTY, RARE, SWAPS, TinyRun, domain_documents
-from tokenizers import Tokenizer
+from tokenizers import AddedToken, Tokenizer
 
 from ivr.analysis.pretokens import PretokenSplitter
 from ivr.artifacts import sha256_file
@@ -21,10 +21,11 @@ from ivr.encoding.bpe import read_bpe
 from ivr.encoding.byte_alphabet import from_alphabet, to_alphabet
 from ivr.errors import CorruptInputError
 from ivr.tokenizer.distill.pipeline import distill
-from ivr.tokenizer.remap.apply import DistilledTokenizer, apply_swaps, make_swaps, undo_swaps
+from ivr.tokenizer.remap.apply import DistilledTokenizer, apply_swaps, check_candidates, make_swaps, undo_swaps
 from ivr.tokenizer.remap.rules import RemapRules, Swap, read_rules, write_rules
 from ivr.tokenizer.scores.merge_weights import EXACT_IN_FILE
-from ivr.tokenizer.select.table import Candidate
+from ivr.tokenizer.select.output.table import Candidate
+from ivr.tokenizer.unigram_file import read_unigram
 
 
 @pytest.fixture(scope="module")
@@ -417,3 +418,32 @@ def test_undoing_gives_the_same_tokenizer(
     vocabulary = json.loads(after.to_str())["model"]["vocab"]
     parts = DistilledTokenizer(after, [t for t, _ in vocabulary], np.array([s for _, s in vocabulary], np.int64))
     assert undo_swaps(parts, swaps, split).to_str() == before.to_str()
+
+
+def test_added_tokens_and_what_no_text_gives_stay_as_they_are(tmp_path: Path) -> None:
+    """One that merges make too, one byte, one beyond the vocabulary: string, flags, score and id outlive a swap."""
+    base = bpe_of([("h", "e"), ("l", "l"), ("he", "ll"), ("hell", "o"), ("a", "b"), ("b", "c")])
+    base.add_tokens([AddedToken("hello", single_word=True), AddedToken("!", special=True), AddedToken("<new>")])
+    tokenizer = distill(base, read_bpe(base), ["hello", "xhello", "abc", "!"], 3.0).tokenizer
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    distilled = DistilledTokenizer(*read_unigram(tmp_path / "tokenizer.json"))
+    split, path = PretokenSplitter(base), tmp_path / "candidates.csv"
+    old = distilled.strings.index("bc")
+    wanted = [Candidate(1, old, "bc", "xyz", None)]
+    check_candidates(path, wanted, distilled, split)
+    swapped = apply_swaps(distilled, make_swaps(wanted, distilled, read_bpe(base)), split)
+    before, after = (json.loads(one.to_str()) for one in (tokenizer, swapped))
+    assert before["added_tokens"] == after["added_tokens"]
+    changed = [row for row, (one, other) in enumerate(zip(*(s["model"]["vocab"] for s in (before, after)), strict=True))
+               if one != other]  # fmt: skip
+    assert changed == [old]
+    for as_text in (False, True):
+        swapped.encode_special_tokens = base.encode_special_tokens = as_text
+        assert swapped.encode("xhello hello!<new>a").ids == base.encode("xhello hello!<new>a").ids
+    assert swapped.encode("xyz").ids == [old]
+    for token, said in (("hello", "is an added token"), ("!", "is an added token"), ("<new>", "is an added token")):
+        row = Candidate(1, distilled.strings.index(token), token, "xyz", None)
+        with pytest.raises(CorruptInputError, match=said):
+            check_candidates(path, [row], distilled, split)
+    with pytest.raises(CorruptInputError, match="holds the added token '<new>', which is cut out of text before"):
+        check_candidates(path, [Candidate(1, old, "bc", "a<new>", None)], distilled, split)

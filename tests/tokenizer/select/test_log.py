@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from ivr.tokenizer.select.log import _code
+from ivr.tokenizer.select.output.log import _code
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,8 @@ from ivr.corpus.documents import read_documents
 from ivr.encoding.byte_alphabet import from_alphabet
 from ivr.stage import Manifest
 from ivr.tokenizer.select.candidates import DEFAULT_EXCLUDE
+from ivr.tokenizer.select.output.table import plain_cell, read_rows
 from ivr.tokenizer.select.stopping import WINDOW, documents_where, number_that_pays
-from ivr.tokenizer.select.table import plain_cell, read_rows
 
 Row = dict[str, str]
 

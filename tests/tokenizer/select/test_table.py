@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from ivr.encoding.byte_alphabet import from_alphabet, to_alphabet
 from ivr.errors import CorruptInputError
-from ivr.tokenizer.select.cells import is_endangered, read_cell, read_number, write_cell, write_number
+from ivr.tokenizer.select.output.cells import is_endangered, read_cell, read_number, write_cell, write_number
+from ivr.tokenizer.select.output.table import COLUMNS, Candidate, read_candidates, write_candidates
 from ivr.tokenizer.select.selection import Swap
-from ivr.tokenizer.select.table import COLUMNS, Candidate, read_candidates, write_candidates
 
 DANGEROUS = [
     *("00", "1e5", "-007", "+1", "1/2", "2024-01-02", "3.14", "1,000", "12:30", "50%", "$5", "MARCH1", "SEPT2", "1-2"),

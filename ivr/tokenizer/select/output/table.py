@@ -2,7 +2,7 @@
 
 `new_token`, `old_id` and `score` decide; a `new_token` left empty is made from `new_text`, a `score` left empty or out
 is the least one that the string needs. The other columns are for reading. A spreadsheet may open and save it: cells it
-would change have an apostrophe in front (ivr.tokenizer.select.cells), and what it makes of the file (`;` or tabs
+would change have an apostrophe in front (ivr.tokenizer.select.output.cells), and what it makes of the file (`;` or tabs
 between cells, a byte order mark, CRLF, empty cells and rows behind the table) is read.
 """
 
@@ -16,7 +16,7 @@ from typing import IO, TYPE_CHECKING, Any
 from ivr.artifacts import atomic_file
 from ivr.encoding.byte_alphabet import CHARACTER_TO_BYTE, readable, to_alphabet
 from ivr.errors import CorruptInputError
-from ivr.tokenizer.select.cells import read_cell, read_number, write_cell, write_number
+from ivr.tokenizer.select.output.cells import read_cell, read_number, write_cell, write_number
 
 if TYPE_CHECKING:
     from ivr.tokenizer.select.selection import Swap
