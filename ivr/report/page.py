@@ -9,6 +9,7 @@ from ivr.report.figures import read_metrics, read_swaps, swapped_ids, token_coun
 from ivr.report.markup import escape, missing, pictures, section, table
 from ivr.report.outcome import bits_per_byte, differences, new_rows, sampling, training
 from ivr.report.plots import zipf
+from ivr.report.segmentation import segmentation
 from ivr.report.status import StageStatus, duration, size
 from ivr.report.summary import TEXTS, Run, agreement, percent, tokens_saved, verified
 
@@ -20,6 +21,7 @@ SWAP_COLUMNS = {
     "old_token": ("leaves", False),
     "old_count": ("count", True),
     "new_token": ("enters", False),
+    "words": ("words", True),
     "new_count": ("count", True),
     "tokens_saved": ("tokens saved", True),
     "tokens_lost": ("tokens lost", True),
@@ -42,6 +44,9 @@ def page(run: Run, statuses: Sequence[StageStatus]) -> str:
             section("New rows before any training", new_rows(run)),
             section("Training", training(run, metrics)),
             section("Swaps", _swaps(swaps), "The reassigned ids that save most tokens."),
+            section(
+                "Held-out lines, before and after", segmentation(run.paths), "Tokens parted by bars; new ones are bold."
+            ),
             section("Where the reassigned ids lay", _zipf(run, swaps)),
             section("Certificate of the distilled tokenizer", _certificate(run)),
             section("Stages", _stages(statuses)),

@@ -40,6 +40,8 @@ def run(config: Config) -> Manifest:
     if not any(paths.manifest(stage).exists() for stage in WITH_VERIFY):
         raise StaleInputError(f"no stage has run in {paths.root}; `ivr init --artifacts-dir {paths.root}` is the first")
     read = [paths.manifest(stage) for stage in WITH_VERIFY if stage != "report"]
+    read += [paths.original_tokenizer / "tokenizer.json", paths.remapped_tokenizer / "tokenizer.json"]
+    read += [paths.heldout_corpora]
     read += [paths.replacement_candidates, paths.training / "metrics.jsonl", paths.token_frequency]
     summary, index = paths.report / "summary.txt", paths.report / "index.html"
     with open_stage("report", config, [Input(path, optional=True) for path in read]) as stage:

@@ -87,7 +87,7 @@ def read_unigram(path: Path) -> tuple[Tokenizer, list[str], np.ndarray]:
     except (ValueError, KeyError, TypeError, ArithmeticError, RecursionError) as error:
         raise CorruptInputError(f"{path} is not a tokenizer.json ({error!r}); run `ivr distill-tokenizer`") from None
     exact = (scores == np.round(scores)) & (np.abs(scores) < EXACT)
-    if not (exact | ((scores % SUPERWORD_STEP == 0) & (np.abs(scores) < SUPERWORDS_BELOW))).all():
+    if not (exact | ((scores % SUPERWORD_STEP == 0) & (scores >= 0) & (scores < SUPERWORDS_BELOW))).all():
         raise CorruptInputError(
             f"{path}: its scores are not integers below 2^53, so `ivr distill-tokenizer` did not write it"
         )

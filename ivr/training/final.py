@@ -11,6 +11,7 @@ from ivr.base.model_files import SAFETENSORS
 from ivr.console import printable
 from ivr.embedding.model_directory import copy_tokenizer_files, save_weights, write_generation_config
 from ivr.embedding.weights import read_config
+from ivr.tokenizer.superwords.pattern import has_superwords
 
 CARD = """\
 ---
@@ -22,7 +23,7 @@ tags: [gpt2, gpt2-ivr]
 # A GPT-2 model with a reassigned Unigram vocabulary
 
 Made by [gpt2-ivr]: the base model's BPE tokenizer was distilled into a Unigram tokenizer, ids it rarely used were
-given to strings of a new domain, their embedding rows were initialised, and the model was fine-tuned.{base_card}
+given to strings of a new domain, their embedding rows were initialised, and the model was fine-tuned.{base_card}{words}
 
     from transformers import AutoModelForCausalLM, AutoTokenizer
     tokenizer = AutoTokenizer.from_pretrained("{folder}")
@@ -32,6 +33,11 @@ given to strings of a new domain, their embedding rows were initialised, and the
 |---|---|
 {rows}
 """
+SUPERWORDS = """
+
+Some new tokens span several words (` of the`). A prompt that ends inside one (`... of`) is encoded otherwise than the
+whole text would be, which the model has seldom seen: end prompts where a sentence or a line ends, or before a word that
+is less common."""
 
 
 def write_final(target: Path, source_dir: Path, state: dict[str, Any], card_rows: dict[str, Any]) -> None:
@@ -50,7 +56,9 @@ def write_final(target: Path, source_dir: Path, state: dict[str, Any], card_rows
         rows = "\n".join(f"| {_shown(what)} | {_shown(value)} |" for what, value in card_rows.items())
         licence = "".join(f"{key}: {value}\n" for key, value in licence_of(staging).items())
         base_card = f" Its base model's own card, licence included, is {BASE_CARD}." * (staging / BASE_CARD).is_file()
-        card = CARD.format(folder=target.name, rows=rows, licence=licence, base_card=base_card)
+        tokenizer = staging / "tokenizer.json"
+        words = SUPERWORDS * (tokenizer.is_file() and has_superwords(tokenizer.read_text(encoding="utf-8")))
+        card = CARD.format(folder=target.name, rows=rows, licence=licence, base_card=base_card, words=words)
         write_text(staging / "README.md", card)
 
 

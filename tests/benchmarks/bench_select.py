@@ -3,8 +3,10 @@
     python tests/benchmarks/bench_select.py --work DIR [--corpora chem_smiles] [--swaps 500,2000] [--budget 500]
 
 Methods: ours (`ivr init ... remap`, the stages themselves, with their defaults), the same with general text protected,
-(a) whole words, (b) continued BPE, (c) AdaptBPE, (d) a tokenizer trained on the domain alone. All learn from the same
-nine tenths; every figure is counted by the `tokenizers` library from a tokenizer.json, on the documents held out.
+the same with superwords (`--max-words 4`; `loose`: with `--superword-boundaries none`), (a) whole words, (b) continued
+BPE, (c) AdaptBPE, (d) a tokenizer trained on the domain alone, (e) pair merging across words, (f) AdaptiVocab's ngrams.
+All learn from the same nine tenths; every figure is counted by the `tokenizers` library from a tokenizer.json, on the
+documents held out.
 
 A cell is done once: it is kept in DIR/cells with a hash of the code and the inputs it came from. With `--budget` no new
 cell begins after so many seconds, and the exit code is 75 when some are left: run it again. `--table` only prints.
@@ -19,6 +21,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from baselines.across_words import write_spanning
 from baselines.adapt_bpe import adapt_bpe
 from baselines.base_bpe import BaseBpe, save_bpe
 from baselines.continued_bpe import continued_bpe
@@ -32,7 +35,12 @@ CORPORA = "biomedical,legal_uscode,chem_smiles,korean_reviews"
 SWAPS = "500,2000,5000,10000"
 GENERAL = "english_books"
 BASELINES = {"words": whole_words, "continued": continued_bpe, "adapt": adapt_bpe}
-METHODS = ["base", "scratch", *BASELINES, "ours", "protected"]  # in the order in which they are done
+SPANNING = ("pairs", "adaptivocab")
+OURS = {  # arguments of `ivr select`
+    "ours": (), "protected": (), "superwords": ("--max-words", "4"),
+    "loose": ("--max-words", "4", "--superword-boundaries", "none"),
+}  # fmt: skip
+METHODS = ["base", "scratch", *BASELINES, *SPANNING, *OURS]  # in the order in which they are done
 MODULES = {"words": "whole_words", "continued": "continued_bpe", "adapt": "adapt_bpe", "scratch": "from_scratch"}
 
 
@@ -72,7 +80,8 @@ class Bench:
         files = [self.options.corpora_dir / f"{name}.txt.xz" for name in (cell.corpus, GENERAL)]
         here = Path(__file__).resolve().parent / "baselines"
         files += sources_of(["ivr.corpus.cleaning", "ivr.analysis.counting"])
-        if cell.method in ("ours", "protected"):
+        if cell.method in OURS or cell.method in SPANNING:
+            files += [here / "across_words.py"] if cell.method in SPANNING else []
             files += sources_of(
                 ["ivr.tokenizer.distill.stage", "ivr.tokenizer.select.stage", "ivr.tokenizer.remap.stage"]
             )
@@ -92,11 +101,11 @@ class Bench:
         key, started = self.key(cell), time.perf_counter()
         if cell.method == "base":
             tokenizer = plain.paths.original_tokenizer / "tokenizer.json"
-        elif cell.method in ("ours", "protected"):
+        elif cell.method in OURS:
             run = protected if cell.method == "protected" else plain
             run.prepare("distill-tokenizer")
             started = time.perf_counter()
-            tokenizer = run.select_and_remap(cell.swaps)
+            tokenizer = run.select_and_remap(cell.swaps, *OURS[cell.method])
         else:
             tokenizer = self.options.work / cell.corpus / f"{cell.method}.json"
             self._make_baseline(cell, plain, tokenizer)
@@ -116,6 +125,11 @@ class Bench:
 
         if cell.method == "scratch":
             train_from_scratch(tokenizer, run.documents(), 50_257)
+            return
+        if cell.method in SPANNING:
+            run.prepare("distill-tokenizer")
+            with Progress(cell.name, cell.swaps, "steps") as bar:
+                write_spanning(cell.method, run.paths.root, cell.swaps, tokenizer, lambda: bar.update(1))
             return
         self._base = self._base or BaseBpe.read(self.options.gpt2_dir)
         with Progress(cell.name, 0, "steps") as bar:

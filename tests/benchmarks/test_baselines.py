@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from baselines.across_words import adaptivocab, pair_merging
 from baselines.adapt_bpe import adapt_bpe
 from baselines.base_bpe import BaseBpe, save_bpe
 from baselines.continued_bpe import continued_bpe
@@ -17,6 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_bpe import Merges, letters_of, merge_lists, naive_bpe, vocabulary
 from tokenizers import Tokenizer
+
+from ivr.tokenizer.superwords.stream import PretokenStream
 
 MERGES = [("a", "b"), ("c", "d"), ("ab", "c"), ("e", "f")]  # ab cd abc ef
 
@@ -157,3 +160,31 @@ def test_from_scratch(tmp_path: Path) -> None:
     tokenizer = Tokenizer.from_file(str(path))
     assert tokenizer.get_vocab_size() == 259
     assert tokenizer.encode("low").tokens == ["low"]
+
+
+def stream_of(*segments: str) -> tuple[PretokenStream, np.ndarray]:
+    """Letters are pretokens, of as many tokens as their place in the alphabet says (`a` 1); nothing spans segments."""
+    rows = [ord(letter) - ord("a") for segment in segments for letter in segment]
+    joined = [at + 1 < len(segment) for segment in segments for at in range(len(segment))]
+    numbers = [number for number, segment in enumerate(segments) for _ in segment]
+    stream = PretokenStream(np.array(rows, np.int32), np.array(numbers, np.int32), np.array(joined, bool))
+    return stream, np.arange(1, 5)
+
+
+def test_pair_merging_joins_what_saves_most_and_then_what_holds_it() -> None:
+    """`bc` saves 3 x 4, then `a` + `bc` 3 x 1, as much as `d` alone does, once; `b` alone 2 x 1."""
+    stream, lengths_P = stream_of("abc", "abc", "abc", "ab", "ab", "d")
+    assert pair_merging(stream, lengths_P, 1) == [(1, 2)]
+    assert pair_merging(stream, lengths_P, 9) == [(1, 2), (0, 1, 2), (3,), (1,)]
+
+
+def test_pair_merging_takes_every_other_pair_of_a_run() -> None:
+    stream, lengths_P = stream_of("aaaaa", "aaaaa", "aaaaa")
+    assert pair_merging(stream, lengths_P, 1) == [(0, 0)]
+    assert pair_merging(stream, lengths_P, 9)[:2] == [(0, 0), (0, 0, 0)]
+
+
+def test_adaptivocab_ranks_ngrams_of_three_words_as_if_alone() -> None:
+    stream, lengths_P = stream_of("abcd", "abcd", "abcd")
+    assert adaptivocab(stream, lengths_P, 2) == [(1, 2, 3), (2, 3)]
+    assert len(adaptivocab(stream, lengths_P, 99)) == 8  # not `a`, which is one token

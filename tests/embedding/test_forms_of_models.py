@@ -136,6 +136,7 @@ print(json.dumps(facts))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS)
 def test_every_form_arrives(model: Model, form: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if form != "untied":  # its own processes see that AutoTokenizer agrees

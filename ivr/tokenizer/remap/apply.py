@@ -141,6 +141,12 @@ def make_swaps(
     scores_V[[row.old_id for row in superwords]] = superword_scores(
         tokens, scores_V, [from_alphabet(row.new_token) for row in superwords], [row.score or 0 for row in superwords]
     )
+    for row in superwords:
+        if scores_V[row.old_id] >= SUPERWORDS_BELOW:
+            raise CorruptInputError(
+                f"{_place(row)} of the candidates: new_token {row.new_token!r} is too long: its score would be "
+                f"{scores_V[row.old_id]}, and sums are right below {SUPERWORDS_BELOW}; take this row out"
+            )
     pieces = _pieces(candidates, parts, bpe)
     swaps = (
         Swap(

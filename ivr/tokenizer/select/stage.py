@@ -223,7 +223,7 @@ def run(config: Config) -> Manifest:
         wishes = replace(wishes, swaps=wanted, at_least=_at_least(config))
         selection = select_swaps(tokens, scores_V, droppable, texts, wishes)
         write_candidates(paths.replacement_candidates, selection.swaps, superwords=config.max_words > 1)
-        write_text(paths.selection_log, selection_log(selection, wanted, config.protect_weight, _told(rules)))
+        write_text(paths.selection_log, selection_log(selection, wanted, config.protect_weight, _told(rules, config)))
         saved = 100 * (1 - selection.tokens_after / max(selection.tokens_before, 1))
         LOG.info(
             "%s of %s swaps chosen; the corpus takes %.2f %% fewer tokens (%s -> %s)",
@@ -325,9 +325,12 @@ def _never_given(strings: list[str], tokens: list[bytes]) -> frozenset[bytes]:
     return frozenset(from_alphabet(string) for string in unmade if CHARACTER_TO_BYTE.keys() >= set(string))
 
 
-def _told(rules: "CandidateRules") -> dict[str, object]:
+def _told(rules: "CandidateRules", config: Config) -> dict[str, object]:
     """What the log says of them."""
-    return {name: value for name, value in vars(rules).items() if name != "taken"}
+    told: dict[str, object] = {name: value for name, value in vars(rules).items() if name != "taken"}
+    if config.max_words > 1:
+        told |= {"max_words": config.max_words, "superword_boundaries": config.superword_boundaries}
+    return told
 
 
 def _with_sequences(texts: "Texts", paths: ArtifactPaths, config: Config, is_aside: bool | None = None) -> "Texts":

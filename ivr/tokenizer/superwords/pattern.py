@@ -9,6 +9,7 @@ by something else only where a pretoken begins. Others look back: no blank, and 
 first one, stands there.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -51,6 +52,11 @@ def with_superwords(pattern: str, superwords: Sequence[Sequence[str]], base: Pre
         )
     rest = rest.removeprefix(one)
     return f"{definitions}{_definitions(superwords, base)}(?:{call}|{one}){SECOND}(?:{call}|{one}){rest}"
+
+
+def has_superwords(tokenizer_json: str) -> bool:
+    """Is this the text of a tokenizer.json whose pattern takes superwords?"""
+    return json.dumps(f"(?:\\g<{ALL}>|").strip('"') in tokenizer_json
 
 
 def without_superwords(pattern: str, superwords: Sequence[Sequence[str]], base: PretokenSplitter) -> str:

@@ -10,6 +10,7 @@ from ivr.analysis.pretokens import pretoken_encoder
 from ivr.encoding.byte_alphabet import CHARACTER_TO_BYTE, from_alphabet
 
 BATCH = 20_000
+BATCH_CHARACTERS = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -31,13 +32,28 @@ def compare_pretokens(
 ) -> Iterator[Mismatch]:
     """Encode every pretoken with both; yield those whose ids differ. Both see a whole pretoken at once."""
     encoders = pretoken_encoder(first), pretoken_encoder(second)
-    for begin in range(0, len(pretokens), BATCH):
-        texts = list(pretokens[begin : begin + BATCH])
+    done = 0
+    for texts in _batches(pretokens):
         ours, theirs = (encoder.encode_batch_fast(texts, add_special_tokens=False) for encoder in encoders)
         for place, (one, other) in enumerate(zip(ours, theirs, strict=True)):
             if one.ids != other.ids:
-                yield Mismatch(texts[place], int(counts[begin + place]), one.ids, other.ids)
+                yield Mismatch(texts[place], int(counts[done + place]), one.ids, other.ids)
+        done += len(texts)
         on_batch(len(texts))
+
+
+def _batches(pretokens: Sequence[str]) -> Iterator[list[str]]:
+    """In order, BATCH at a time, fewer where they are long: the library takes a hundred bytes and more for a token."""
+    batch: list[str] = []
+    characters = 0
+    for pretoken in pretokens:
+        if batch and (len(batch) == BATCH or characters + len(pretoken) > BATCH_CHARACTERS):
+            yield batch
+            batch, characters = [], 0
+        batch.append(pretoken)
+        characters += len(pretoken)
+    if batch:
+        yield batch
 
 
 @dataclass(frozen=True)

@@ -52,9 +52,9 @@ class Run:
             options += ["--general-corpora-dir", str(_folder_with(self.root / "general", self.general))]
         return options
 
-    def select_and_remap(self, swaps: int) -> Path:
-        """The remapped tokenizer.json."""
-        self._ivr("select", "--force", "--swaps", str(swaps))
+    def select_and_remap(self, swaps: int, *options: str) -> Path:
+        """The remapped tokenizer.json; `options`: more of `ivr select`."""
+        self._ivr("select", "--force", "--swaps", str(swaps), *options)
         self._ivr("remap", "--force")
         return self.paths.remapped_tokenizer / "tokenizer.json"
 

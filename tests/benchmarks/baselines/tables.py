@@ -4,7 +4,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-COLUMNS = {"ours": "ours", "words": "(a) words", "continued": "(b) continued BPE", "adapt": "(c) AdaptBPE"}
+COLUMNS = {
+    "superwords": "ours, superwords", "loose": "without limits", "pairs": "(e) pairs across words",
+    "adaptivocab": "(f) AdaptiVocab", "ours": "ours", "words": "(a) words", "continued": "(b) continued BPE",
+    "adapt": "(c) AdaptBPE",
+}  # fmt: skip
 RIVALS = ("words", "continued", "adapt")
 
 

@@ -431,7 +431,7 @@ def test_added_tokens_and_what_no_text_gives_stay_as_they_are(tmp_path: Path) ->
     old = distilled.strings.index("bc")
     wanted = [Candidate(1, old, "bc", "xyz", None)]
     check_candidates(path, wanted, distilled, split)
-    swapped = apply_swaps(distilled, make_swaps(wanted, distilled, read_bpe(base)), split)
+    swapped = apply_swaps(distilled, make_swaps(wanted, distilled, read_bpe(base), split), split)
     before, after = (json.loads(one.to_str()) for one in (tokenizer, swapped))
     assert before["added_tokens"] == after["added_tokens"]
     changed = [row for row, (one, other) in enumerate(zip(*(s["model"]["vocab"] for s in (before, after)), strict=True))

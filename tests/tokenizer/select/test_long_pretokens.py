@@ -11,8 +11,8 @@ from ivr.encoding.unigram_encoder import UnigramEncoder
 from ivr.errors import ConfigError
 from ivr.tokenizer.select import candidates
 from ivr.tokenizer.select.candidates import CandidateRules, find_candidates
-from ivr.tokenizer.select.selection import Wishes, join_texts, select_swaps
-from ivr.tokenizer.select.texts import LONGEST, in_parts
+from ivr.tokenizer.select.selection import Wishes, select_swaps
+from ivr.tokenizer.select.texts import LONGEST, in_parts, join_texts
 
 
 def table(rows: dict[str, tuple[int, int]]) -> PretokenTable:

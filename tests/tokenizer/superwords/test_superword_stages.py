@@ -1,7 +1,9 @@
 """`ivr select --max-words`, `remap`, `remap --undo` and `verify` on a tiny run: its figures are the library's."""
 
 import csv
+import html
 import json
+import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -16,8 +18,10 @@ from ivr.analysis.pretokens import PretokenSplitter
 from ivr.corpus.documents import read_documents
 from ivr.encoding.bpe import read_bpe
 from ivr.encoding.byte_alphabet import from_alphabet
+from ivr.report.segmentation import segmentation
 from ivr.tokenizer.remap.rules import read_rules, write_rules
 from ivr.tokenizer.superwords.boundaries import SENTENCE_ENDS, Boundaries
+from ivr.tokenizer.superwords.pattern import has_superwords
 
 SWAPS = 60
 
@@ -243,3 +247,25 @@ def test_pieces_of_a_superword_join_to_it(spanning: TinyRun) -> None:
     tokens = read_bpe(spanning.tokenizer("original")).tokens
     for swap in read_rules(spanning.paths.remap_rules).swaps:
         assert "".join(tokens[piece] for piece in swap.pieces) == swap.new
+
+
+def test_only_a_tokenizer_with_superwords_is_told_as_one(spanning: TinyRun, remapped: TinyRun) -> None:
+    texts = [
+        (run.paths.remapped_tokenizer / "tokenizer.json").read_text(encoding="utf-8") for run in (spanning, remapped)
+    ]
+    assert [has_superwords(text) for text in texts] == [True, False]
+
+
+def test_the_report_shows_held_out_lines_with_new_tokens_marked(mine: TinyRun) -> None:
+    assert "no held-out text" in segmentation(mine.paths)
+    mine.paths.heldout_corpora.mkdir(exist_ok=True)
+    text = superwords(mine)[0] + " <b>" + 40 * "."
+    (mine.paths.heldout_corpora / "a.txt").write_text(
+        f"{text}\nmore\n<|endoftext|>\nshort\n<|endoftext|>\n", encoding="utf-8"
+    )
+    page = segmentation(mine.paths)
+    assert page.count("<li>") == 1
+    assert "&lt;" in page
+    assert f"<b>{html.escape(superwords(mine)[0])}</b>" in page
+    shutil.rmtree(mine.paths.remapped_tokenizer)
+    assert "<code>ivr remap</code> has not run" in segmentation(mine.paths)

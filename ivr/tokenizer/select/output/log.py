@@ -35,6 +35,7 @@ def selection_log(selection: Selection, wanted: int, protect_weight: float, rule
         f"Ids that leave: {sum(swap.old_count == 0 for swap in swaps):,} are never produced on the corpus, "
         f"{sum(swap.old_count > 0 for swap in swaps):,} are. A negative loss means that the text "
         "gets shorter without the old string.",
+        *_superwords(swaps),
         *_idle(swaps),
         "",
         f"## The {min(SHOWN, len(swaps))} swaps that save most",
@@ -50,6 +51,19 @@ def selection_log(selection: Selection, wanted: int, protect_weight: float, rule
             "",
         ]  # fmt: skip
     return "\n".join(lines) + "\n"
+
+
+def _superwords(swaps: Sequence[Swap]) -> list[str]:
+    """How many new strings span several pretokens, if any, and what they save."""
+    spanning = [swap for swap in swaps if swap.parts]
+    if not spanning:
+        return []
+    saved, every = sum(swap.saved for swap in spanning), sum(swap.saved for swap in swaps)
+    return [
+        "",
+        f"{len(spanning):,} new strings are superwords: they span two to {max(len(swap.parts) for swap in spanning)} "
+        f"words or marks. Theirs are {100 * saved / max(every, 1):.0f} % of the savings below.",
+    ]
 
 
 def _idle(swaps: Sequence[Swap]) -> list[str]:
