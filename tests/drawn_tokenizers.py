@@ -147,10 +147,12 @@ def _as_json(draw: random.Random, vocab: Any, merges: Any, added: list[dict[str,
     for name, value in harmless.items():
         if draw.random() < 0.1:
             model[name] = value
-    harmful = {"dropout": 0.1, "continuing_subword_prefix": "##", "end_of_word_suffix": "</w>", "ignore_merges": True}
+    harmful = {"dropout": 0.1, "continuing_subword_prefix": "##", "end_of_word_suffix": "</w>"}
     for name, value in harmful.items():
         if draw.random() < 0.01:
             model[name] = value
+    if draw.random() < 0.1:
+        model["ignore_merges"] = True
     byte_level = {"type": "ByteLevel", "add_prefix_space": draw.random() < 0.25, "trim_offsets": draw.random() < 0.5}
     byte_level["use_regex"] = True
     pre_tokenizer: dict[str, Any] = byte_level

@@ -2,12 +2,12 @@
 
 A pretoken is what the BPE model sees at once; no token crosses its border. GPT-2's pattern is compiled
 (`ivr.encoding.gpt2_pattern`); whether a character is a letter, a number, a blank or another is asked of the library
-itself, once for each character met, because every library carries Unicode tables of its own age. Any other
-pre-tokenizer runs in the library.
+itself, once for each character met, because every library carries Unicode tables of its own age. Other patterns, one
+after another, become programs (`ivr.analysis.pattern_steps`). What these do not know runs in the library.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -17,6 +17,7 @@ import numpy as np
 from tokenizers import Tokenizer
 from tokenizers.pre_tokenizers import ByteLevel
 
+from ivr.analysis.pattern_steps import compiled_steps
 from ivr.encoding.batch import Batch
 from ivr.encoding.bpe import normalizes
 from ivr.encoding.byte_alphabet import from_alphabet
@@ -30,6 +31,7 @@ from ivr.encoding.gpt2_pattern import (
     split,
     unseen_code_points,
 )
+from ivr.encoding.patterns.machine import Machine
 from ivr.errors import ConfigError
 
 ASCII = 0x80
@@ -69,7 +71,10 @@ class PretokenSplitter:
         if len(byte_level) != 1:
             raise ConfigError("the tokenizer has no ByteLevel pre-tokenizer; only byte-level BPE is supported")
         self.adds_prefix_space: bool = byte_level[0]["add_prefix_space"]
-        self.is_gpt2 = len(steps) == 1 and byte_level[0].get("use_regex", True)
+        self._own_pattern: bool = byte_level[0].get("use_regex", True)  # GPT-2's, on what the other steps leave
+        self.is_gpt2 = len(steps) == 1 and self._own_pattern
+        self._steps_before = steps[: steps.index(byte_level[0])]
+        self._splits_otherwise = steps[-1] is not byte_level[0] or (self.adds_prefix_space and len(steps) > 1)
         self._byte_level = ByteLevel(add_prefix_space=False)
         self._classes = np.full(NUM_CODE_POINTS, UNSEEN, np.uint8)
 
@@ -83,15 +88,37 @@ class PretokenSplitter:
 
     def split(self, texts: Sequence[bytes]) -> Pieces:
         """The pretokens of every text, which is valid UTF-8."""
-        if not self.is_gpt2:
+        if self._machines is None:
             return self._by_library(texts)
         if self.adds_prefix_space:
             texts = [text if not text or text.startswith(b" ") else b" " + text for text in texts]
-        batch = Batch.of(texts)
+        parts = batch = Batch.of(texts)
+        starts = np.arange(len(texts) + 1)
+        for split_further in [*(machine.split for machine in self._machines), *self._last]:
+            ends, starts_of_parts = split_further(parts)
+            parts = Batch(batch.data, np.concatenate([[0], ends]))
+            starts = starts_of_parts[starts]
+        return Pieces(batch.data, parts.starts[1:], starts)
+
+    @property
+    def is_compiled(self) -> bool:
+        """Whether texts are split here, and not by the library."""
+        return self._machines is not None
+
+    @property
+    def _last(self) -> list[Callable[[Batch], tuple[np.ndarray, np.ndarray]]]:
+        return [self._split_as_gpt2] if self._own_pattern else []
+
+    @cached_property
+    def _machines(self) -> list[Machine] | None:
+        """Of the steps before ByteLevel; None where the library has to split."""
+        return None if self._splits_otherwise else compiled_steps(self._steps_before)
+
+    def _split_as_gpt2(self, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
         while len(unseen := unseen_code_points(batch.data, self._classes)):
             for code_point in unseen.tolist():
                 self._classes[code_point] = self._class_of(chr(code_point))
-        return Pieces(batch.data, *split(batch, self._classes))
+        return split(batch, self._classes)
 
     @cached_property
     def all_classes(self) -> np.ndarray:
@@ -152,11 +179,13 @@ def _steps(pre_tokenizer: dict[str, Any] | None) -> list[dict[str, Any]]:
 def pretoken_encoder(tokenizer: Tokenizer) -> Tokenizer:
     """A copy of `tokenizer` that takes its whole input for one pretoken: not split into words, nothing added.
 
-    Other steps stay: a pattern in place of ByteLevel's own gives a pretoken back whole, or cut as the model sees it.
+    Steps behind ByteLevel stay: they give a pretoken back whole, or cut as the model sees it.
     """
     spec = json.loads(tokenizer.to_str())
     steps = _steps(spec["pre_tokenizer"])
     whole = {"add_prefix_space": False, "use_regex": False}
+    while steps and steps[0]["type"] != "ByteLevel":
+        steps = steps[1:]
     steps = [{**step, **whole} if step["type"] == "ByteLevel" else step for step in steps]
     spec["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": steps}
     spec["post_processor"] = spec["truncation"] = spec["padding"] = None

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ivr.encoding.byte_alphabet import BYTE_TO_CHARACTER, CHARACTER_TO_BYTE, from_alphabet
-from ivr.encoding.merge_order import out_of_order, own_merges
+from ivr.encoding.merge_order import made_of_itself, out_of_order, own_merges
 from ivr.encoding.tokenizer_steps import steps
 from ivr.errors import ConfigError
 
@@ -111,7 +111,33 @@ def bpe_of_spec(spec: dict[str, Any], in_order: bool = True) -> ByteLevelBpe:
     products = {product for _, _, product in happening}
     bytes_ids = {vocabulary[character] for character in CHARACTER_TO_BYTE if character in vocabulary}
     unmade_ids = frozenset(range(len(tokens))) - products - bytes_ids
+    if model.get("ignore_merges"):
+        taken_whole = set(vocabulary.values()) - {added[content] for content in added if _is_split(spec, content)}
+        _check_made_by_merges(tokens, merges, taken_whole)
     return ByteLevelBpe(tokens, np.array(happening, np.int32).reshape(-1, 3), unmade_ids)
+
+
+def _is_split(spec: dict[str, Any], content: str) -> bool:
+    """Whether this text is several pretokens, so that the model never sees it at once."""
+    import tokenizers
+
+    empty = {"type": "BPE", "vocab": {}, "merges": []}
+    alone = {**spec, "model": empty, "added_tokens": [], "post_processor": None, "decoder": None}
+    return len(tokenizers.Tokenizer.from_str(json.dumps(alone)).pre_tokenizer.pre_tokenize_str(content)) > 1
+
+
+def _check_made_by_merges(
+    tokens: list[str], merges: list[tuple[int, tuple[int, int, int]]], token_ids: set[int]
+) -> None:
+    """`ignore_merges` takes a pretoken that is a token whole: the same as merging, where merges make every token."""
+    unmade = [tokens[token_id] for token_id in sorted(token_ids - made_of_itself(tokens, [row for _, row in merges]))]
+    if unmade:
+        raise ConfigError(
+            f"the BPE model sets ignore_merges, and {len(unmade):,} of its {len(tokens):,} tokens are not what merges "
+            f"make of their own strings ({', '.join(map(repr, unmade[:3]))}): these are taken only where they are "
+            "whole pretokens, which no scores can follow; set model.ignore_merges to null, if such tokens may be "
+            "encoded by merges, or choose another tokenizer"
+        )
 
 
 def normalizes(spec: dict[str, Any]) -> str:
@@ -133,7 +159,7 @@ def _check_kind(spec: dict[str, Any], model: dict[str, Any]) -> None:
             "the same ids; set model.dropout to null"
         )
     # harmless where every byte has an id: unk_token, fuse_unk and byte_fallback, which are for symbols that have none
-    for key in ("ignore_merges", "continuing_subword_prefix", "end_of_word_suffix"):
+    for key in ("continuing_subword_prefix", "end_of_word_suffix"):
         if model.get(key):
             raise ConfigError(
                 f"the BPE model sets {key} = {model[key]!r}, which changes what merges give; a byte-level BPE without "

@@ -48,6 +48,20 @@ def out_of_order(
     return None
 
 
+def made_of_itself(tokens: Sequence[str], merges: Sequence[Merge]) -> set[int]:
+    """The ids of the tokens that BPE makes of their own string.
+
+    >>> sorted(made_of_itself(["a", "b", "ab", "ba", "bab"], [(0, 1, 2), (3, 1, 4)]))
+    [0, 1, 2]
+    """
+    bpe = _OneString(tokens, merges)
+    products = {token_id for token_id, token in enumerate(tokens) if len(token) == 1}
+    for product in {product for _, _, product in merges}:
+        if (last := bpe.last_merge(tokens[product])) is not None and merges[last][2] == product:
+            products.add(product)
+    return products
+
+
 class _OneString:
     """BPE as it is written down: again and again the leftmost pair of the lowest rank. For short strings."""
 

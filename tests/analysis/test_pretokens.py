@@ -6,10 +6,11 @@ import sys
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from pre_tokenizers_of_others import BY_THE_LIBRARY, OTHERS
 from small_bpe import bpe_of
 from tiny_run import NASTY
 from tokenizers import Regex, Tokenizer, normalizers
-from tokenizers.pre_tokenizers import ByteLevel, Digits, Sequence, Split, Whitespace
+from tokenizers.pre_tokenizers import ByteLevel, Sequence, Split, Whitespace
 
 from ivr.analysis.pretokens import PretokenSplitter, pretoken_encoder
 from ivr.encoding.byte_alphabet import from_alphabet, to_alphabet
@@ -70,19 +71,25 @@ def test_texts_at_once_are_split_as_one_by_one(text: str) -> None:
     assert "".join(SPLITTER(text)) == text
 
 
-@pytest.mark.parametrize(
-    "pre_tokenizer",
-    [
-        ByteLevel(add_prefix_space=False, use_regex=False),
-        Sequence([Digits(individual_digits=True), ByteLevel(add_prefix_space=False)]),
-        Sequence([Split(Regex(r"\d{1,3}"), "isolated"), ByteLevel(add_prefix_space=False, use_regex=False)]),
-        Sequence([ByteLevel(add_prefix_space=False), Split(Regex("(?<=l)(?=l)"), "isolated")]),
-    ],
-)
-def test_another_byte_level_pre_tokenizer_runs_in_the_library(pre_tokenizer: object) -> None:
-    tokenizer = tokenizer_with(pre_tokenizer)
-    for text in [*NASTY, "all 12345 llamas"]:
-        assert by_us(PretokenSplitter(tokenizer), text) == by_library(tokenizer, text)
+@pytest.mark.parametrize("name", [*OTHERS, *BY_THE_LIBRARY])
+def test_another_pre_tokenizer_splits_as_the_library_does(name: str) -> None:
+    tokenizer = tokenizer_with({**OTHERS, **BY_THE_LIBRARY}[name]())
+    splitter = PretokenSplitter(tokenizer)
+    assert splitter.is_compiled == (name in OTHERS)
+    for text in [*NASTY, "all 12345 llamas", "DON'T İ'LL isn'ſt 'ſ"]:
+        assert by_us(splitter, text) == by_library(tokenizer, text)
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_another_pre_tokenizer_on_characters_of_every_class(name: str) -> None:
+    draw = random.Random(name)
+    tokenizer = tokenizer_with(OTHERS[name]())
+    splitter = PretokenSplitter(tokenizer)
+    characters = [chr(c) for c in range(0x33000) if not 0xD800 <= c < 0xE000] + list("aAzZ109 \t\n\r'!/-\u00a0") * 2000
+    draw.shuffle(characters)
+    for begin in range(0, len(characters), 300):
+        text = "".join(characters[begin : begin + 300])
+        assert by_us(splitter, text) == by_library(tokenizer, text)
 
 
 @pytest.mark.parametrize("pre_tokenizer", [Whitespace(), Sequence([ByteLevel(), ByteLevel()])])

@@ -51,7 +51,6 @@ def test_a_good_one_is_read() -> None:
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("ignore_merges", True),
         ("dropout", 0.1),
         ("continuing_subword_prefix", "##"),
         ("end_of_word_suffix", "</w>"),
@@ -59,6 +58,17 @@ def test_a_good_one_is_read() -> None:
 )
 def test_an_option_that_changes_bpe(key: str, value: object) -> None:
     assert f"{key} = {value!r}" in refusal(Edited(lambda model: model.update({key: value})))
+
+
+def test_ignore_merges_where_merges_make_every_token() -> None:
+    tokenizer = Edited(lambda model: model.update(ignore_merges=True))
+    assert read_bpe(tokenizer).tokens == read_bpe(bpe_of(MERGES)).tokens
+
+
+def test_ignore_merges_where_they_do_not() -> None:
+    """`abc` alone is one token, and in `abcd` none: no scores can follow that."""
+    tokenizer = Edited(lambda model: (model.update(ignore_merges=True), model["merges"].pop(1)))
+    assert "sets ignore_merges, and 1 of its" in refusal(tokenizer) and "'abc'" in refusal(tokenizer)
 
 
 @pytest.mark.parametrize(

@@ -26,11 +26,17 @@ from ivr.encoding.byte_alphabet import from_alphabet, to_alphabet
 from ivr.encoding.tokenizer_steps import steps
 from ivr.tokenizer.fit.fitter import TextFitter
 from ivr.tokenizer.fit.neighbour_strings import neighbour_strings, strings_between_parts
-from ivr.tokenizer.fit.strings import other_forms, pretokens_with_runs, short_numbers, sparse_numbers
+from ivr.tokenizer.fit.strings import (
+    other_forms,
+    pretokens_with_runs,
+    short_numbers,
+    single_pretokens,
+    sparse_numbers,
+)
 from ivr.tokenizer.fit.windows import in_windows
 from ivr.tokenizer.proof.closure import Attempt, Proof, attempt
 from ivr.tokenizer.repeats.alphabet_contexts import small_alphabets, with_alphabets, with_letters, with_numerals
-from ivr.tokenizer.repeats.character_classes import piece_classes
+from ivr.tokenizer.repeats.character_classes import piece_classes, whole_pretokens
 from ivr.tokenizer.repeats.part_contexts import Characters, with_characters, with_prefix_blank
 from ivr.tokenizer.repeats.pattern import cutting_pattern
 from ivr.tokenizer.repeats.tables import SHORTEST, Contexts, RunTable, initial_contexts, tabulate, text_of
@@ -66,27 +72,19 @@ def distill(base: Tokenizer, bpe: ByteLevelBpe, pretokens: Sequence[str], expone
     """
     fitter = TextFitter(bpe, exponent)
     pretokens = in_windows(pretokens, fitter.encoder, np.array([len(token) for token in fitter.tokens], np.int64))
-    splitter, numbers = PretokenSplitter(base), short_numbers()
-    contexts = initial_contexts(bpe, splitter) if splitter.is_gpt2 else []
+    splitter = PretokenSplitter(base)
+    numbers = single_pretokens(short_numbers(), splitter)
+    contexts = initial_contexts(bpe, splitter)
     characters = Characters(splitter, fitter.encoder)
-    texts = [*pretokens, *other_forms(pretokens, fitter.tokens)]
+    texts = [*pretokens, *single_pretokens(other_forms(pretokens, fitter.tokens), splitter)]
     names = _inside_pretokens(fitter.names, splitter)
     texts += neighbour_strings(names, contexts, splitter, characters)
-    if not splitter.is_gpt2:
-        # the rules extend GPT-2's own pattern; another pattern keeps its runs, and the certificate names them
-        LOG.info("runs are not cut: the pre-tokenizer is not GPT-2's own pattern")
-        fitter.take(_encoded(texts), _encoded(numbers))
-        first = fitter.fit()
-        first, universal = attempt(bpe, fitter.prior_R, first, lambda known: fitter.fit_beside([], known))
-        tokenizer = unigram_tokenizer(base, bpe.tokens, first.scores_V, sorted(bpe.unmade_ids))
-        proofs = _proofs(universal, fitter, first)
-        return Distillation(tokenizer, first, 0, 0, fitter.optional_fitted, fitter.exponent, universal, proofs)
     numbers_with_runs = pretokens_with_runs(numbers, contexts)
     with_runs = pretokens_with_runs([*texts, *_token_pretokens(fitter.tokens, splitter)], contexts)
     # whole runs would ask for scores that no cut run needs, and that can outgrow what a file holds exactly
     runs = {*with_runs, *numbers_with_runs}
     plain, plain_numbers = (_encoded(text for text in some if text not in runs) for some in (texts, numbers))
-    sparse = pretokens_with_runs(sparse_numbers(), contexts)
+    sparse = pretokens_with_runs(single_pretokens(sparse_numbers(), splitter), contexts)
     cutter = _Cutter(splitter, fitter, names, characters, contexts, pretokens, with_runs, numbers_with_runs, sparse)
     cutter.learn_cuts()
     between = strings_between_parts(contexts, characters, blanks=splitter.adds_prefix_space)
@@ -151,7 +149,7 @@ class _Cutter:
         contexts = [with_numerals(context, *bpe_of) for context in contexts]
         contexts = [with_letters(context, *bpe_of) for context in contexts]
         self.contexts = [with_alphabets(context, alphabets, *bpe_of) for context in contexts]
-        self._classes = piece_classes(splitter.all_classes)
+        self._classes = piece_classes(splitter.all_classes) if splitter.is_gpt2 else whole_pretokens()
         self._truth = fitter.encoder.encode(Batch.of([*_encoded(self._pretokens)]))
         self._texts = [to_alphabet(pretoken.encode()) for pretoken in self._pretokens]
         self._tables: dict[Contexts, RunTable] = {}
@@ -249,7 +247,7 @@ class _Cutter:
             same = known.get(context)
             self._tables[context] = same or tabulate(context, self._encoder, self._lengths, of_unit.get(context.unit))
         self.pattern = cutting_pattern([*self._tables.values()], self._classes, self._tokenized)
-        cut = Split(Regex(self.pattern), "isolated")
+        cut = Split(Regex(self.pattern or "."), "isolated")
         runs = [SHORTEST * context.unit for context in self.contexts if context not in known]
         for row, text in enumerate(self._texts):
             if not known or self._tokenized or any(run in text for run in runs):  # others are cut as before
@@ -280,16 +278,20 @@ def _token_pretokens(tokens: Sequence[bytes], splitter: PretokenSplitter) -> lis
     for token in tokens:
         with contextlib.suppress(UnicodeDecodeError):
             texts.append(token.decode("utf-8"))
-    return [text for text, pieces in zip(texts, splitter.lists(texts), strict=True) if len(pieces) == 1]
+    return single_pretokens(texts, splitter)
 
 
 def cut_tokenizer(base: Tokenizer, bpe: ByteLevelBpe, scores_V: np.ndarray, pattern: str) -> Tokenizer:
-    """The Unigram tokenizer that splits by `pattern`, over the byte alphabet, in place of GPT-2's own pattern."""
+    """The Unigram tokenizer that splits by `pattern`, over the byte alphabet: in place of GPT-2's own pattern, or what
+    another pre-tokenizer leaves.
+    """
     spec = json.loads(unigram_tokenizer(base, bpe.tokens, scores_V, sorted(bpe.unmade_ids)).to_str())
-    (byte_level,) = steps(spec["pre_tokenizer"], "pretokenizers")
+    before = steps(spec["pre_tokenizer"], "pretokenizers")
+    if PretokenSplitter(base).is_gpt2:
+        # the whole text is mapped first and split then: half the work of mapping piece by piece
+        before = [{**before[0], "use_regex": False}]
     split = {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": False}
-    # the whole text is mapped first and split then: half the work of mapping piece by piece
-    spec["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": [{**byte_level, "use_regex": False}, split]}
+    spec["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": [*before, split] if pattern else before}
     return Tokenizer.from_str(json.dumps(spec, ensure_ascii=False))
 
 

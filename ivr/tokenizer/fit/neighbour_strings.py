@@ -12,7 +12,7 @@ from itertools import pairwise, product
 from ivr.analysis.pretokens import PretokenSplitter
 from ivr.encoding.batch import Batch
 from ivr.encoding.byte_alphabet import from_alphabet
-from ivr.tokenizer.fit.strings import LONGEST_CHARACTER, rows_with_periods
+from ivr.tokenizer.fit.strings import LONGEST_CHARACTER, rows_with_periods, single_pretokens
 from ivr.tokenizer.repeats.part_contexts import Characters
 from ivr.tokenizer.repeats.tables import SHORTEST, Contexts, text_of
 
@@ -54,8 +54,7 @@ def neighbour_strings(
             strings.update(unit * size + _text(right) for right in rights_of_parts.values())
     if splitter.adds_prefix_space:
         strings |= {" " + text for text in strings}
-    texts = sorted(strings)
-    return [text for text, pieces in zip(texts, splitter.lists(texts), strict=True) if len(pieces) == 1]
+    return single_pretokens(sorted(strings), splitter)
 
 
 def strings_between_parts(contexts: Sequence[Contexts], characters: Characters, *, blanks: bool) -> list[bytes]:

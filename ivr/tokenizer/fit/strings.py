@@ -7,6 +7,7 @@ from itertools import combinations
 import numpy as np
 import regex
 
+from ivr.analysis.pretokens import PretokenSplitter
 from ivr.encoding.batch import Batch
 from ivr.encoding.byte_alphabet import from_alphabet
 from ivr.tokenizer.repeats.tables import SHORTEST, Contexts, text_of
@@ -16,6 +17,11 @@ ROUND_DIGITS = 3  # and every round one of so many digits and three zeros; of fo
 SPARSE_DIGITS = 8  # of `1001000`, `00008000` and the like
 NAME_LETTERS = 4
 LONGEST_CHARACTER = 4  # bytes of UTF-8
+
+
+def single_pretokens(texts: Sequence[str], splitter: PretokenSplitter) -> list[str]:
+    """Those of the texts that this tokenizer does not split; others a model never sees at once."""
+    return [text for text, pieces in zip(texts, splitter.lists(texts), strict=True) if len(pieces) == 1]
 
 
 def short_numbers() -> list[str]:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from ivr.analysis.pretokens import PretokenSplitter
 from ivr.encoding.byte_alphabet import to_alphabet
 from ivr.encoding.utf8_pattern import character_class, quote
-from ivr.tokenizer.repeats.character_classes import NAMES, PieceClass, piece_classes
+from ivr.tokenizer.repeats.character_classes import NAMES, PieceClass, piece_classes, whole_pretokens
 from ivr.tokenizer.repeats.pattern import marker
 
 Trie = dict[str, "Trie"]  # what follows each character; empty at the end of a text
@@ -35,6 +35,9 @@ def cut_again(pattern: str, texts: Iterable[str], base: PretokenSplitter) -> str
 
 def _by_class(texts: Iterable[str], base: PretokenSplitter) -> list[tuple[PieceClass, list[str]]]:
     """The texts of one class of characters, in the byte alphabet."""
+    if not base.is_gpt2:
+        every = [to_alphabet(text.encode()) for text in sorted(set(texts))]
+        return [(kind, every) for kind in whole_pretokens().kinds if every]
     found: dict[str, list[str]] = {}
     for text in sorted(set(texts)):
         names = {NAMES[base.all_classes[ord(character)]] for character in text.removeprefix(" ") or text}

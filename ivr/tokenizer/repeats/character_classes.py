@@ -26,11 +26,15 @@ ASCII = 0x80
 LEADS = byte_class(NON_ASCII_LEADS)
 LEAD_OF = lead_bytes()
 NAMES = {LETTER: "letters", NUMBER: "numbers", OTHER: "others", BLANK: "blanks"}
+PRETOKEN = "pretoken"
 
 
 @dataclass(frozen=True, eq=False)
 class PieceClass:
-    """One alternative of GPT-2's pattern: what its pretokens are made of."""
+    """One alternative of GPT-2's pattern: what its pretokens are made of.
+
+    Or, by the name PRETOKEN, any character: what a pattern sees that splits the pretokens of another pattern further.
+    """
 
     name: str
     group: int  # of `definitions`: `character` calls it
@@ -66,6 +70,8 @@ class PieceClass:
     @property
     def character(self) -> str:
         """One character, as a call of the group in `definitions`: written out every time they would fill megabytes."""
+        if self.name == PRETOKEN:
+            return "."
         if self.name == "blanks":  # few, and looked for often
             return f"(?:{self.definition})"
         return f"\\g<{self.group}>"
@@ -73,11 +79,13 @@ class PieceClass:
     @property
     def lead(self) -> str:
         """An optional blank in front, where the pattern takes one."""
-        return "" if self.name == "blanks" else "Ġ?"
+        return "" if self.name in ("blanks", PRETOKEN) else "Ġ?"
 
     @property
     def end(self) -> str:
         """Zero-width: the pretoken ends here. Of blanks before a word the last one belongs to the word."""
+        if self.name == PRETOKEN:
+            return r"\z"
         if self.name == "blanks":
             return rf"(?={self.character}(?!{self.character}).|\z)"
         beyond = map(BYTE_TO_CHARACTER.__getitem__, NON_ASCII_LEADS)
@@ -96,12 +104,19 @@ class PieceClass:
 
 @dataclass(frozen=True)
 class PieceClasses:
-    """Letters, numbers, others and blanks, in this order."""
+    """Letters, numbers, others and blanks, in this order; or one class of all characters."""
 
     kinds: tuple[PieceClass, ...]
 
+    @property
+    def are_pretokens(self) -> bool:
+        """Whether the text has been split into pretokens already."""
+        return len(self.kinds) == 1
+
     def of(self, text: str) -> PieceClass:
         """The class of the first character of this text, which is whole characters in the byte alphabet."""
+        if self.are_pretokens:
+            return self.kinds[0]
         return next(kind for kind in self.kinds if regex.match(kind.definition, text))
 
     def of_pretoken(self, text: str) -> PieceClass:
@@ -111,6 +126,8 @@ class PieceClasses:
     @property
     def definitions(self) -> str:
         """Matches nothing; stands at the very beginning of a pattern that uses the classes."""
+        if self.are_pretokens:
+            return ""
         return f"(?:{'|'.join(f'({kind.definition})' for kind in self.kinds)}){{0}}"
 
     @property
@@ -118,6 +135,11 @@ class PieceClasses:
         """Zero-width: the character before is one of the others."""
         others = self.kinds[2]
         return f"(?<!{character_class(others.ascii)})(?<!{others.beyond()})"
+
+
+def whole_pretokens() -> PieceClasses:
+    """For a text that has been split into pretokens, whatever these are made of."""
+    return PieceClasses((PieceClass(PRETOKEN, 0, np.ones(NUM_CODE_POINTS, bool)),))
 
 
 def piece_classes(classes: np.ndarray) -> PieceClasses:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from ivr.encoding.utf8_pattern import character_class, quote
-from ivr.tokenizer.repeats.character_classes import LEADS, PieceClass, PieceClasses
+from ivr.tokenizer.repeats.character_classes import LEADS, PRETOKEN, PieceClass, PieceClasses
 from ivr.tokenizer.repeats.tables import BLANK, OTHER, SHORTEST, RunTable
 
 APOSTROPHE = "'"
@@ -30,6 +30,8 @@ class _Whole(NamedTuple):
 
 def whole_pieces(classes: PieceClasses, tables: Mapping[str, Sequence[RunTable]]) -> list[str]:
     """Alternatives, in order. `tables`: of every class of characters, by its name."""
+    if classes.are_pretokens:
+        return [_pretoken_without_runs(tables[PRETOKEN])]
     letter, number, other, blank = classes.kinds
     words, figures, signs = (_without_runs(kind, tables[kind.name]) for kind in (letter, number, other))
     wide = "|".join(filter(None, [words.wide, signs.wide, figures.wide]))
@@ -45,6 +47,20 @@ def whole_pieces(classes: PieceClasses, tables: Mapping[str, Sequence[RunTable]]
     often += [contraction, f"Ġ?{signs.ascii}" if signs.ascii else "", _ascii_blanks(blank, tables[blank.name])]
     one = f"(?:{'|'.join(filter(None, [*often, _one_token_runs(other, tables[other.name])]))})"
     return [f"{one}(?:\\K{one})?", words.mixed, signs.mixed, figures.mixed]
+
+
+def _pretoken_without_runs(tables: Sequence[RunTable]) -> str:
+    """A whole pretoken, whatever it is made of, in which no unit stands three times in a row."""
+    refused = [f"{AGAIN}{{{SHORTEST - 1}}}"]
+    by_first: dict[str, list[str]] = {}
+    for table in tables:
+        if len(table.unit) > 1:
+            by_first.setdefault(table.unit[0], []).append(quote(table.unit[1:] + 2 * table.unit))
+    options = [
+        f"(?<={character_class(first)})(?:{'|'.join(sorted(rests))})" for first, rests in sorted(by_first.items())
+    ]
+    refused += [f"(?<={character_class(by_first)})(?:{'|'.join(options)})"] if options else []
+    return rf"\A(?:(.)(?!{'|'.join(refused)}))++\z"
 
 
 def _without_runs(kind: PieceClass, tables: Sequence[RunTable]) -> _Whole:

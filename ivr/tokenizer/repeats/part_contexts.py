@@ -10,7 +10,6 @@ what `C` does not.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from functools import cached_property
 
 import numpy as np
 
@@ -18,13 +17,15 @@ from ivr.analysis.pretokens import PretokenSplitter
 from ivr.encoding.batch import Batch
 from ivr.encoding.bpe_encoder import BpeEncoder
 from ivr.encoding.byte_alphabet import from_alphabet, to_alphabet
-from ivr.encoding.gpt2_pattern import NUM_CODE_POINTS, UNSEEN
+from ivr.encoding.gpt2_pattern import NUM_CODE_POINTS
 from ivr.tokenizer.repeats.character_classes import ASCII, LEAD_OF
 from ivr.tokenizer.repeats.tables import BLANK, OTHER, SHORTEST, Contexts, first_of_runs, text_of
 from ivr.tokenizer.repeats.vocabulary_contexts import begin, end, telling, unlike
 
 SURROGATES = slice(0xD800, 0xE000)
 POINTS = np.arange(NUM_CODE_POINTS)
+IS_CHARACTER = np.ones(NUM_CODE_POINTS, bool)
+IS_CHARACTER[SURROGATES] = False
 NUM_IDS = 1 << 31  # more than any vocabulary holds
 LAST_BYTE_OF = np.where(POINTS < ASCII, POINTS, 0x80 | POINTS & 0x3F)
 
@@ -34,13 +35,7 @@ class Characters:
 
     def __init__(self, splitter: PretokenSplitter, encoder: BpeEncoder) -> None:
         self._splitter, self._encoder = splitter, encoder
-        self._known: dict[tuple[str, int, bool], dict[str, str]] = {}
-
-    @cached_property
-    def _classes(self) -> np.ndarray:
-        classes = self._splitter.all_classes.copy()
-        classes[SURROGATES] = UNSEEN
-        return classes
+        self._known: dict[tuple[str, str, bool], dict[str, str]] = {}
 
     def around(self, contexts: Contexts) -> tuple[dict[str, str], dict[str, str]]:
         """(left, right): every character that holds one of the parts, and the first that BPE does the same with."""
@@ -66,17 +61,20 @@ class Characters:
         return answers.ids[answers.starts[1:] - 1 if ends else answers.starts[:-1]].astype(np.int64)
 
     def _holding(self, part: str, beside: str, *, ends: bool) -> dict[str, str]:
-        """Those of the same class that end (begin) with these bytes. Alike are those of one last (first) token, where
-        every text begins with a blank also after one.
+        """Those that end (begin) with these bytes and are one pretoken with the character beside them. Alike are those
+        of one last (first) token, where every text begins with a blank also after one.
         """
-        kind = int(self._classes[ord(beside)])
-        key = (part, kind, ends)
+        key = (part, beside, ends)
         if key not in self._known:
             data = from_alphabet(part)
             touching = data[-1] == LAST_BYTE_OF if ends else data[0] == LEAD_OF
-            points = np.flatnonzero((self._classes == kind) & touching).tolist()
-            texts = [chr(point).encode() for point in points]
-            texts = [text for text in texts if (text.endswith(data) if ends else text.startswith(data))]
+            points = np.flatnonzero(touching & IS_CHARACTER).tolist()
+            names = [chr(point) for point in points]
+            names = [
+                name for name in names if (name.encode().endswith(data) if ends else name.encode().startswith(data))
+            ]
+            together = self._splitter.lists([name + beside if ends else beside + name for name in names])
+            texts = [name.encode() for name, pieces in zip(names, together, strict=True) if len(pieces) == 1]
             tokens = self._touching(texts, ends=ends)
             if ends and self._splitter.adds_prefix_space:  # after a blank two that were alike need not be
                 tokens = tokens * NUM_IDS + self._touching([b" " + text for text in texts], ends=True)

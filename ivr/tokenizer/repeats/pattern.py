@@ -21,10 +21,12 @@ KEPT = 256  # rules written of tables: learning changes few of them at a time
 
 
 def cutting_pattern(tables: Sequence[RunTable], classes: PieceClasses, tokenized: Sequence[Sequence[str]] = ()) -> str:
-    """GPT-2's pattern, cutting the runs of these tables where BPE does.
+    """GPT-2's pattern, cutting the runs of these tables where BPE does; for whole pretokens only the cuts, "" for none.
 
     `tokenized`: tokens of pretokens with such runs that are cut at every one of them, even within characters.
     """
+    if classes.are_pretokens and not tables and not tokenized:
+        return ""
     mine = {kind.name: [table for table in tables if classes.of(table.unit) == kind] for kind in classes.kinds}
     alternatives = whole_pieces(classes, mine)
     parts = []
