@@ -19,7 +19,6 @@ from tokenizers.pre_tokenizers import ByteLevel
 
 from ivr.analysis.pattern_steps import compiled_steps
 from ivr.encoding.batch import Batch
-from ivr.encoding.bpe import normalizes
 from ivr.encoding.byte_alphabet import from_alphabet
 from ivr.encoding.gpt2_pattern import (
     BLANK,
@@ -32,6 +31,7 @@ from ivr.encoding.gpt2_pattern import (
     unseen_code_points,
 )
 from ivr.encoding.patterns.machine import Machine
+from ivr.encoding.tokenizer_steps import normalizes
 from ivr.errors import ConfigError
 
 ASCII = 0x80
@@ -179,13 +179,11 @@ def _steps(pre_tokenizer: dict[str, Any] | None) -> list[dict[str, Any]]:
 def pretoken_encoder(tokenizer: Tokenizer) -> Tokenizer:
     """A copy of `tokenizer` that takes its whole input for one pretoken: not split into words, nothing added.
 
-    Steps behind ByteLevel stay: they give a pretoken back whole, or cut as the model sees it.
+    Other steps stay: they give a pretoken back whole, or cut as the model sees it.
     """
     spec = json.loads(tokenizer.to_str())
     steps = _steps(spec["pre_tokenizer"])
     whole = {"add_prefix_space": False, "use_regex": False}
-    while steps and steps[0]["type"] != "ByteLevel":
-        steps = steps[1:]
     steps = [{**step, **whole} if step["type"] == "ByteLevel" else step for step in steps]
     spec["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": steps}
     spec["post_processor"] = spec["truncation"] = spec["padding"] = None

@@ -77,7 +77,7 @@ def parts_of(spec: Mapping[str, Any]) -> dict[str, Any]:
     Added tokens apart. Left out is what changes nothing: how merges are written, options for symbols without an id
     (every byte has one), options of ByteLevel that its place does not read.
     """
-    from ivr.encoding.bpe import normalizes
+    from ivr.encoding.tokenizer_steps import normalizes
 
     model = spec["model"]
     merges = [tuple(merge.split(" ")) if isinstance(merge, str) else tuple(merge) for merge in model.get("merges", ())]

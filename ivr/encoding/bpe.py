@@ -15,7 +15,7 @@ import numpy as np
 
 from ivr.encoding.byte_alphabet import BYTE_TO_CHARACTER, CHARACTER_TO_BYTE, from_alphabet
 from ivr.encoding.merge_order import made_of_itself, out_of_order, own_merges
-from ivr.encoding.tokenizer_steps import steps
+from ivr.encoding.tokenizer_steps import normalizes
 from ivr.errors import ConfigError
 
 NEVER_IN_UTF8 = frozenset([0xC0, 0xC1, *range(0xF5, 0x100)])
@@ -138,15 +138,6 @@ def _check_made_by_merges(
             "whole pretokens, which no scores can follow; set model.ignore_merges to null, if such tokens may be "
             "encoded by merges, or choose another tokenizer"
         )
-
-
-def normalizes(spec: dict[str, Any]) -> str:
-    """The kind of the tokenizer's normalizer; empty where it has none, or one of no steps.
-
-    >>> normalizes({"normalizer": {"type": "Sequence", "normalizers": []}}), normalizes({"normalizer": {"type": "NFC"}})
-    ('', 'NFC')
-    """
-    return ", ".join(step["type"] for step in steps(spec.get("normalizer"), "normalizers"))
 
 
 def _check_kind(spec: dict[str, Any], model: dict[str, Any]) -> None:

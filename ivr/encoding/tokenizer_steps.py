@@ -15,3 +15,12 @@ def steps(part: Mapping[str, Any] | None, inside: str) -> list[dict[str, Any]]:
     if part["type"] == "Sequence":
         return [step for child in part[inside] for step in steps(child, inside)]
     return [dict(part)]
+
+
+def normalizes(spec: dict[str, Any]) -> str:
+    """The kind of the tokenizer's normalizer; empty where it has none, or one of no steps.
+
+    >>> normalizes({"normalizer": {"type": "Sequence", "normalizers": []}}), normalizes({"normalizer": {"type": "NFC"}})
+    ('', 'NFC')
+    """
+    return ", ".join(step["type"] for step in steps(spec.get("normalizer"), "normalizers"))

@@ -15,9 +15,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from ivr.artifacts import ArtifactPaths
+from ivr.artifacts import ArtifactPaths, files_below
 from ivr.corpus.packing import load_tokenizer
 from ivr.errors import ConfigError, StaleInputError, TryAgainError
+from ivr.schema import write_sealed
 from ivr.training import loop
 from ivr.training.divergence import LossWatch
 from ivr.training.metrics import TIME_FIELDS, without_times
@@ -45,7 +46,7 @@ def metrics(world: World) -> list[dict]:
 
 def products(world: World) -> dict[str, object]:
     """What two runs of the same inputs have in common: the model's files, and the log but for its times."""
-    files: dict[str, object] = {path.name: path.read_bytes() for path in sorted(world.final_model.iterdir())}
+    files: dict[str, object] = {path.name: path.read_bytes() for path in files_below(world.final_model)}
     return files | {"metrics.jsonl": without_times(metrics(world))}
 
 
@@ -240,7 +241,7 @@ def test_a_checkpoint_of_another_number_of_processes_is_refused(world: World, mo
     (marker,) = world.training.glob("checkpoints/*/step-00000003/complete.json")
     facts = json.loads(marker.read_text())
     facts["card"] |= {"processes": 4, "kind of run": "DEEPSPEED ZeRO-2"}
-    marker.write_text(json.dumps(facts))
+    write_sealed(marker, facts)
     with pytest.raises(ConfigError, match="kind of run DEEPSPEED ZeRO-2, this run NO; processes 4, this run 1"):
         run(config(world))
 

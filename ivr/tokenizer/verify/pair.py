@@ -19,8 +19,8 @@ from typing import Any, TypeVar, cast
 from tokenizers import Tokenizer
 
 from ivr.analysis.pretokens import PretokenSplitter, pretoken_encoder
-from ivr.encoding.bpe import normalizes
 from ivr.encoding.byte_alphabet import from_alphabet
+from ivr.encoding.tokenizer_steps import normalizes
 from ivr.errors import ConfigError, CorruptInputError, TryAgainError
 from ivr.tokenizer.verify.causes import SUPERWORD, MergeTrees
 from ivr.tokenizer.verify.comparison import one_pretoken
@@ -81,12 +81,18 @@ class Pair:
         return {**both, "cause": self._trees.cause(both["tokenizer"], both["against"], pieces)}
 
     def superwords(self, pretokens: Sequence[tuple[str, tuple[int, int]]], ours: Ids) -> list[tuple[int, int, int]]:
-        """(id, first pretoken, last pretoken) of every token of `ours` that reaches over a pretoken's end."""
+        """(id, first pretoken, last pretoken) of every token of `ours` that reaches over a pretoken's end.
+
+        None where the tokens are not the pretokens' characters, as where one tokenizer puts a blank in front.
+        """
+        tokens = [self.ours.id_to_token(token_id) or "" for token_id in ours]
+        if "".join(tokens) != "".join(symbols for symbols, _ in pretokens):
+            return []
         ends = list(accumulate(len(symbols) for symbols, _ in pretokens))
         found = []
         end = 0
-        for token_id in ours:
-            begin, end = end, end + len(self.ours.id_to_token(token_id) or "")
+        for token_id, token in zip(ours, tokens, strict=True):
+            begin, end = end, end + len(token)
             first, last = bisect_right(ends, begin), bisect_left(ends, end)
             if first < last < len(ends):
                 found.append((token_id, first, last))

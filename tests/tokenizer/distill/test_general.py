@@ -87,7 +87,7 @@ def repetitive(seed: int, documents: int) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("name", ["single digits", "three digits", "by case", "three splits", "some only"])
+@pytest.mark.parametrize("name", ["single digits", "three digits", "by case", "three splits"])
 def test_runs_are_cut_behind_any_pattern(
     analyzed: TinyRun, copy_run: Callable[[TinyRun], TinyRun], tmp_path: Path, name: str
 ) -> None:
