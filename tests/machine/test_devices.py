@@ -145,7 +145,8 @@ def test_a_gpu_job_without_a_gpu_ends_with_5_and_does_nothing(world: ArtifactPat
 
     before = files()
     environment = {**os.environ, "SLURM_GPUS_ON_NODE": "1", "SLURM_JOB_ID": "1"}
-    environment.pop("CUDA_VISIBLE_DEVICES", None)
+    for name in ("CUDA_VISIBLE_DEVICES", "DS_ACCELERATOR"):  # a training in this process asked for the CPU
+        environment.pop(name, None)
     command = [sys.executable, "-m", "ivr", stage, "--force", "--artifacts-dir", str(world.root)]
     command += ["--device=cuda"] if stage == "align" else []
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
