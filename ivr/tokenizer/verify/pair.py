@@ -83,7 +83,7 @@ class Pair:
     def superwords(self, pretokens: Sequence[tuple[str, tuple[int, int]]], ours: Ids) -> list[tuple[int, int, int]]:
         """(id, first pretoken, last pretoken) of every token of `ours` that reaches over a pretoken's end.
 
-        None where the tokens are not the pretokens' characters, as where one tokenizer puts a blank in front.
+        Nothing where the tokens are not the pretokens' characters, as where one tokenizer puts a blank in front.
         """
         tokens = [self.ours.id_to_token(token_id) or "" for token_id in ours]
         if "".join(tokens) != "".join(symbols for symbols, _ in pretokens):
