@@ -25,23 +25,26 @@ class TextPieces:
 
     splitter: PretokenSplitter
     marked: dict[int, bytes]  # id in the finder of each added token that text can hold -> its piece
-    contents: tuple[bytes, ...]  # of these
+    contents: tuple[bytes, ...]  # of these, of which one is in every text that holds any of them
     finder: Tokenizer | None  # gives these alone, with their places, and nothing for other text
 
     @classmethod
     def of(cls, tokenizer: Tokenizer) -> "TextPieces":
         """For a byte-level tokenizer."""
-        entries = json.loads(tokenizer.to_str())["added_tokens"]
+        whole = json.loads(tokenizer.to_str())
+        entries, normalizer = whole["added_tokens"], whole["normalizer"]
         marked = {place: MARK + b"%d" % entry["id"] for place, entry in enumerate(entries) if not entry["special"]}
         finder = None
         if marked:
             entries = [{**entry, "id": place} for place, entry in enumerate(entries)]
             model = {"type": "BPE", "vocab": {}, "merges": []}
-            finder = Tokenizer.from_str(json.dumps({"version": "1.0", "added_tokens": entries, "model": model}))
+            spec = {"version": "1.0", "added_tokens": entries, "normalizer": normalizer, "model": model}
+            finder = Tokenizer.from_str(json.dumps(spec))
             finder.encode_special_tokens = True
-        return cls(
-            PretokenSplitter(tokenizer), marked, tuple(entries[place]["content"].encode() for place in marked), finder
-        )
+        contents = {entries[place]["content"].encode() for place in marked}
+        if normalizer and any(entries[place]["normalized"] for place in marked):
+            contents.add(b"")  # some text may hold one once it is normalized: the library is asked about all
+        return cls(PretokenSplitter(tokenizer), marked, tuple(sorted(contents)), finder)
 
     def split(self, texts: Sequence[bytes]) -> Pieces:
         """The pieces of every text, which is valid UTF-8."""

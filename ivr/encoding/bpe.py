@@ -15,10 +15,10 @@ import numpy as np
 
 from ivr.encoding.byte_alphabet import BYTE_TO_CHARACTER, CHARACTER_TO_BYTE, from_alphabet
 from ivr.encoding.merge_order import made_of_itself, out_of_order, own_merges
-from ivr.encoding.tokenizer_steps import normalizes
+from ivr.encoding.text.missing_bytes import check_missing, missing_bytes
+from ivr.encoding.text.normalizing import check_normalizer
 from ivr.errors import ConfigError
 
-NEVER_IN_UTF8 = frozenset([0xC0, 0xC1, *range(0xF5, 0x100)])
 NO_ID = -1
 
 
@@ -35,13 +35,14 @@ class ByteLevelBpe:
     tokens: list[str]  # id -> string, V; in the byte alphabet for all but unmade ids
     merges_R3: np.ndarray  # (R, 3) int32: id of the left part, of the right part, of the product; a product stands once
     unmade_ids: frozenset[int]  # neither a byte nor the product of a merge: the model gives them for no text
+    missing: frozenset[int] = frozenset()  # bytes that text can hold and that have no id: the library drops them
 
     @property
     def num_ids(self) -> int:
         return len(self.tokens)
 
     def byte_ids(self) -> np.ndarray:
-        """The id of each of the 256 bytes, int64 (256,); NO_ID for what UTF-8 never has and the vocabulary lacks."""
+        """The id of each of the 256 bytes, int64 (256,); NO_ID where the vocabulary lacks it."""
         places = {token: i for i, token in enumerate(self.tokens) if i not in self.unmade_ids}
         return np.array([places.get(BYTE_TO_CHARACTER[byte], NO_ID) for byte in range(256)], np.int64)
 
@@ -90,13 +91,7 @@ def bpe_of_spec(spec: dict[str, Any], in_order: bool = True) -> ByteLevelBpe:
             f"the ids have holes: id {min(holes)} belongs to no token; give it one in model.vocab, such as "
             f"'<unused{min(holes)}>'"
         )
-    missing = [c for c, byte in CHARACTER_TO_BYTE.items() if c not in vocabulary and byte not in NEVER_IN_UTF8]
-    if missing:
-        raise ConfigError(
-            f"the byte symbol {missing[0]!r} (byte 0x{CHARACTER_TO_BYTE[missing[0]]:02X}) has no id, and "
-            f"{len(missing) - 1} others: text that holds them would be dropped or become unknown; give each an id in "
-            "model.vocab that the model has a row for"
-        )
+    check_missing(spec, missing := missing_bytes(vocabulary))
     tokens = [strings[token_id] for token_id in range(len(strings))]
     merges = _check_merges(model["merges"], vocabulary)
     made_by = own_merges(tokens, [merge for _, merge in merges])
@@ -114,7 +109,7 @@ def bpe_of_spec(spec: dict[str, Any], in_order: bool = True) -> ByteLevelBpe:
     if model.get("ignore_merges"):
         taken_whole = set(vocabulary.values()) - {added[content] for content in added if _is_split(spec, content)}
         _check_made_by_merges(tokens, merges, taken_whole)
-    return ByteLevelBpe(tokens, np.array(happening, np.int32).reshape(-1, 3), unmade_ids)
+    return ByteLevelBpe(tokens, np.array(happening, np.int32).reshape(-1, 3), unmade_ids, missing)
 
 
 def _is_split(spec: dict[str, Any], content: str) -> bool:
@@ -156,11 +151,7 @@ def _check_kind(spec: dict[str, Any], model: dict[str, Any]) -> None:
                 f"the BPE model sets {key} = {model[key]!r}, which changes what merges give; a byte-level BPE without "
                 f"it is needed (set model.{key} to null if the model was trained without)"
             )
-    if found := normalizes(spec):
-        raise ConfigError(
-            f"the tokenizer has a normalizer ({found}), which changes text before it is split; none is supported (set "
-            "normalizer to null if the model was trained without)"
-        )
+    check_normalizer(spec)
 
 
 def _check_added(entries: Any, vocabulary: dict[str, int]) -> dict[str, int]:
