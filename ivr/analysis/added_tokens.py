@@ -13,8 +13,9 @@ from tokenizers import Tokenizer
 
 from ivr.analysis.pretokens import Pieces, PretokenSplitter
 from ivr.encoding.batch import Batch, Segmentations
-from ivr.encoding.bpe import ByteLevelBpe
+from ivr.encoding.bpe import NO_ID, ByteLevelBpe
 from ivr.encoding.bpe_encoder import BpeEncoder
+from ivr.encoding.byte_alphabet import from_alphabet
 
 MARK = b"\xff"  # in no text: a piece that begins with it is an added token, its id in figures behind
 
@@ -76,24 +77,29 @@ class TextPieces:
 
 
 class PieceEncoder:
-    """The ids of such pieces: BPE's of a pretoken, its own of an added token."""
+    """The ids of such pieces: BPE's of a pretoken, its own of an added token or of one that is taken whole."""
 
     def __init__(self, bpe: ByteLevelBpe) -> None:
         self._bpe = BpeEncoder(bpe)
+        self._whole = {from_alphabet(bpe.tokens[token_id]): token_id for token_id in bpe.whole_ids}
 
     def encode(self, batch: Batch, threads: int | None = None) -> Segmentations:
         """The ids of every piece."""
-        added = is_added(batch)
-        if not added.any():
+        own = np.full(len(batch), NO_ID, np.int64)  # of the pieces that are one token whatever merges make
+        for row in np.flatnonzero(is_added(batch)).tolist():
+            own[row] = int(batch.string(row)[len(MARK) :])
+        if self._whole:
+            own = np.maximum(own, [self._whole.get(batch.string(row), NO_ID) for row in range(len(batch))])
+        merged = own == NO_ID
+        if merged.all():
             return self._bpe.encode(batch, threads)
-        others = self._bpe.encode(batch.select(np.flatnonzero(~added)), threads)
+        others = self._bpe.encode(batch.select(np.flatnonzero(merged)), threads)
         lengths = np.ones(len(batch), np.int64)
-        lengths[~added] = others.lengths()
+        lengths[merged] = others.lengths()
         starts = np.concatenate([[0], np.cumsum(lengths)])
         ids = np.empty(starts[-1], np.int32)
-        ids[np.repeat(~added, lengths)] = others.ids
-        rows = np.flatnonzero(added)
-        ids[starts[rows]] = [int(batch.string(row)[len(MARK) :]) for row in rows.tolist()]
+        ids[np.repeat(merged, lengths)] = others.ids
+        ids[starts[:-1][~merged]] = own[~merged]
         return Segmentations(ids, starts)
 
 

@@ -118,10 +118,12 @@ def _encode_all(data, starts, byte_ids, keys, values, products, out, out_starts)
 
 
 class BpeEncoder:
-    """BPE over byte strings, each taken for one pretoken."""
+    """BPE over byte strings, each taken for one pretoken; what the merges make, also of a token taken whole."""
 
     def __init__(self, bpe: ByteLevelBpe) -> None:
         merges = bpe.merges_R3.astype(np.int64)
+        if bpe.applied_R is not None:
+            merges = merges[np.argsort(bpe.applied_R)]
         self._byte_ids = bpe.byte_ids()
         self.missing = bpe.missing
         self._products = merges[:, 2].copy()
