@@ -73,7 +73,7 @@ class ByteLevelBpe:
 def read_bpe(tokenizer: Tokenizer, in_order: bool = True) -> ByteLevelBpe:
     """Read and check. Raises ConfigError, naming the first offender, for a tokenizer that cannot be distilled.
 
-    `in_order` False: any number of merges may come before those that make their parts; enough to encode, not to distill.
+    `in_order` False: any number of merges may come before those that make their parts; enough to encode alone.
     """
     return bpe_of_spec(json.loads(tokenizer.to_str()), in_order)
 
@@ -113,9 +113,7 @@ def bpe_of_spec(spec: dict[str, Any], in_order: bool = True) -> ByteLevelBpe:
         taken_whole = set(vocabulary.values()) - {added[content] for content in added if _is_split(spec, content)}
         whole_ids = frozenset(taken_whole - made_of_itself(tokens, [merge for _, merge in merges]))
     happening = [
-        merge
-        for place, (_, merge) in enumerate(merges)
-        if made_by[merge[2]] == place and whole_ids.isdisjoint(merge)
+        merge for place, (_, merge) in enumerate(merges) if made_by[merge[2]] == place and whole_ids.isdisjoint(merge)
     ]
     products = {product for _, _, product in happening}
     bytes_ids = {vocabulary[character] for character in CHARACTER_TO_BYTE if character in vocabulary}
