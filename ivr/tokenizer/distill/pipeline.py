@@ -25,14 +25,7 @@ from ivr.encoding.bpe import ByteLevelBpe
 from ivr.encoding.byte_alphabet import from_alphabet, to_alphabet
 from ivr.encoding.text.missing_bytes import dropping, without
 from ivr.encoding.tokenizer_steps import steps
-from ivr.tokenizer.distill.taken_whole import (
-    Inside,
-    learn_splits,
-    splitting_pattern,
-    strings_of,
-    with_whole,
-    with_whole_scores,
-)
+from ivr.tokenizer.distill.taken_whole import Inside, learn_splits, patterns, strings_of, with_whole_scores
 from ivr.tokenizer.fit.fitter import TextFitter
 from ivr.tokenizer.fit.neighbour_strings import neighbour_strings, strings_between_parts
 from ivr.tokenizer.fit.strings import (
@@ -110,7 +103,7 @@ def distill(base: Tokenizer, bpe: ByteLevelBpe, pretokens: Sequence[str], expone
         fitted = fitter.fit(cutter.pieces)
     fitted, universal = attempt(bpe, fitter.prior_R, fitted, lambda known: fitter.fit_beside(cutter.pieces, known))
     return Distillation(
-        tokenizer=cut_tokenizer(base, bpe, fitted.scores_V, cutter.pattern, splitting_pattern(inside)),
+        tokenizer=cut_tokenizer(base, bpe, fitted.scores_V, cutter.pattern, inside),
         fit=fitted,
         units=len(cutter.contexts),
         contexts=sum(len(context.lefts) + len(context.rights) for context in cutter.contexts),
@@ -305,12 +298,12 @@ def _token_pretokens(tokens: Sequence[bytes], splitter: PretokenSplitter) -> lis
 
 
 def cut_tokenizer(
-    base: Tokenizer, bpe: ByteLevelBpe, scores_V: np.ndarray, pattern: str, inside: str = ""
+    base: Tokenizer, bpe: ByteLevelBpe, scores_V: np.ndarray, pattern: str, inside: Sequence[Inside] = ()
 ) -> Tokenizer:
     """The Unigram tokenizer that splits by `pattern`, over the byte alphabet: in place of GPT-2's own pattern, or what
     another pre-tokenizer leaves.
 
-    `inside`: what pretokens are split by before that, where they hold a token that is taken whole alone.
+    `inside`: where pretokens are split before that which hold a token that is taken whole alone.
     """
     scores_V = with_whole_scores(bpe, scores_V)
     spec = json.loads(unigram_tokenizer(base, bpe.tokens, scores_V, sorted(bpe.unmade_ids - bpe.whole_ids)).to_str())
@@ -319,10 +312,8 @@ def cut_tokenizer(
     if PretokenSplitter(base).is_gpt2:
         # the whole text is mapped first and split then: half the work of mapping piece by piece
         before = [{**before[0], "use_regex": False}]
-    patterns = filter(None, [inside, with_whole(pattern, strings_of(bpe).values())])
-    splits = [
-        {"type": "Split", "pattern": {"Regex": each}, "behavior": "Isolated", "invert": False} for each in patterns
-    ]
+    isolated = {"behavior": "Isolated", "invert": False}
+    splits = [{"type": "Split", "pattern": {"Regex": each}, **isolated} for each in patterns(pattern, inside)]
     spec["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": [*before, *splits]}
     return Tokenizer.from_str(json.dumps(spec, ensure_ascii=False))
 

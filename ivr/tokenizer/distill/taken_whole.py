@@ -7,7 +7,7 @@ border that BPE has there. The border is the one that the fewest characters besi
 behind these, and before longer strings that vocabulary or text show, nothing is split.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -158,14 +158,19 @@ def splitting_pattern(rules: Sequence[Inside]) -> str:
     return "|".join([*kept, rf"\A(?:{_alternatives(first)})", *inner])
 
 
-def with_whole(pattern: str, tokens: Iterable[bytes]) -> str:
-    """A pattern that splits repeats in pretokens, which matches those whole first that are one of these tokens."""
-    names = [to_alphabet(token) for token in tokens]
-    if not (pattern and names):
-        return pattern
-    split = Split(Regex(pattern), "isolated").pre_tokenize_str
-    repeated = [(name, "") for name in names if len(split(name)) > 1]
-    return rf"\A(?:{_alternatives(repeated)})\z|{pattern}" if repeated else pattern
+def patterns(pattern: str, rules: Sequence[Inside]) -> list[str]:
+    """What pretokens are split by, in order: inside such tokens, and at repeats, which is `pattern` ("" for none).
+
+    Such a token that is a repeat is split as one where a longer pretoken holds it; by itself it is matched whole.
+    """
+    repeats: set[bytes] = set()
+    if pattern:
+        split = Split(Regex(pattern), "isolated").pre_tokenize_str
+        repeats = {rule.token for rule in rules if len(split(to_alphabet(rule.token))) > 1}
+    inside = splitting_pattern([rule for rule in rules if rule.token not in repeats])
+    if repeats:
+        pattern = rf"\A(?:{_alternatives([(to_alphabet(token), '') for token in sorted(repeats)])})\z|{pattern}"
+    return [each for each in (inside, pattern) if each]
 
 
 def _ahead(rule: Inside, *, at_end: bool) -> str:
