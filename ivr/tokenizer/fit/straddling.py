@@ -118,10 +118,7 @@ def _lost(  # type: ignore[no-untyped-def]
                 if m < 0:
                     if border(p0, p, LATEST, trees) != ADJACENT:
                         continue
-                elif (
-                    border(p0, one, LATEST, trees) != ADJACENT
-                    or border(two, p, LATEST, trees) != ADJACENT
-                ):
+                elif border(p0, one, LATEST, trees) != ADJACENT or border(two, p, LATEST, trees) != ADJACENT:
                     continue
                 end_done = done[row - begin] = True
                 found[count, 0] = p0

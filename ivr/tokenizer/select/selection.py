@@ -7,7 +7,7 @@ import numpy as np
 
 from ivr.console import LOG, Progress
 from ivr.encoding.batch import Batch, Segmentations
-from ivr.tokenizer.select.candidates import CandidateRules, Candidates, find_candidates
+from ivr.tokenizer.select.candidates import CandidateRules, Candidates, Pretokens, find_candidates
 from ivr.tokenizer.select.entry_scores import raised_scores
 from ivr.tokenizer.select.greedy import Entries, choose_leavers
 from ivr.tokenizer.select.joint_state import JointState
@@ -203,12 +203,11 @@ def _state(
     texts: Texts,
     wishes: Wishes,
 ) -> State:
+    words = VocabularyState(batch, weights_P, tokens, scores_V, new.words.strings)
     if wishes.max_words < 2:
-        return VocabularyState(batch, weights_P, tokens, scores_V, new.words.strings)
-    return JointState(
-        batch, weights_P, tokens, scores_V, new.words.strings, new.superwords.rows, new.segments,
-        new.segments.domain_T + wishes.protect_weight * new.segments.protected_T,
-    )  # fmt: skip
+        return words
+    weights_T = new.segments.domain_T + wishes.protect_weight * new.segments.protected_T
+    return JointState(words, new.superwords.rows, new.segments, weights_T)
 
 
 def _scores(state: State, new_ids: Sequence[int], tokens: Sequence[bytes], strings: Sequence[bytes]) -> dict[int, int]:
@@ -244,10 +243,9 @@ def _candidates(
     """Those that keep the rules; where there are few, also those that are enough at least. And the count they have."""
     limit = max(CANDIDATES, CANDIDATES_A_SWAP * wishes.swaps)
     rules = wishes.rules
+    pretokens = Pretokens(texts.batch.strings, segmentations, texts.domain_P, texts.documents_P, weights_P)
     while True:
-        found = find_candidates(
-            texts.batch.strings, segmentations, texts.domain_P, texts.documents_P, weights_P, tokens, rules, limit
-        )
+        found = find_candidates(pretokens, tokens, rules, limit)
         if len(found.strings) >= limit or not wishes.at_least or rules.min_count <= wishes.at_least.count:
             return found, rules.min_count
         rules = replace(rules, min_count=wishes.at_least.count)

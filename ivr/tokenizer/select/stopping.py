@@ -58,10 +58,9 @@ def gains(
     words = [swap for swap in swaps if not swap.parts]
     ids = {swap.new: len(tokens) + place for place, swap in enumerate(words)}
     strings = [swap.new for swap in words]
-    state: VocabularyState | JointState
-    if texts.sequences is None:
-        state = VocabularyState(texts.batch, weights_P, tokens, scores_V, strings)
-    else:
+    inside = VocabularyState(texts.batch, weights_P, tokens, scores_V, strings)
+    state: VocabularyState | JointState = inside
+    if texts.sequences is not None:
         numbers = {text.encode(): number for number, text in enumerate(texts.pretokens)}
         # what holds a pretoken that is not in these texts is not in them, either
         superwords = {swap.new: swap.parts for swap in swaps if swap.parts and numbers.keys() >= set(swap.parts)}
@@ -71,7 +70,7 @@ def gains(
             texts.sequences.domain, texts.sequences.protected, SuperwordTrie(rows, len(texts.pretokens))
         )
         weights_T = segments.domain_T / share + protect_weight * segments.protected_T
-        state = JointState(texts.batch, weights_P, tokens, scores_V, strings, rows, segments, weights_T)
+        state = JointState(inside, rows, segments, weights_T)
     found = np.zeros(len(swaps))
     for place, swap in enumerate(swaps):
         before = state.total()

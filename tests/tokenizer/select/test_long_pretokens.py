@@ -10,7 +10,7 @@ from ivr.encoding.batch import Batch
 from ivr.encoding.unigram_encoder import UnigramEncoder
 from ivr.errors import ConfigError
 from ivr.tokenizer.select import candidates
-from ivr.tokenizer.select.candidates import CandidateRules, find_candidates
+from ivr.tokenizer.select.candidates import CandidateRules, Pretokens, find_candidates
 from ivr.tokenizer.select.selection import Wishes, select_swaps
 from ivr.tokenizer.select.texts import LONGEST, in_parts, join_texts
 
@@ -51,7 +51,7 @@ def test_more_strings_than_32_bits_number_are_refused_with_advice(
     tokens = [bytes([byte]) for byte in range(256)]
     found = UnigramEncoder(tokens, np.zeros(256)).encode(batch)
     ones = np.ones(2, np.int64)
-    arguments = (batch, found, ones, ones, ones, tokens, CandidateRules(1, 1, 4, True, ""), 100)
+    arguments = (Pretokens(batch, found, ones, ones, ones), tokens, CandidateRules(1, 1, 4, True, ""), 100)
     if refused:
         with pytest.raises(ConfigError, match=r"more than 11; give a smaller --max-bytes than 4"):
             find_candidates(*arguments)
