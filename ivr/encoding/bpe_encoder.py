@@ -133,7 +133,13 @@ class BpeEncoder:
         insert_all(self._merges.keys, self._merges.values, (merges[:, 0] << 32) | merges[:, 1], ranks)
 
     def encode(self, batch: Batch, threads: int | None = None) -> Segmentations:
-        """The ids of every string, in `threads` threads (default: every core)."""
+        """The ids of every string, in `threads` threads (default: every core).
+
+        >>> tokens = [*map(chr, range(97, 123)), "ab", "abc"]
+        >>> merges = np.array([(0, 1, 26), (26, 2, 27)], np.int32)
+        >>> BpeEncoder(ByteLevelBpe(tokens, merges, frozenset())).encode(Batch.of([b"abcab"])).ids.tolist()
+        [27, 26]
+        """
         return in_threads(batch, self._encode, threads)
 
     def _encode(self, batch: Batch) -> Segmentations:

@@ -72,7 +72,14 @@ def _fill(slots, hashes, size):  # type: ignore[no-untyped-def]
 
 
 class StringTable:
-    """`numbers(data, ends)` gives every string its row; a new one gets the next row. Memory: bytes + 40 a row or so."""
+    """`numbers(data, ends)` gives every string its row; a new one gets the next row. Memory: bytes + 40 a row or so.
+
+    >>> table = StringTable()
+    >>> table.numbers(np.frombuffer(b"abaab", np.uint8), np.array([2, 3, 5])).tolist()
+    [0, 1, 0]
+    >>> table.strings().string(1)
+    b'a'
+    """
 
     def __init__(self) -> None:
         self._size = 0
@@ -120,7 +127,11 @@ class StringTable:
 
 
 def resized(array: np.ndarray, size: int) -> np.ndarray:
-    """A copy of `size` entries, zero beyond the old ones."""
+    """A copy of `size` entries, zero beyond the old ones.
+
+    >>> resized(np.array([1, 2]), 4).tolist()
+    [1, 2, 0, 0]
+    """
     larger = np.zeros(size, array.dtype)
     larger[: len(array)] = array
     return larger

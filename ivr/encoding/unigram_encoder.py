@@ -169,6 +169,10 @@ class UnigramEncoder:
     """Unigram over byte strings with integer scores, by exact sums.
 
     The library adds float64s, which are exact below 2^53: beyond, on very long strings, it may answer otherwise.
+
+    >>> encoder = UnigramEncoder([b"a", b"b", b"ab"], np.array([0, 0, 5]))
+    >>> encoder.encode(Batch.of([b"aab", b"ba"])).ids.tolist()
+    [0, 2, 1, 0]
     """
 
     def __init__(self, tokens: Sequence[bytes], scores_V: np.ndarray) -> None:
@@ -186,7 +190,7 @@ class UnigramEncoder:
         return other
 
     def encode(self, batch: Batch, banned: int = -1, threads: int | None = None) -> Segmentations:
-        """The ids of every string, without the id `banned`."""
+        """The ids of every string, without the id `banned`. Raises ConfigError where no tokens make one."""
         return in_threads(batch, lambda part: self._encode(part, banned)[0], threads)
 
     def differing(self, batch: Batch, truth: Segmentations) -> np.ndarray:

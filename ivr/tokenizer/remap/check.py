@@ -58,7 +58,12 @@ def _lost(distilled: DistilledTokenizer, remapped: Tokenizer, given_away: set[in
 
 
 class HoldsAny:
-    """`holds(text)`: does a byte string contain any of these?"""
+    """`holds(text)`: does a byte string contain any of these?
+
+    >>> holds = HoldsAny([b"kin", b"ase"])
+    >>> holds(b"kinesis"), holds(b"as")
+    (True, False)
+    """
 
     def __init__(self, strings: Sequence[bytes]) -> None:
         self._by_length: dict[int, set[bytes]] = {}
