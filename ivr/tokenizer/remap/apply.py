@@ -20,7 +20,7 @@ from ivr.errors import CorruptInputError
 from ivr.tokenizer.remap.rules import RemapRules, Swap
 from ivr.tokenizer.remap.whole_pretokens import cut_again, uncut_pattern
 from ivr.tokenizer.scores.merge_weights import EXACT_IN_FILE
-from ivr.tokenizer.select.entry_scores import best_splits, entry_score, raised_scores
+from ivr.tokenizer.select.new_token_scores import best_splits, new_token_score, raised_scores
 from ivr.tokenizer.select.output.table import Candidate
 from ivr.tokenizer.superwords.boundaries import cannot_be_placed
 from ivr.tokenizer.superwords.pattern import with_superwords, without_superwords
@@ -125,7 +125,7 @@ def make_swaps(
     tokens, scores_V = distilled.token_bytes(), distilled.scores_V.copy()
     for place, row in enumerate(words):
         tokens[row.old_id] = new.string(place)
-        alone = entry_score(int(splits[place]), len(row.new_token))
+        alone = new_token_score(int(splits[place]), len(row.new_token))
         scores_V[row.old_id] = alone if row.score is None else row.score
     for row in superwords:
         tokens[row.old_id] = b""

@@ -17,10 +17,10 @@ from ivr.corpus.documents import read_documents_utf8
 from ivr.encoding.byte_alphabet import CHARACTER_TO_BYTE, from_alphabet
 from ivr.errors import ConfigError
 from ivr.tokenizer.select.candidates import DEFAULT_EXCLUDE, CandidateRules
-from ivr.tokenizer.select.selection import Wishes, weighted_uses
+from ivr.tokenizer.select.selection import Request, weighted_uses
 from ivr.tokenizer.select.stopping import documents_where, swaps_that_pay, tables_for_stopping
 from ivr.tokenizer.select.texts import Texts, join_texts, with_sequences
-from ivr.tokenizer.select.undertrained import distances_from_unused, order_of_leaving, read_wte
+from ivr.tokenizer.select.undertrained import distances_from_unused, eviction_order, read_wte
 from ivr.tokenizer.superwords.boundaries import Boundaries
 from ivr.tokenizer.unigram_file import read_unigram, token_bytes
 
@@ -41,7 +41,7 @@ class Material:
     texts: Texts
     protected: PretokenTable | None
     splitter: PretokenSplitter
-    wishes: Wishes  # for 0 swaps: how many is asked last
+    request: Request  # for 0 swaps: how many is asked last
 
 
 def read_material(config: "Config", paths: ArtifactPaths) -> Material:
@@ -53,7 +53,7 @@ def read_material(config: "Config", paths: ArtifactPaths) -> Material:
     texts = join_texts(read_pretoken_frequency(paths.pretoken_frequency), protected, splitter)
     produced_V = weighted_uses(tokens, scores_V, texts, config.protect_weight)
     may_leave = [token_id for token_id in range(len(tokens)) if token_id not in kept]
-    droppable = order_of_leaving(may_leave, produced_V, _distances(paths, tokens))
+    droppable = eviction_order(may_leave, produced_V, _distances(paths, tokens))
     rules = CandidateRules(
         min_count=MIN_COUNT if config.min_count is None else config.min_count,
         min_documents=config.min_documents,
@@ -63,8 +63,8 @@ def read_material(config: "Config", paths: ArtifactPaths) -> Material:
         taken=_never_given(strings, tokens),
     )
     min_gain = MIN_GAIN if config.min_gain is None else config.min_gain
-    wishes = Wishes(0, min_gain, config.protect_weight, config.use_cost, rules, max_words=config.max_words)
-    return Material(tokens, scores_V, droppable, texts, protected, splitter, wishes)
+    request = Request(0, min_gain, config.protect_weight, config.use_cost, rules, max_words=config.max_words)
+    return Material(tokens, scores_V, droppable, texts, protected, splitter, request)
 
 
 def swaps_wanted(config: "Config", paths: ArtifactPaths, material: Material) -> int:
@@ -76,7 +76,7 @@ def swaps_wanted(config: "Config", paths: ArtifactPaths, material: Material) -> 
         with_documents(join_texts(table, material.protected, material.splitter), paths, config, is_aside)
         for table, is_aside in zip(tables_for_stopping(paths.cleaned_corpora, base), (True, False), strict=True)
     )
-    return swaps_that_pay(material.tokens, material.scores_V, material.droppable, others, aside, material.wishes)
+    return swaps_that_pay(material.tokens, material.scores_V, material.droppable, others, aside, material.request)
 
 
 def with_documents(texts: Texts, paths: ArtifactPaths, config: "Config", is_aside: bool | None = None) -> Texts:

@@ -97,10 +97,10 @@ class JointState:
         """Use a candidate; returns the weighted change in tokens."""
         return self._switch(token, True) if self.is_superword(token) else self._words.enter(token, score)
 
-    def cost_of_leaving(self, token: int) -> float:
+    def eviction_cost(self, token: int) -> float:
         """Weighted tokens lost if a token in use left."""
         if not self.is_superword(token):
-            return self._words.cost_of_leaving(token)
+            return self._words.eviction_cost(token)
         return self._parse.change(token - self.first_superword, False, self._words.lengths_P)
 
     def leave(self, token: int) -> float:

@@ -179,10 +179,10 @@ def run(config: Config) -> Manifest:
         material = read_material(config, paths)
         wanted = swaps_wanted(config, paths, material)
         texts = with_documents(material.texts, paths, config)
-        wishes = replace(material.wishes, swaps=wanted, at_least=_at_least(config))
-        selection = select_swaps(material.tokens, material.scores_V, material.droppable, texts, wishes)
+        request = replace(material.request, swaps=wanted, at_least=_at_least(config))
+        selection = select_swaps(material.tokens, material.scores_V, material.droppable, texts, request)
         write_candidates(paths.replacement_candidates, selection.swaps, superwords=config.max_words > 1)
-        log = selection_log(selection, wanted, config.protect_weight, _conditions(wishes.rules, config))
+        log = selection_log(selection, wanted, config.protect_weight, _conditions(request.rules, config))
         write_text(paths.selection_log, log)
         stage.results.update(_figures(selection, config))
         if len(selection.swaps) < wanted:

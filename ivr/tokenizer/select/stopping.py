@@ -19,7 +19,7 @@ from ivr.console import LOG
 from ivr.corpus.documents import read_documents
 from ivr.errors import ConfigError
 from ivr.tokenizer.select.joint_state import JointState
-from ivr.tokenizer.select.selection import Selection, Wishes, select_swaps
+from ivr.tokenizer.select.selection import Request, Selection, select_swaps
 from ivr.tokenizer.select.texts import Texts
 from ivr.tokenizer.select.vocabulary_state import VocabularyState
 from ivr.tokenizer.superwords.ngrams import SuperwordTrie
@@ -104,16 +104,16 @@ def swaps_that_pay(
     droppable: Sequence[int],
     others: Texts,
     aside: Texts,
-    wishes: Wishes,
+    request: Request,
 ) -> int:
     """How many swaps to choose from all documents: chosen on `others`, judged on `aside`. Raises ConfigError."""
     share = aside.domain_P.sum() / (aside.domain_P.sum() + others.domain_P.sum())
     if not 0 < share < 1:
         raise ConfigError("too few documents for --swaps auto, which sets a tenth of them aside; give --swaps K")
-    asked = replace(wishes, swaps=MOST_SWAPS, min_saved=wishes.min_saved * (1 - share))
+    asked = replace(request, swaps=MOST_SWAPS, min_saved=request.min_saved * (1 - share))
     selection = select_swaps(tokens, scores_V, droppable, others, asked)
-    gains_K = gains(tokens, scores_V, selection, aside, share, wishes.protect_weight)
-    found = number_that_pays(gains_K, wishes.min_saved)
+    gains_K = gains(tokens, scores_V, selection, aside, share, request.protect_weight)
+    found = number_that_pays(gains_K, request.min_saved)
     LOG.info(
         "%s of %s swaps chosen on nine tenths of the documents pay on the others", f"{found:,}",
         f"{len(selection.swaps):,}",

@@ -11,7 +11,7 @@ from ivr.encoding.unigram_encoder import UnigramEncoder
 from ivr.errors import ConfigError
 from ivr.tokenizer.select import candidates
 from ivr.tokenizer.select.candidates import CandidateRules, Pretokens, find_candidates
-from ivr.tokenizer.select.selection import Wishes, select_swaps
+from ivr.tokenizer.select.selection import Request, select_swaps
 from ivr.tokenizer.select.texts import LONGEST, in_parts, join_texts
 
 
@@ -34,9 +34,9 @@ def test_a_swap_is_chosen_for_one_pretoken_of_many_uses() -> None:
     text = "AAC" * 5000
     splitter = PretokenSplitter(bpe_of([("A", "A"), ("z", "z")]))
     texts = join_texts(table({text: (1, 1), "zebra": (2, 2)}), None, splitter)
-    wishes = Wishes(1, 2.0, 1.0, 0.0, CandidateRules(2, 1, 3, True, ""))
+    request = Request(1, 2.0, 1.0, 0.0, CandidateRules(2, 1, 3, True, ""))
     scores_V = np.array([0] * 256 + [2**50, 5], np.int64)
-    selection = select_swaps(tokens, scores_V, [257], texts, wishes)
+    selection = select_swaps(tokens, scores_V, [257], texts, request)
     assert [swap.new for swap in selection.swaps] == [b"AAC"]
     assert selection.tokens_before == 2 * 5000 + 2 * 5 + 5, "of 14 borders of parts 5 lie between two As"
     assert selection.swaps[0].new_count >= 4980

@@ -9,13 +9,13 @@ from ivr.encoding.unigram_encoder import UnigramEncoder
 from ivr.tokenizer.unigram_file import NEVER
 
 
-def entry_score(split_score: int, num_bytes: int) -> int:
+def new_token_score(split_score: int, num_bytes: int) -> int:
     """s(u) = S(u) + |u|^2, for a row that names no score, with S(u) that of u's best split into the distilled tokens.
 
     Because (a + b)^2 > a^2 + b^2, u beats every split of itself, whatever other new tokens have such scores too;
     elsewhere it only wins where the best segmentation had borders at its ends, or within |u|^2 of it.
 
-    >>> entry_score(100, 3), entry_score(40, 1) + entry_score(60, 2)  # u of three bytes, and its parts of one and two
+    >>> new_token_score(100, 3), new_token_score(40, 1) + new_token_score(60, 2)  # three bytes, or one and two
     (109, 105)
     """
     return split_score + num_bytes**2
