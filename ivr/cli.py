@@ -18,6 +18,8 @@ from typing import Any
 import ivr
 from ivr.console import LOG, finish_output, prepare_streams, printable, redact, set_up_logging
 from ivr.errors import EXIT_CODES, FAULT, INTERRUPTED, ConfigError, CorruptInputError, IvrError
+from ivr.options.declared import StageConfig, options_of, own_options
+from ivr.options.parser import add_options
 
 # stage -> (module, one line of help), in the order of the pipeline
 STAGES: dict[str, tuple[str, str]] = {
@@ -63,7 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             build_parser()[0].print_help()
             code = 0 if not arguments else 2
         else:
-            named, root = options.stage, options.artifacts_dir
+            named = options.stage
+            root = getattr(options, "artifacts_dir", root)
             set_up_logging(options.verbosity)
             _say_what_was_left_out()
             if root.exists() and not root.is_dir():
@@ -146,8 +149,8 @@ def parse(arguments: Sequence[str]) -> tuple[ModuleType | None, argparse.Namespa
 
 
 def _make_config(module: ModuleType, options: argparse.Namespace) -> Any:
-    names = {item.name for item in fields(module.Config)}
-    return module.Config(**{key: value for key, value in vars(options).items() if key in names})
+    given = vars(options)
+    return module.Config(**{item.name: given[item.name] for item in fields(module.Config) if item.name in given})
 
 
 class _Parser(argparse.ArgumentParser):
@@ -178,21 +181,15 @@ def build_parser(stage: str = "") -> tuple[argparse.ArgumentParser, ModuleType |
             module = importlib.import_module(path)
             child.description = module.DESCRIPTION
             child.epilog = module.EPILOG
-            module.add_arguments(child)
-            _add_shared_arguments(child)
+            child.usage = getattr(module, "USAGE", None)
+            add_options(child, own_options(module.Config))
+            _add_shared(child)
     return parser, module
 
 
-def _add_shared_arguments(parser: argparse.ArgumentParser) -> None:
-    shared = parser.add_argument_group("every stage")
-    shared.add_argument(
-        "--artifacts-dir",
-        type=Path,
-        default=Path("artifacts"),
-        metavar="DIR",
-        help="where a run's artifacts lie (default: %(default)s)",
-    )
-    shared.add_argument("--force", action="store_true", help="run again even when nothing changed")
+def _add_shared(parser: argparse.ArgumentParser) -> None:
+    """What every stage has: two options, and how much it says, which is no part of its config."""
+    (shared,) = add_options(parser, options_of(StageConfig)).values()
     shared.add_argument("-v", "--verbose", dest="verbosity", action="store_const", const=1, default=0, help="say more")
     shared.add_argument(
         "-q", "--quiet", dest="verbosity", action="store_const", const=-1, help="warnings and errors only"
