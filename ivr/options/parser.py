@@ -1,10 +1,10 @@
-"""From declared options to argparse: what is not given is not in the namespace, so that a file may give it."""
+"""From declared options to argparse and back: what is not given is not in the namespace, so that a file may give it."""
 
 import argparse
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from ivr.options.declared import Option, with_default
+from ivr.options.declared import Option, StageConfig, options_of, with_default
 
 
 def add_options(parser: argparse.ArgumentParser, options: Iterable[Option]) -> dict[str, Any]:
@@ -68,3 +68,26 @@ def _reader(item: Option) -> Callable[[str], Any]:
             raise argparse.ArgumentTypeError(str(error)) from None
 
     return read
+
+
+def command_line(config: StageConfig) -> list[str]:
+    """The options that make this config, less those that have their defaults.
+
+    >>> from pathlib import Path
+    >>> command_line(StageConfig(Path("runs/a"), force=True))
+    ['--artifacts-dir=runs/a', '--force']
+    """
+    words = []
+    for item in options_of(type(config)):
+        value = getattr(config, item.name)
+        if value is None or value == item.default:
+            continue
+        if isinstance(value, bool):
+            words.append(item.flag if value else item.facts.get("flag", f"--no-{item.flag[2:]}"))
+        elif not item.many:
+            words.append(f"{item.flag}={value}")
+        elif item.facts.get("repeat"):
+            words += [f"{item.flag}={one}" for one in value]
+        else:
+            words += [item.flag, *map(str, value)]
+    return words

@@ -10,9 +10,11 @@ import pytest
 
 from ivr.cli import STAGES
 from ivr.errors import ConfigError
+from ivr.evaluation import evaluate
 from ivr.options.declared import DECLARED, Option, StageConfig, check_value, option, options_of, own_options
-from ivr.options.parser import add_options
+from ivr.options.parser import add_options, command_line
 from ivr.stage import config_identity
+from ivr.training import options as training
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,24 @@ def test_headings_last_until_the_next_and_defaults_are_said() -> None:
 
 def test_what_cannot_change_the_result_is_not_identity() -> None:
     assert set(config_identity(Config())) == {"swaps", "share", "kind", "texts", "dry", "note"}
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        Config(Path("a b"), force=True, swaps=3, kind="b", texts=(Path("a"), Path("b c")), resume=False, loud=False),
+        training.Config(
+            Path("a b"), max_tokens=7, lr=3e-4, rows_only=True, resume=False, deepspeed=Path("z.json"), processes=2
+        ),
+        evaluate.Config(model=("a=b", "c=d"), samples=0),
+    ],
+)
+def test_a_config_is_made_again_by_its_own_command_line(config: StageConfig) -> None:
+    parser = argparse.ArgumentParser()
+    add_options(parser, options_of(type(config)))
+    given = vars(parser.parse_args(command_line(config)))
+    made = type(config)(**{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()})
+    assert made == config
 
 
 @pytest.mark.parametrize("stage", STAGES)
