@@ -313,6 +313,26 @@ def test_another_version_of_the_program_asks_every_stage(checkout: Checkout) -> 
     assert checkout.stages_of("pipeline") == RUN_STAGES
 
 
+def test_a_file_gives_the_options_and_the_command_line_goes_before(checkout: Checkout) -> None:
+    run_file = checkout.folder / "run.toml"
+    run_file.write_text('artifacts-dir = "runs/a"\n[init]\nraw-corpora-dir = "texts"\n')
+    (checkout.folder / "texts").mkdir()
+    (checkout.folder / "texts" / "a.txt").write_text("a")
+    assert checkout.stages_of("select", "CONFIG=run.toml", "SWAPS=3") == RUN_STAGES[:4]
+    assert checkout.stages_of("select", "CONFIG=run.toml", "SWAPS=3") == []
+    assert (checkout.folder / "runs" / "a" / "manifests" / "select.json").exists()
+    (checkout.folder / "texts" / "b.txt").write_text("b")
+    assert checkout.stages_of("init", "CONFIG=run.toml") == ["init"]
+    run_file.write_text(run_file.read_text() + "seed = 3\n")
+    checkout.make("select", "CONFIG=run.toml", "SWAPS=3")
+    assert checkout.ran() == [
+        f"{stage} --config=run.toml {options}--artifacts-dir=runs/a"
+        for stage, options in (("init", ""), ("analyze", ""), ("distill-tokenizer", ""), ("select", "--swaps=3 "))
+    ]
+    done = checkout.make("init", "CONFIG=none.toml", check=False)
+    assert done.returncode == 2 and "CONFIG='none.toml': no such file" in done.stderr
+
+
 def make_options() -> list[tuple[str, str, str]]:
     """(stage, variable, option) for every option the Makefile passes."""
     found = []

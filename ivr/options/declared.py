@@ -69,6 +69,11 @@ class Option:
         """As it is written: `--max-steps`."""
         return option_of(self.name)
 
+    @property
+    def key(self) -> str:
+        """As it stands in a file: `max-steps`."""
+        return self.flag[2:]
+
     def read(self, text: str) -> Any:
         """One value from its text. Raises ValueError saying what is needed."""
         if parse := self.facts.get("parse"):
@@ -91,7 +96,8 @@ class StageConfig:
 
     def __post_init__(self) -> None:
         for item in options_of(type(self)):
-            check_value(item, getattr(self, item.name))
+            if wrong := fault(item, value := getattr(self, item.name)):
+                raise ConfigError(f"{item.flag} {value}: {wrong}")
 
 
 def options_of(config: type) -> list[Option]:
@@ -138,15 +144,20 @@ def option_of(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def check_value(item: Option, value: Any) -> None:
-    """Raises ConfigError for a value outside of the option's bounds or choices; None is an option not given."""
+def fault(item: Option, value: Any) -> str:
+    """What is wrong with a value, outside of the option's bounds or choices; empty where nothing is.
+
+    >>> fault(Option("seed", int, False, 0, "of all draws", {"bounds": "[0, inf)"}), -1)
+    'must be at least 0'
+    """
     choices, bounds = item.facts.get("choices"), item.facts.get("bounds")
-    if value is None:
-        return
+    if value is None:  # an option that was not given
+        return ""
     if choices and value not in choices:
-        raise ConfigError(f"{item.flag} {value}: must be one of {', '.join(choices)}")
+        return f"must be one of {', '.join(choices)}"
     if bounds and isinstance(value, int | float) and not within(value, bounds):
-        raise ConfigError(f"{item.flag} {value}: must be {in_words(bounds)}")
+        return f"must be {in_words(bounds)}"
+    return ""
 
 
 def within(value: float, bounds: str) -> bool:

@@ -70,15 +70,15 @@ def _reader(item: Option) -> Callable[[str], Any]:
     return read
 
 
-def command_line(config: StageConfig) -> list[str]:
-    """The options that make this config, less those that have their defaults.
+def command_line(config: StageConfig, options: Iterable[Option] | None = None) -> list[str]:
+    """The options that make this config, less those that have their defaults; of `options` alone where they are given.
 
     >>> from pathlib import Path
     >>> command_line(StageConfig(Path("runs/a"), force=True))
     ['--artifacts-dir=runs/a', '--force']
     """
     words = []
-    for item in options_of(type(config)):
+    for item in options_of(type(config)) if options is None else options:
         value = getattr(config, item.name)
         if value is None or value == item.default:
             continue
