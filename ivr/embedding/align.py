@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from ivr.artifacts import ArtifactPaths
 from ivr.console import LOG, say
 from ivr.embedding.options import READ_TEXT, STRATEGIES, Config, check_options
-from ivr.embedding.options import add_arguments as add_arguments  # part of a stage's interface
 from ivr.stage import Input, Manifest, open_stage
 
 if TYPE_CHECKING:
