@@ -101,10 +101,12 @@ def _encode_all(data, starts, byte_ids, keys, values, products, out, out_starts)
     """Segment every string. `values` holds the rank of the pair (left << 32 | right)."""
     written = 0
     for row in range(len(starts) - 1):
-        n = starts[row + 1] - starts[row]
-        symbols = np.empty(n, np.int64)
-        for i in range(n):
-            symbols[i] = byte_ids[data[starts[row] + i]]
+        symbols = np.empty(starts[row + 1] - starts[row], np.int64)
+        n = 0
+        for i in range(starts[row], starts[row + 1]):
+            if byte_ids[data[i]] >= 0:  # a symbol without an id is dropped before anything is merged
+                symbols[n] = byte_ids[data[i]]
+                n += 1
         if n < LONG:
             n = _merge_short(symbols, n, keys, values, products)
         else:
@@ -116,11 +118,14 @@ def _encode_all(data, starts, byte_ids, keys, values, products, out, out_starts)
 
 
 class BpeEncoder:
-    """BPE over byte strings, each taken for one pretoken."""
+    """BPE over byte strings, each taken for one pretoken; what the merges make, also of a token taken whole."""
 
     def __init__(self, bpe: ByteLevelBpe) -> None:
         merges = bpe.merges_R3.astype(np.int64)
+        if bpe.applied_R is not None:
+            merges = merges[np.argsort(bpe.applied_R)]
         self._byte_ids = bpe.byte_ids()
+        self.missing = bpe.missing
         self._products = merges[:, 2].copy()
         self._keys, self._values = empty_table(len(merges))
         # of a pair that is listed twice the library takes the later rank, and so does the table

@@ -39,7 +39,7 @@ def merges_with(line: str) -> bytes:
         ("model.safetensors", b"", CorruptInputError, "is empty"),
         ("tokenizer.json", tokenizer_json(model_type="Unigram"), ConfigError, "is Unigram, not byte-level BPE"),
         ("tokenizer.json", tokenizer_json(pre_tokenizer={"type": "Whitespace"}), ConfigError, "Whitespace"),
-        ("tokenizer.json", tokenizer_json(normalizer={"type": "NFC"}), ConfigError, "NFC"),
+        ("tokenizer.json", tokenizer_json(normalizer={"type": "NFKC"}), ConfigError, "NFKC"),
         ("tokenizer.json", tokenizer_json()[:500], CorruptInputError, "tokenizer.json is not JSON"),
         ("tokenizer.json", b"[]", CorruptInputError, "no tokenizer"),
         ("merges.txt", merges_with("Ġ h\n"), CorruptInputError, r"merges.txt line 4 \('Ġ h'\)"),
