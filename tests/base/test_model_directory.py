@@ -31,7 +31,7 @@ def merges_with(line: str) -> bytes:
 @pytest.mark.parametrize(
     ("name", "content", "error", "message"),
     [
-        ("config.json", json.dumps({**CONFIG, "model_type": "llama"}).encode(), ConfigError, "model_type is 'llama'"),
+        ("config.json", json.dumps({**CONFIG, "model_type": "t5"}).encode(), ConfigError, "model_type is 't5'"),
         ("config.json", b'{"model_type": "gp', CorruptInputError, "config.json is not JSON"),
         ("config.json", json.dumps({**CONFIG, "vocab_size": 258}).encode(), CorruptInputError, "set vocab_size to 259"),
         ("model.safetensors", safetensors_bytes()[:-1], CorruptInputError, "cut short"),
