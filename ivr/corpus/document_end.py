@@ -1,10 +1,10 @@
 """The token between the documents of a token stream: the one that ends a text for the model, <|endoftext|> in GPT-2."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from ivr.errors import CorruptInputError
+from ivr.schema import loads_text
 
 END_OF_TEXT = "<|endoftext|>"
 # what `ivr init` writes into tokenizer_config.json where eos_token does not say it; a name that ends in `_token`
@@ -55,7 +55,7 @@ def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        content = json.loads(path.read_bytes())
+        content = loads_text(path.read_bytes())
     except (ValueError, RecursionError) as error:
         raise CorruptInputError(f"{path} is not JSON ({error})") from None
     return content if isinstance(content, dict) else {}

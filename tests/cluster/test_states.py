@@ -121,7 +121,7 @@ def test_rows_are_kept_beside_the_manifest(tmp_path: Path) -> None:
         ("18", "PENDING", ("17",)),
     ]
     (tmp_path / "manifests" / "train.jobs.json").write_text("[3]")
-    with pytest.raises(CorruptInputError, match=r"train\.jobs\.json, 0 = 3: .*delete it to forget these jobs"):
+    with pytest.raises(CorruptInputError, match=r"train\.jobs\.json: .*delete it to forget these jobs"):
         read_jobs(paths, "train")
 
 
