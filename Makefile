@@ -238,7 +238,11 @@ $(SETUP): uv.lock pyproject.toml
 	$(find_uv)
 	echo "setup: $$("$$python" --version), $$("$$uv" --version)" >&2
 	if [ "$$("$(VENV)/bin/python" -c $(version_check) 2>/dev/null)" != "$$("$$python" -c $(version_check))" ]; then
+	  if [ -e "$(VENV)" ] && [ ! -e '$@' ] && [ ! -e "$(VENV)/.ivr-begun" ]; then
+	    echo "setup: $(VENV) is there, of another Python, and make setup did not make it; move it elsewhere" >&2; exit 1
+	  fi
 	  "$$uv" venv --clear --quiet --python "$$python" "$(VENV)"
+	  touch "$(VENV)/.ivr-begun"
 	fi
 	export VIRTUAL_ENV="$(CURDIR)/$(VENV)" UV_PROJECT_ENVIRONMENT="$(CURDIR)/$(VENV)"
 	"$$uv" export $(EXPORT) --output-file "$(VENV)/requirements.txt" > /dev/null
@@ -281,12 +285,15 @@ uv="$$(command -v uv || true)"
 	  '{split($$2, a, "."); split(least, b, "."); exit !(a[1] > b[1] || (a[1] == b[1] && a[2] >= b[2]))}'; then
 	  uv="$(CURDIR)/.uv/bin/uv"
 	  if ! "$$uv" --version > /dev/null 2>&1; then
+	    if [ -e .uv ] && [ ! -e .uv/.ivr-begun ]; then
+	      echo "setup: .uv is there and make setup did not make it; move it elsewhere" >&2; exit 1
+	    fi
 	    echo "setup: bringing uv into .uv/" >&2
-	    rm -rf .uv
+	    rm -rf .uv; mkdir .uv; touch .uv/.ivr-begun
 	    source=(); if [ -d wheelhouse ]; then source=(--no-index --find-links wheelhouse); fi
 	    if "$$python" -m venv .uv > /dev/null 2>&1; then
 	      .uv/bin/python -m pip install --quiet --disable-pip-version-check "$${source[@]}" 'uv>=$(UV_MINIMUM)'
-	    elif ! { rm -rf .uv; "$$python" -m pip install --quiet --target .uv "$${source[@]}" 'uv>=$(UV_MINIMUM)'; }; then
+	    elif ! { rm -rf .uv/bin .uv/lib* .uv/include; "$$python" -m pip install --quiet --target .uv "$${source[@]}" 'uv>=$(UV_MINIMUM)'; }; then
 	      echo "setup: $$python has neither venv nor pip; install uv, or python3-venv" >&2; exit 1
 	    fi
 	  fi
