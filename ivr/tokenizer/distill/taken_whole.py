@@ -77,35 +77,45 @@ def _characters(tokens: Sequence[bytes]) -> list[bytes]:
 
 def _chosen(token: bytes, characters: Sequence[bytes], encoder: BpeEncoder, lengths_V: Lengths) -> Inside:
     """The rule of a token, from what BPE does beside each character."""
-    own = _borders([token], encoder, lengths_V)[0]
-    own.discard(len(token))
-    behind = {b: set[bytes]() for b in own}
-    before = {b: set[bytes]() for b in own}
-    for character, borders in zip(
-        characters, _borders([token + c for c in characters], encoder, lengths_V), strict=True
-    ):
-        for border in own - borders:
-            before[border].add(character)
+    (alone,) = _ends([token], encoder, lengths_V)
+    own = [border for border in alone if border < len(token)]
+    before_NB = _has_borders([token + c for c in characters], own, np.zeros(len(characters), int), encoder, lengths_V)
+    behind_NB = np.ones_like(before_NB)
     if not token.startswith(BLANK):
-        joined = _borders([c + token for c in characters], encoder, lengths_V)
-        for character, borders in zip(characters, joined, strict=True):
-            for border in own - {b - len(character) for b in borders}:
-                behind[border].add(character)
-    best = min(sorted(own), key=lambda border: len(behind[border]) + len(before[border]))
-    return Inside(token, best, behind[best], before[best])
+        sizes = np.array([len(c) for c in characters], int)
+        behind_NB = _has_borders([c + token for c in characters], own, sizes, encoder, lengths_V)
+    best = int(np.argmax(before_NB.sum(axis=0) + behind_NB.sum(axis=0)))
+    not_behind, not_before = (
+        {characters[row] for row in np.flatnonzero(~kept_NB[:, best])} for kept_NB in (behind_NB, before_NB)
+    )
+    return Inside(token, own[best], not_behind, not_before)
 
 
-def _borders(strings: Sequence[bytes], encoder: BpeEncoder, lengths_V: Lengths) -> list[set[int]]:
+def _has_borders(
+    strings: Sequence[bytes], borders: Sequence[int], begins_N: np.ndarray, encoder: BpeEncoder, lengths_V: Lengths
+) -> np.ndarray:
+    """Whether a token of BPE's ends so many bytes behind `begins_N` in each string: bool (N, B)."""
+    batch = Batch.of(list(strings))
+    found = encoder.encode(batch)
+    rows = np.repeat(np.arange(len(strings)), found.lengths())
+    ends = np.cumsum(lengths_V[found.ids]) - batch.starts[rows] - begins_N[rows]
+    has_NB = np.zeros((len(strings), len(borders)), bool)
+    for place, border in enumerate(borders):
+        has_NB[rows[ends == border], place] = True
+    return has_NB
+
+
+def _ends(strings: Sequence[bytes], encoder: BpeEncoder, lengths_V: Lengths) -> list[list[int]]:
     """Where BPE's tokens end in each."""
     found = encoder.encode(Batch.of(list(strings)), threads=1)
-    return [set(np.cumsum(lengths_V[found.row(row)]).tolist()) for row in range(len(strings))]
+    return [np.cumsum(lengths_V[found.row(row)]).tolist() for row in range(len(strings))]
 
 
 def _heed(rule: Inside, data: bytes, starts_N: np.ndarray, encoder: BpeEncoder, lengths_V: Lengths) -> None:
     """Add what stands around the token wherever the rule would split and BPE has no border."""
     held = [(string, at) for string, at in _holding(rule.token, data, starts_N) if _splits(rule, string, at)]
-    borders = _borders([string for string, _ in held], encoder, lengths_V)
-    for (string, at), ends in zip(held, borders, strict=True):
+    found = _ends([string for string, _ in held], encoder, lengths_V)
+    for (string, at), ends in zip(held, found, strict=True):
         if at + rule.border not in ends:
             before, behind = string[:at], string[at + len(rule.token) :]
             if behind:
