@@ -31,6 +31,7 @@ ROOMS = [
     "training",
     "report",
     "cluster",
+    "commands",
 ]
 # what judges another part imports nothing of it: room or module -> the only rooms it may import besides itself
 INDEPENDENT = {
