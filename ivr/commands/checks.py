@@ -24,7 +24,7 @@ GIB = 2**30
 
 @dataclass(frozen=True)
 class Check:
-    """One line. state: ok; note: some stage may fail or be slow; broken: none can run. mend: empty where all is well."""
+    """One line. state: ok; note: some stage may fail or be slow; broken: none can run. mend: empty where all is ok."""
 
     name: str
     state: str
