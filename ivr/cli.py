@@ -41,6 +41,7 @@ STAGES: dict[str, tuple[str, str]] = {
     "submit": ("ivr.cluster.submit", "run a stage as a Slurm job"),
     "plan": ("ivr.commands.plan", "which stages would run, why, and what each will take"),
     "tokens": ("ivr.commands.tokens", "show a text's tokens, before and after"),
+    "sweep": ("ivr.commands.sweep", "runs over swaps, initialisers and seeds, and their comparison"),
     "doctor": ("ivr.commands.doctor", "look over this machine, and say what mends what"),
     "completion": ("ivr.commands.completion", "print the completion script for bash or zsh"),
 }

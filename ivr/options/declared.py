@@ -12,7 +12,7 @@ the manifest records. Imports nothing heavy: `--help` answers at once.
 import math
 import types
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypedDict, Union, Unpack, get_args, get_origin
 
@@ -153,6 +153,9 @@ def fault(item: Option, value: Any) -> str:
     choices, bounds = item.facts.get("choices"), item.facts.get("bounds")
     if value is None:  # an option that was not given
         return ""
+    if item.many and isinstance(value, list | tuple):
+        one = replace(item, many=False)
+        return next(filter(None, (fault(one, each) for each in value)), "")
     if choices and value not in choices:
         return f"must be one of {', '.join(choices)}"
     if bounds and isinstance(value, int | float) and not within(value, bounds):

@@ -42,7 +42,8 @@ WEIGHTS = "[0, 1e6]"  # times the tokens of a corpus, a float64 holds the larges
 MANY_NUMBERS = 0.12  # of all pretokens: prose has a third of it, formulas and SMILES twice as many
 
 
-def _swaps(text: str) -> int | str:
+def read_swaps(text: str) -> int | str:
+    """A number of swaps, or `auto`."""
     try:
         return text if text == "auto" else int(text)
     except ValueError:
@@ -59,7 +60,7 @@ class Config(StageConfig):
         "find out, at most 10,000",
         group="how much",
         metavar="K",
-        parse=_swaps,
+        parse=read_swaps,
         bounds="[1, inf)",
     )
     min_gain: float | None = option(
