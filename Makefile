@@ -145,6 +145,11 @@ test: check #                        lint, types, lock and every test
 	@$(VENV)/bin/python -m pytest $(PYTEST_ARGS)
 test-fast: | $(SETUP) #              the tests that are not marked slow, nothing else
 	@$(VENV)/bin/python -m pytest -m 'not slow' $(PYTEST_ARGS)
+coverage: | $(SETUP) #               every test again, and which share of ivr/ they run (some 50 minutes)
+	@$(VENV)/bin/python -m coverage erase
+	$(VENV)/bin/python -m coverage run -m pytest $(PYTEST_ARGS)
+	$(VENV)/bin/python -m coverage combine --quiet
+	$(VENV)/bin/python -m coverage report --fail-under=85
 
 ## Stages, in order; each brings the ones before it up to date
 init: $(M)/init.json #               fetch and pin the base model, clean the corpora
@@ -241,7 +246,11 @@ $(SETUP): uv.lock pyproject.toml
 	$(find_uv)
 	echo "setup: $$("$$python" --version), $$("$$uv" --version)" >&2
 	if [ "$$("$(VENV)/bin/python" -c $(version_check) 2>/dev/null)" != "$$("$$python" -c $(version_check))" ]; then
+	  if [ -e "$(VENV)" ] && [ ! -e '$@' ] && [ ! -e "$(VENV)/.ivr-begun" ]; then
+	    echo "setup: $(VENV) is there, of another Python, and make setup did not make it; move it elsewhere" >&2; exit 1
+	  fi
 	  "$$uv" venv --clear --quiet --python "$$python" "$(VENV)"
+	  touch "$(VENV)/.ivr-begun"
 	fi
 	export VIRTUAL_ENV="$(CURDIR)/$(VENV)" UV_PROJECT_ENVIRONMENT="$(CURDIR)/$(VENV)"
 	"$$uv" export $(EXPORT) --output-file "$(VENV)/requirements.txt" > /dev/null
@@ -284,12 +293,15 @@ uv="$$(command -v uv || true)"
 	  '{split($$2, a, "."); split(least, b, "."); exit !(a[1] > b[1] || (a[1] == b[1] && a[2] >= b[2]))}'; then
 	  uv="$(CURDIR)/.uv/bin/uv"
 	  if ! "$$uv" --version > /dev/null 2>&1; then
+	    if [ -e .uv ] && [ ! -e .uv/.ivr-begun ]; then
+	      echo "setup: .uv is there and make setup did not make it; move it elsewhere" >&2; exit 1
+	    fi
 	    echo "setup: bringing uv into .uv/" >&2
-	    rm -rf .uv
+	    rm -rf .uv; mkdir .uv; touch .uv/.ivr-begun
 	    source=(); if [ -d wheelhouse ]; then source=(--no-index --find-links wheelhouse); fi
 	    if "$$python" -m venv .uv > /dev/null 2>&1; then
 	      .uv/bin/python -m pip install --quiet --disable-pip-version-check "$${source[@]}" 'uv>=$(UV_MINIMUM)'
-	    elif ! { rm -rf .uv; "$$python" -m pip install --quiet --target .uv "$${source[@]}" 'uv>=$(UV_MINIMUM)'; }; then
+	    elif ! { rm -rf .uv/bin .uv/lib* .uv/include; "$$python" -m pip install --quiet --target .uv "$${source[@]}" 'uv>=$(UV_MINIMUM)'; }; then
 	      echo "setup: $$python has neither venv nor pip; install uv, or python3-venv" >&2; exit 1
 	    fi
 	  fi
@@ -367,7 +379,7 @@ help: #                              this list
 	  /^[a-z][a-z-]*:.* # / { name = $$1; sub(/:$$/, "", name); sub(/^.* # */, ""); printf "  %-31s %s\n", name, $$0 }
 	' $(firstword $(MAKEFILE_LIST))
 
-.PHONY: sweep plan doctor pipeline test test-fast init analyze distill-tokenizer select remap align train evaluate report verify queue \
+.PHONY: sweep plan doctor pipeline test test-fast coverage init analyze distill-tokenizer select remap align train evaluate report verify queue \
   status check-run setup wheelhouse lock lock-check test-lm-eval check fmt clean help testbed-up testbed-down \
   test-cluster image \
   image-test sif sqsh

@@ -305,9 +305,9 @@ def test_the_lock_is_free_after_an_exception(tmp_path: Path) -> None:
 
 
 def test_leftovers_of_killed_runs_go_when_a_stage_opens(tmp_path: Path, raw: Path) -> None:
-    (tmp_path / ".a.txt.tmp-77").write_text("half")
+    (tmp_path / ".a.txt.ivr-77").write_text("half")
     first(tmp_path, raw)
-    assert not (tmp_path / ".a.txt.tmp-77").exists()
+    assert not (tmp_path / ".a.txt.ivr-77").exists()
 
 
 def test_the_manifest_is_plain_json(tmp_path: Path, raw: Path) -> None:

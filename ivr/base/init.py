@@ -10,15 +10,18 @@ from ivr.base.model_directory import check_free_space, model_files
 from ivr.base.pinning import SAMPLE, ModelChoice, find_model, pin_model
 from ivr.base.sample_model import SampleRecipe
 from ivr.base.special_tokens import special_tokens
+from ivr.base.tokenizer import read_json
 from ivr.console import LOG
 from ivr.corpus.cleaners import clean_corpus
 from ivr.corpus.cleaning import CleaningOptions, total
+from ivr.corpus.dropped_bytes import say_dropped
 from ivr.corpus.preview import check_beginnings, least_bytes, no_document
 from ivr.corpus.readers import SEPARATORS, ReadOptions
 from ivr.corpus.reading.encodings import check_encoding
 from ivr.corpus.sample_text import DOMAIN_PACKAGES, GENERAL_PACKAGES, write_sample_corpora
 from ivr.corpus.sources import READABLE, find_sources
 from ivr.disk.written import remove_written
+from ivr.encoding.text.missing_bytes import missing_bytes
 from ivr.errors import ConfigError
 from ivr.options.declared import StageConfig, option
 from ivr.stage import Input, Manifest, open_stage
@@ -127,6 +130,9 @@ def run(config: Config) -> Manifest:
         stage.results["corpora"] = _clean(config, paths, domain, general)
         if choice.name == SAMPLE:  # trained here: it takes longer than the text
             stage.results["model"] = pin_model(choice, paths, stage.previous, config.force, RECIPE, source)
+        vocabulary = read_json(file := paths.original_tokenizer / "tokenizer.json", str(file))["model"]["vocab"]
+        if lacking := missing_bytes(vocabulary):
+            stage.results["dropped_bytes"] = say_dropped(lacking, _cleaned(config, paths))
         stage.results["revision"] = stage.results["model"]["revision"]
         outputs = [paths.base_model, paths.original_tokenizer, *cleaned]
         if choice.name == SAMPLE:

@@ -195,16 +195,16 @@ def _measure_one(
     """Add the figures of one model; it is freed again on return."""
     import numpy as np
 
-    from ivr.corpus.document_end import end_of_text_id
+    from ivr.corpus.document_end import start_of_text_id
     from ivr.corpus.packing import bytes_per_token, encode_documents, load_tokenizer
     from ivr.evaluation.bits_per_byte import score_documents
-    from ivr.evaluation.models import load_model
+    from ivr.evaluation.models import context_of, load_model
     from ivr.evaluation.sampling import new_token_figures, sample
 
     tokenizer = load_tokenizer(subject.tokenizer_dir)
-    end_id = end_of_text_id(tokenizer, subject.tokenizer_dir)
+    start_id = start_of_text_id(tokenizer, subject.tokenizer_dir)
     model = load_model(subject.model_dir).to(device)
-    context = int(model.config.n_positions)
+    context = context_of(model)
     stride = config.stride or context // 2
     if not 1 <= stride <= context:
         raise ConfigError(f"--stride {stride}: the context of the {subject.name} model is {context}")
@@ -212,7 +212,7 @@ def _measure_one(
     for kind, chosen in measured.texts.items():
         LOG.info("evaluate: %s model on %d documents of %s text", subject.name, len(chosen), kind)
         encoded[kind] = list(encode_documents(tokenizer, chosen))
-        scores = score_documents(model, encoded[kind], end_id, context, stride, device)
+        scores = score_documents(model, encoded[kind], start_id, context, stride, device)
         if not np.isfinite(scores.bits_N).all():
             raise CorruptInputError(
                 f"{subject.model_dir}: the {subject.name} model gives {kind} text no finite probability: its weights "
@@ -221,7 +221,7 @@ def _measure_one(
             )
         measured.scores[kind][subject.name] = scores
     if config.samples:
-        drawn = sample(model, end_id, config.samples, min(config.sample_tokens, context), config.seed, device)
+        drawn = sample(model, start_id, config.samples, min(config.sample_tokens, context), config.seed, device)
         sizes_V = bytes_per_token(tokenizer)
         sizes_V = np.pad(sizes_V, (0, max(0, model.config.vocab_size - len(sizes_V))))  # rows that are no token's
         measured.samples[subject.name] = drawn.results(sizes_V)
