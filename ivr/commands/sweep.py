@@ -8,10 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ivr.artifacts import ArtifactPaths
 from ivr.console import LOG, logs_json, say
 from ivr.embedding.options import STRATEGIES
 from ivr.errors import ConfigError, IvrError, TryAgainError
 from ivr.options.declared import StageConfig, option
+from ivr.report.status import read_manifests, stage_statuses
 from ivr.tokenizer.select.stage import read_swaps
 
 DESCRIPTION = """\
@@ -89,7 +91,7 @@ def cells(config: Config) -> list[Cell]:
 
 
 def run(config: Config) -> None:
-    """Make the runs and the comparison. Raises IvrError naming the runs that failed; the others are made all the same."""
+    """Make the runs and the comparison. Raises IvrError naming the runs that failed, once the others are made."""
     root = config.artifacts_dir
     wanted = cells(config)
     if config.dry_run:
@@ -105,12 +107,18 @@ def run(config: Config) -> None:
     for stage in SHARED:
         _must(_words(config, stage, root / "shared"))
     failed: dict[str, str] = {}
+    queued: list[Path] = []
     for number, cell in enumerate(wanted, 1):
         folder = root / cell.name
         LOG.info("sweep: run %d of %d, %s", number, len(wanted), folder)
         link_shared(root / "shared", folder, SHARED)
+        if config.profile is not None and _is_done(config, folder):
+            continue  # no jobs for a run that has all it needs
         for stage in OWN:
-            if code := _ivr(_words(config, stage, folder, cell)):
+            code = _ivr(_words(config, stage, folder, cell))
+            if config.profile is not None and code in (0, TryAgainError.exit_code):  # queued now, or was already
+                queued.append(folder)
+            elif code:
                 failed[cell.name] = f"`ivr {stage}` ended with {code}"
                 break
     if failed:
@@ -118,8 +126,8 @@ def run(config: Config) -> None:
         raise IvrError(
             f"{len(failed)} of {len(wanted)} runs failed: {told}. The same command goes on with what is missing"
         )
-    if config.profile is not None and not _all_done(root, wanted):
-        status = f"ivr status --artifacts-dir {root / wanted[0].name}"
+    if queued:
+        status = f"ivr status --artifacts-dir {queued[0]}"
         raise TryAgainError(
             f"the stages are queued; `{status}` shows those of a run. When all have ended, give the same command again"
         )
@@ -151,8 +159,13 @@ def _compare(config: Config, wanted: Sequence[Cell]) -> list[str]:
     return ["report", "--runs", *(str(root / cell.name) for cell in wanted), f"--output={root / 'comparison'}"]
 
 
-def _all_done(root: Path, wanted: Sequence[Cell]) -> bool:
-    return all((root / cell.name / "manifests" / "report.json").exists() for cell in wanted)
+def _is_done(config: Config, folder: Path) -> bool:
+    """Whether a run has every stage, none stale, and since the file of options was changed last."""
+    paths = ArtifactPaths(folder)
+    if {row.state for row in stage_statuses(folder, read_manifests(paths))} != {"done"}:
+        return False
+    changed = config.config.stat().st_mtime if config.config is not None else 0.0
+    return changed < paths.manifest("report").stat().st_mtime
 
 
 def _must(words: list[str]) -> None:

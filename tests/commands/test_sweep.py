@@ -84,11 +84,14 @@ def test_a_run_that_fails_leaves_the_others_and_is_named(
 def test_with_a_profile_the_stages_are_queued_and_what_is_shared_is_waited_for(
     tmp_path: Path, calls: list[list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sweep, "_all_done", lambda root, wanted: False)
-    assert main(["sweep", "--artifacts-dir", str(tmp_path), "--profile", "site.toml"]) == 75
+    words = ["sweep", "--artifacts-dir", str(tmp_path), "--profile", "site.toml"]
+    assert main(words) == 75
     assert [call[0] for call in calls] == ["init", *["submit"] * 8]
     assert ["--detach" in call for call in calls] == [False] * 3 + [True] * 6
     assert all("--profile=site.toml" in call for call in calls[1:])
+    monkeypatch.setattr(sweep, "_is_done", lambda config, folder: True)  # the jobs have ended
+    assert main(words) == 0
+    assert [call[0] for call in calls[9:]] == ["init", "submit", "submit", "report"]
 
 
 def test_a_sweep_does_not_go_into_a_run(tmp_path: Path, calls: list[list[str]]) -> None:
