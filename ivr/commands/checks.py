@@ -46,7 +46,7 @@ def all_checks(paths: ArtifactPaths) -> list[Check]:
         torch,
         driver,
         deepspeed,
-        lambda: hub(os.environ),
+        hub,
         slurm,
         containers,
     ]
@@ -215,7 +215,7 @@ def deepspeed() -> Check:
     return Check("DeepSpeed", GOOD, f"{version}, with g++ and ninja")
 
 
-def hub(environment: Mapping[str, str]) -> Check:
+def hub() -> Check:
     """The Hub (one request, without a token), or the models in its cache where there is no network."""
     from huggingface_hub import constants
 

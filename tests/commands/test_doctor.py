@@ -61,9 +61,9 @@ def test_the_hub_or_its_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, o
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", offline)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr(checks, "_unreachable", lambda url: "")
-    assert checks.hub({}).state == state
+    assert checks.hub().state == state
     (tmp_path / "models--openai-community--gpt2").mkdir()
-    found = checks.hub({})
+    found = checks.hub()
     assert found.state == GOOD and "openai-community/gpt2" in found.found
 
 
