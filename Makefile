@@ -19,7 +19,7 @@ unexport PYTHONDONTWRITEBYTECODE
 unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP PYTHONUSERBASE PYTHONPLATLIBDIR PYTHONOPTIMIZE PYTHONINSPECT
 
 ## Variables (`make pipeline MODEL=... CORPUS=...`); empty: the option is not given and the stage's own default holds
-MODEL = sample#             base model: sample (made here, offline), a Hub name, or a model directory
+MODEL = sample#             base model: sample (made here, offline), smollm2, a Hub name, or a model directory
 REVISION =#                 commit, tag or branch of a Hub model (stage default: its main branch)
 CORPUS =#                   directory or file with raw text of the domain (stage default: ARTIFACTS/corpora/raw, or the sample's)
 GENERAL =#                  directory or file with general text to protect (stage default: none, or the sample's)
@@ -83,6 +83,15 @@ VERSIONS = $(wildcard ivr/versions.py uv.lock)
 # one shell word; `--option='value'` when the variable is not empty
 quote = '$(subst ','\'',$(1))'
 option = $(if $(strip $($(1))),$(2)=$(call quote,$($(1))) )
+
+# a model of 135 million parameters on a CPU: budgets that take less than an hour, unless others are given
+ifeq ($(MODEL),smollm2)
+SWAPS := $(or $(SWAPS),1000)
+MAX_STEPS := $(or $(MAX_STEPS),100)
+BLOCK_SIZE := $(or $(BLOCK_SIZE),256)
+LR := $(or $(LR),1e-4)
+EVALUATE_ARGS := $(or $(EVALUATE_ARGS),--max-bytes 40000 --samples 10 --sample-tokens 48)
+endif
 
 # the options of each stage ---------------------------------------------------------------------------------------
 init_OPTIONS = $(strip $(call option,MODEL,--model-name)$(call option,REVISION,--revision)\

@@ -113,9 +113,7 @@ def bpe_of_spec(spec: dict[str, Any], in_order: bool = True) -> ByteLevelBpe:
         taken_whole = set(vocabulary.values()) - {added[content] for content in added if _is_split(spec, content)}
         whole_ids = frozenset(taken_whole - made_of_itself(tokens, [merge for _, merge in merges]))
     happening = [
-        merge
-        for place, (_, merge) in enumerate(merges)
-        if made_by[merge[2]] == place and whole_ids.isdisjoint(merge)
+        merge for place, (_, merge) in enumerate(merges) if made_by[merge[2]] == place and whole_ids.isdisjoint(merge)
     ]
     products = {product for _, _, product in happening}
     bytes_ids = {vocabulary[character] for character in CHARACTER_TO_BYTE if character in vocabulary}

@@ -123,7 +123,9 @@ def main() -> None:
         rows = []
         for directory in options.directories:
             rows.append(measure(directory, folder / directory.name, corpora, others, options))
-            print(*(f"{column}: {value}" for column, value in zip(COLUMNS, rows[-1], strict=True)), sep="; ", flush=True)
+            print(
+                *(f"{column}: {value}" for column, value in zip(COLUMNS, rows[-1], strict=True)), sep="; ", flush=True
+            )
     publish(options, NAME, Record(command_line(), COLUMNS, rows))
 
 
