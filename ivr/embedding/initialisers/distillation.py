@@ -10,7 +10,7 @@ base never saw the pieces (the bytes of another script: long rows that were only
 whichever of several starts has the least of that sum on the first snippets (`best_start`). Compared are places from a
 snippet's first new token on: before it both sides are the same. CE is the cross-entropy of the student's next tokens:
 in a tied matrix the row is also the token's output weight, of which the hidden states say nothing. An untied head's
-rows get the CE alone, an untied wte the distillation alone.
+rows get the CE alone, untied input embeddings the distillation alone.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -39,7 +39,7 @@ class Schedule:
 
 def distill(
     body: Body,
-    wte_VD: torch.Tensor,
+    input_VD: torch.Tensor,
     head_VD: torch.Tensor | None,
     base_VD: torch.Tensor,
     new_ids: Sequence[int],
@@ -47,16 +47,16 @@ def distill(
     snippets: Sequence[Snippet],
     schedule: Schedule,
 ) -> list[np.ndarray]:
-    """The rows (K, D) for wte and, where it is untied, for the head, started from `start`.
+    """The rows (K, D) of the input embeddings and, where it is untied, of the head, started from `start`.
 
-    `wte_VD`, `head_VD`: by remapped id, of which only kept rows are read; `base_VD`: the teacher's wte. float32, and
-    the same bytes for the same machine, threads and inputs.
+    `input_VD`, `head_VD`: by remapped id, of which only kept rows are read; `base_VD`: the teacher's input embeddings.
+    float32, and the same bytes for the same machine, threads and inputs.
     """
     device = body.device
     rows = [torch.tensor(start_KD, dtype=torch.float32, device=device, requires_grad=True) for start_KD in start]
     if not snippets or not len(new_ids):
         return [start_KD.copy() for start_KD in start]
-    matrices = [_Matrix(wte_VD, new_ids, device), _Matrix(wte_VD if head_VD is None else head_VD, new_ids, device)]
+    matrices = [_Matrix(input_VD, new_ids, device), _Matrix(input_VD if head_VD is None else head_VD, new_ids, device)]
     teacher_VD = base_VD.to(device, torch.float32)
     # Adam's steps are about as long as its rate in every coordinate: measure it in the rows' own unit
     peaks = [schedule.rate * matrix.rms() for matrix in (matrices if head_VD is not None else matrices[:1])]
@@ -79,7 +79,7 @@ def distill(
 
 def best_start(
     body: Body,
-    wte_VD: torch.Tensor,
+    input_VD: torch.Tensor,
     head_VD: torch.Tensor | None,
     base_VD: torch.Tensor,
     new_ids: Sequence[int],
@@ -93,7 +93,7 @@ def best_start(
     """
     if not snippets or not len(new_ids):
         return next(iter(starts))
-    matrices = [_Matrix(wte_VD, new_ids, body.device)]
+    matrices = [_Matrix(input_VD, new_ids, body.device)]
     matrices.append(matrices[0] if head_VD is None else _Matrix(head_VD, new_ids, body.device))
     teacher_VD = base_VD.to(body.device, torch.float32)
     found = []

@@ -162,7 +162,7 @@ def test_init_takes_it_by_its_name_and_fetches_once(
     tmp_path: Path, small: Packaged, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "raw").mkdir()
-    (tmp_path / "raw/a.txt").write_text("the cell and the protein\n" * 40)
+    (tmp_path / "raw/a.txt").write_text("".join(f"the cell and protein {n}\n" for n in range(60)))
 
     def init(artifacts: str) -> int:
         options = ["--raw-corpora-dir", str(tmp_path / "raw"), "--document-separator", "line"]
