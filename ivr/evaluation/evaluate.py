@@ -63,7 +63,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_number(text, Config, "--max-documents", "of each kind, domain and general; the same for every model")
     add_number(text, Config, "--max-bytes", "of each kind, together")
     add_number(
-        text, Config, "--stride", "new tokens a window in documents longer than the context; 0: half the context"
+        text,
+        Config,
+        "--stride",
+        "new tokens a window in documents longer than the context (here at most 2,048); 0: half",
     )
     sampling = parser.add_argument_group("what the models write by themselves")
     add_number(sampling, Config, "--samples", "texts drawn from each model; 0: none")

