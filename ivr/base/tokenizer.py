@@ -9,6 +9,7 @@ from ivr.artifacts import write_json, write_text
 from ivr.corpus.documents import SEPARATOR
 from ivr.encoding.tokenizer_steps import steps
 from ivr.errors import ConfigError, CorruptInputError
+from ivr.schema import loads_text
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -149,6 +150,6 @@ def byte_alphabet() -> list[str]:
 def read_json(path: Path, origin: str) -> Any:
     """The file's value; raises CorruptInputError naming `origin`."""
     try:
-        return json.loads(path.read_bytes())
+        return loads_text(path.read_bytes())
     except (ValueError, RecursionError) as error:
         raise CorruptInputError(f"{origin} is not JSON, perhaps cut short ({error}); fetch it again") from None

@@ -4,11 +4,11 @@ Most models were trained with one token between texts. Some tokenizers put anoth
 Llama 3's <|begin_of_text|>, and there a document starts after that.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
 from ivr.errors import CorruptInputError
+from ivr.schema import loads_text
 
 END_OF_TEXT = "<|endoftext|>"
 # what `ivr init` writes into tokenizer_config.json where eos_token does not say it; a name that ends in `_token`
@@ -75,7 +75,7 @@ def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        content = json.loads(path.read_bytes())
+        content = loads_text(path.read_bytes())
     except (ValueError, RecursionError) as error:
         raise CorruptInputError(f"{path} is not JSON ({error})") from None
     return content if isinstance(content, dict) else {}

@@ -15,8 +15,6 @@ from ivr.console import LOG
 from ivr.errors import ConfigError, IvrError, StaleInputError
 from ivr.stage import Input, Manifest, Stage, open_stage
 from ivr.training.options import Config as Config  # the stage's interface
-from ivr.training.options import add_arguments as add_arguments
-from ivr.training.options import check_options
 from ivr.versions import stage_version
 
 if TYPE_CHECKING:
@@ -38,7 +36,6 @@ examples:
 
 def run(config: Config) -> Manifest:
     """Train; returns the manifest, on every rank."""
-    check_options(config)
     from ivr.training.launch import ending
     from ivr.training.launch.deepspeed_file import asked_precision, read_deepspeed_file
     from ivr.training.launch.place import take_place

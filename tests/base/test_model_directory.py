@@ -42,6 +42,7 @@ def merges_with(line: str) -> bytes:
         ("tokenizer.json", tokenizer_json(normalizer={"type": "NFKC"}), ConfigError, "NFKC"),
         ("tokenizer.json", tokenizer_json()[:500], CorruptInputError, "tokenizer.json is not JSON"),
         ("tokenizer.json", b"[]", CorruptInputError, "no tokenizer"),
+        ("tokenizer_config.json", b'{"eos_token": "\\ud800"}', CorruptInputError, "half a character"),
         ("merges.txt", merges_with("Ġ h\n"), CorruptInputError, r"merges.txt line 4 \('Ġ h'\)"),
         ("merges.txt", merges_with("nonsense\n"), CorruptInputError, "line 4"),
         ("merges.txt", b"\xff", CorruptInputError, "not UTF-8"),
