@@ -20,7 +20,7 @@ unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP PYTHONUSERBASE PYTHONPLATLIBDIR PYT
 
 ## Variables (`make pipeline MODEL=... CORPUS=...`); empty: the option is not given and the stage's own default holds
 CONFIG =#                   a file with the options of all stages, e.g. run.toml; the variables below go before it
-MODEL = sample#             base model: sample (made here, offline), a Hub name, or a model directory
+MODEL = sample#             base model: sample (made here, offline), smollm2, a Hub name, or a model directory
 REVISION =#                 commit, tag or branch of a Hub model (stage default: its main branch)
 CORPUS =#                   directory or file with raw text of the domain (stage default: ARTIFACTS/corpora/raw, or the sample's)
 GENERAL =#                  directory or file with general text to protect (stage default: none, or the sample's)
@@ -30,7 +30,7 @@ HELDOUT_FRACTION =#         share of the documents no stage learns from (stage d
 SWAPS =#                    how many ids are reassigned (stage default: 500)
 INIT_STRATEGY =#            how new embedding rows begin: mean, pieces, distill, ..., see `ivr align --help` (stage default: distill)
 MAX_STEPS =#                training steps (stage default: 300)
-BLOCK_SIZE =#               tokens per training block (stage default: 0, the model's context)
+BLOCK_SIZE =#               tokens per training block (stage default: 0, the model's context, at most 2,048)
 BATCH_SIZE =#               training blocks per step and device (stage default: 4)
 LR =#                       peak learning rate (stage default: 0.0005)
 SEED =#                     seed of every random choice (stage default: 0)
@@ -100,6 +100,15 @@ VERSIONS = $(wildcard ivr/versions.py uv.lock)
 
 # `--option='value'` when the variable is not empty
 option = $(if $(strip $($(1))),$(2)=$(call quote,$($(1))) )
+
+# a model of 135 million parameters on a CPU: budgets that take less than an hour, unless others are given
+ifeq ($(MODEL),smollm2)
+SWAPS := $(or $(SWAPS),1000)
+MAX_STEPS := $(or $(MAX_STEPS),100)
+BLOCK_SIZE := $(or $(BLOCK_SIZE),256)
+LR := $(or $(LR),1e-4)
+EVALUATE_ARGS := $(or $(EVALUATE_ARGS),--max-bytes 40000 --samples 10 --sample-tokens 48)
+endif
 
 # the options of each stage ---------------------------------------------------------------------------------------
 init_OPTIONS = $(strip $(call option,MODEL,--model-name)$(call option,REVISION,--revision)\
