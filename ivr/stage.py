@@ -11,7 +11,8 @@
             return stage.finish([paths.token_frequency])
 
 A config is a frozen dataclass with the fields `artifacts_dir` and `force`. A field that cannot change the result
-(a number of processes) carries `field(metadata={"identity": False})` and does not make the stage stale.
+(a number of processes) carries `field(metadata={"identity": False})` and does not make the stage stale. One that came
+later carries `metadata={"since": VALUE}`, the value that stands for what was done before: it makes no older run stale.
 """
 
 import contextlib
@@ -294,8 +295,17 @@ def config_identity(config: Any) -> dict[str, Any]:
     return {
         item.name: _plain(getattr(config, item.name))
         for item in dataclasses.fields(config)
-        if item.name not in NOT_IDENTITY and item.metadata.get("identity", True)
+        if is_identity(config, item)
     }
+
+
+def is_identity(config: Any, item: "dataclasses.Field[Any]") -> bool:
+    """Whether this option's value can change the result, and is not that of before there was the option."""
+    return (
+        item.name not in NOT_IDENTITY
+        and item.metadata.get("identity", True)
+        and ("since" not in item.metadata or getattr(config, item.name) != item.metadata["since"])
+    )
 
 
 def _plain(value: Any) -> Any:

@@ -6,7 +6,7 @@ each token is predicted once. A shard ends where it is full, in the midst of a d
 two.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -129,18 +129,26 @@ def stream_key(tokenizer: str, corpus: list[list[str]]) -> str:
 
 
 def tokenise(
-    folder: Path, tokenizer: Any, end_id: int, documents: Iterable[str], tokens_a_shard: int = TOKENS_A_SHARD
+    folder: Path,
+    tokenizer: Any,
+    end_id: int,
+    documents: Iterable[str],
+    tokens_a_shard: int = TOKENS_A_SHARD,
+    respell: Callable[[int, list[int]], list[int]] | None = None,
 ) -> None:
-    """Write the stream of `documents` to `folder`, whole or not at all."""
+    """Write the stream of `documents` to `folder`, whole or not at all.
+
+    `respell(number, ids)`: other ids for the same text, of the document with this number.
+    """
     dtype = np.dtype("<u2" if tokenizer.get_vocab_size() <= 1 << 16 else "<u4")
     num_documents = num_bytes = 0
     with atomic_directory(folder, contents=False) as staging, Progress("tokenise", unit="B") as bar:
         shards = _ShardWriter(staging, dtype, tokens_a_shard)
         shards.append([end_id])
-        for text, ids in encode_documents(tokenizer, documents):
+        for number, (text, ids) in enumerate(encode_documents(tokenizer, documents)):
             if not ids:
                 continue
-            shards.append([*ids, end_id])
+            shards.append([*(respell(number, ids) if respell else ids), end_id])
             size = len(text.encode())
             num_documents += 1
             num_bytes += size

@@ -26,6 +26,7 @@ class Config:
     replay_corpus: Path | None = None
     replay_ratio: float | None = None
     remap_rules_path: Path | None = None
+    superword_dropout: float = field(default=0.0, metadata={"since": 0.0})
     max_steps: int = 300
     epochs: float | None = None
     max_tokens: int | None = None
@@ -68,6 +69,11 @@ class Config:
         """Whether some steps train the new rows alone, so that their ids must be known."""
         return self.rows_only or self.phases != "all"
 
+    @property
+    def reads_rules(self) -> bool:
+        """Whether the remap rules are an input."""
+        return self.trains_rows or self.superword_dropout > 0
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The stage's options."""
@@ -93,8 +99,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         inputs,
         "--remap-rules-path",
         "FILE",
-        "which rows are new, for --rows-only and --phases rows-then-all",
+        "which rows are new, for --rows-only, --phases rows-then-all and --superword-dropout",
         "ARTIFACTS_DIR/tokenizers/remapped/remap_rules.yaml",
+    )
+    inputs.add_argument(
+        "--superword-dropout",
+        type=float,
+        default=Config.superword_dropout,
+        metavar="P",
+        help="share of the superwords in the text that are cut in two at a word border, as the end of a prompt cuts "
+        "them; drawn once, when the text is encoded (default: %(default)s)",
     )
     length = parser.add_argument_group("how long")
     either = length.add_mutually_exclusive_group()
@@ -221,6 +235,8 @@ def check_options(config: Config) -> None:
             raise ConfigError(f"{option_of(name)} {value}: must be a number above 0")
     if not 0 < config.rows_share < 1:
         raise ConfigError(f"--rows-share {config.rows_share}: must lie between 0 and 1")
+    if not 0 <= config.superword_dropout <= 1:
+        raise ConfigError(f"--superword-dropout {config.superword_dropout}: must lie between 0 and 1")
     if not 0 <= config.replay_share < 1:
         raise ConfigError(f"--replay-ratio {config.replay_ratio}: must be at least 0 and below 1")
     for name, choices in (("phases", PHASES), ("precision", PRECISIONS), ("device", DEVICES)):
