@@ -169,7 +169,7 @@ class PromptEnd:
 
 
 def score_prompt_ends(
-    model: Any, tokenizer: Any, cuts: Sequence[Cut], end_id: int, context: int, device: Any
+    model: Any, tokenizer: Any, cuts: Sequence[Cut], start_id: int, context: int, device: Any
 ) -> PromptEnd | None:
     """Score what follows each cut by `model`, whose context has `context` tokens. None where there is no cut."""
     encoded = [found for cut in cuts if (found := encode_cut(cut, tokenizer, context)) is not None]
@@ -182,7 +182,7 @@ def score_prompt_ends(
     differ = [cut.prompt != cut.whole_context or cut.following != cut.whole_scored for cut in encoded]
     wanted = [2 * place + way for place, differs in enumerate(differ) for way in range(1 + differs)]
     known, nats = Beginnings(tokenizer), np.zeros(len(rows))
-    for index, logs_TV in _log_probabilities(model, [rows[index] for index in wanted], end_id, context, device):
+    for index, logs_TV in _log_probabilities(model, [rows[index] for index in wanted], start_id, context, device):
         place, way = divmod(wanted[index], 2)
         cut = encoded[place]
         scored = cut.whole_scored if way else cut.following
@@ -200,11 +200,11 @@ def score_prompt_ends(
 
 
 def _log_probabilities(
-    model: Any, rows: Sequence[tuple[Sequence[int], int]], end_id: int, context: int, device: Any
+    model: Any, rows: Sequence[tuple[Sequence[int], int]], start_id: int, context: int, device: Any
 ) -> Iterator[tuple[int, torch.Tensor]]:
     """(number of the row, log-probabilities (n, V) of the next token before each of its last n ids), n as it says.
 
-    A row too long for the context loses ids at its beginning; another begins after `end_id`, as a document does.
+    A row too long for the context loses ids at its beginning; another begins after `start_id`, as a document does.
     """
     order = sorted(range(len(rows)), key=lambda index: (-len(rows[index][0]), index))
     at_once = LOGITS_AT_ONCE[torch.device(device).type]
@@ -215,10 +215,10 @@ def _log_probabilities(
             longest = min(len(rows[order[0]][0]), context)
             size = max(1, at_once // (model_config(model).vocab_size * longest))
             batch, order = order[:size], order[size:]
-            inputs_BT = np.full((len(batch), longest), end_id, np.int64)
+            inputs_BT = np.full((len(batch), longest), start_id, np.int64)
             lengths = []
             for row, index in enumerate(batch):
-                ids = [end_id, *rows[index][0][:-1]][-context:]
+                ids = [start_id, *rows[index][0][:-1]][-context:]
                 inputs_BT[row, : len(ids)] = ids
                 lengths.append(len(ids))
             logits_BTV = model(input_ids=torch.from_numpy(inputs_BT).to(device), use_cache=False).logits

@@ -15,8 +15,6 @@ from ivr.console import LOG
 from ivr.errors import ConfigError, IvrError, StaleInputError
 from ivr.stage import Input, Manifest, Stage, is_identity, open_stage
 from ivr.training.options import Config as Config  # the stage's interface
-from ivr.training.options import add_arguments as add_arguments
-from ivr.training.options import check_options
 from ivr.versions import stage_version
 
 if TYPE_CHECKING:
@@ -39,7 +37,6 @@ examples:
 
 def run(config: Config) -> Manifest:
     """Train; returns the manifest, on every rank."""
-    check_options(config)
     from ivr.training.launch import ending
     from ivr.training.launch.deepspeed_file import asked_precision, read_deepspeed_file
     from ivr.training.launch.place import take_place
@@ -226,7 +223,7 @@ def _tokenise(
 ) -> list[str]:
     """Make sure each corpus lies tokenised in training/data/<key>, and no other; returns the keys."""
     from ivr.corpus import packing
-    from ivr.corpus.document_end import end_of_text_id, end_token
+    from ivr.corpus.document_end import end_of_text_id, end_token, start_of_text_id
     from ivr.corpus.documents import corpus_files, read_documents
     from ivr.disk.written import remove_written
 
@@ -241,10 +238,10 @@ def _tokenise(
         keys.append(key := packing.stream_key(sha256_json(made_by), files))
         if not packing.is_whole(folder / key):
             tokenizer = packing.load_tokenizer(model_dir)
-            end_id = end_of_text_id(tokenizer, model_dir)
+            around = start_of_text_id(tokenizer, model_dir), end_of_text_id(tokenizer, model_dir)
             respell = dropout.respell if dropout else None
             texts = _checked(read_documents(corpus_dir), check)
-            packing.tokenise(folder / key, tokenizer, end_id, texts, respell=respell)
+            packing.tokenise(folder / key, tokenizer, around, texts, respell=respell)
     for other in folder.iterdir():
         if other.is_dir() and other.name not in keys:
             remove_written(other, contents=False)  # of an earlier tokenizer or corpus
