@@ -46,7 +46,7 @@ def choose_cuts(texts: Sequence[str], count: int, seed: int) -> list[Cut]:
         if text[place] == " " and not text[place - 1].isspace() and not text[place + 1].isspace()
     ]
     dice = np.random.Generator(np.random.PCG64(seed))
-    drawn = dice.choice(len(places), size=min(count, len(places)), replace=False) if places else []
+    drawn = dice.choice(len(places), size=min(count, len(places)), replace=False).tolist() if places else []
     cuts = []
     for number, place in (places[index] for index in sorted(drawn)):
         text, begin = texts[number], max(0, place - BEFORE)
@@ -194,9 +194,9 @@ def score_prompt_ends(
     bits_N2 = nats.reshape(-1, 2) / np.log(2)
     bits_N2[~np.array(differ), 1] = bits_N2[~np.array(differ), 0]
     bytes_N = np.array([cut.bytes for cut in encoded], np.int64)
-    tokens = [[len(cut.following) for cut in encoded], [len(cut.whole_scored) for cut in encoded]]
-    scores = [Scores(bits_N2[:, way], np.array(tokens[way], np.int64), bytes_N) for way in range(2)]
-    return PromptEnd(*scores, np.array([bool(cut.tail_ids) for cut in encoded]))
+    tokens_N2 = np.array([(len(cut.following), len(cut.whole_scored)) for cut in encoded], np.int64)
+    as_prompt, as_whole = (Scores(bits_N2[:, way], tokens_N2[:, way], bytes_N) for way in range(2))
+    return PromptEnd(as_prompt, as_whole, np.array([bool(cut.tail_ids) for cut in encoded]))
 
 
 def _log_probabilities(
