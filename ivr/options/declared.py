@@ -35,6 +35,7 @@ class Facts(TypedDict, total=False):
     repeat: the option may be given several times, for one value each.
     positional: given without its name.
     identity: False where no value changes the result, so that another one makes nothing stale.
+    since: of an option that came later, the value that stands for what was done before: it makes no older run stale.
     """
 
     group: str
@@ -47,11 +48,15 @@ class Facts(TypedDict, total=False):
     repeat: bool
     positional: bool
     identity: bool
+    since: Any
 
 
 def option(default: Any, help: str, **facts: Unpack[Facts]) -> Any:
     """A dataclass field that is an option of the command line. `help` says the default where the value does not."""
-    return field(default=default, metadata={DECLARED: {"help": help, **facts}, "identity": facts.get("identity", True)})
+    seen_by_manifests = {"identity": facts.get("identity", True)} | (
+        {"since": facts["since"]} if "since" in facts else {}
+    )
+    return field(default=default, metadata={DECLARED: {"help": help, **facts}, **seen_by_manifests})
 
 
 @dataclass(frozen=True)

@@ -84,6 +84,16 @@ def test_headings_last_until_the_next_and_defaults_are_said() -> None:
     assert "which (default: a)" in shown and "of 100 % of the ids (default: none)" in shown
 
 
+def test_an_option_that_came_later_is_identity_only_where_it_is_used() -> None:
+    @dataclass(frozen=True)
+    class Later(StageConfig):
+        swaps: int = option(1, "ids")
+        dropout: float = option(0.1, "share", since=0.0)
+
+    assert config_identity(Later(dropout=0.0)) == {"swaps": 1}, "as a manifest of before has it"
+    assert config_identity(Later()) == {"swaps": 1, "dropout": 0.1}
+
+
 def test_what_cannot_change_the_result_is_not_identity() -> None:
     assert set(config_identity(Config())) == {"swaps", "share", "kind", "texts", "dry", "note"}
 
