@@ -45,12 +45,14 @@ class Input:
     """A file or directory a stage reads. `made_by` names the command that makes it.
 
     `editable`: a person may change it, so its hash need not be the recorded one. `optional`: may be absent.
+    `without`: names of files in it that the stage does not read, and that may change without making it stale.
     """
 
     path: Path
     made_by: str = ""
     editable: bool = False
     optional: bool = False
+    without: tuple[str, ...] = ()
 
 
 class Stage:
@@ -168,15 +170,19 @@ class Stage:
         write_json(self._unfinished, sorted(self._unfinished_targets))
 
     def finish(self, outputs: Sequence[Path], editable: Sequence[Path] = ()) -> Manifest:
-        """Write the manifest, last of all. Directories among `outputs` are recorded file by file."""
+        """Write the manifest, last of all. Directories among `outputs` are recorded file by file.
+
+        `editable`: files that a person may change; they may lie in a directory of `outputs`.
+        """
+        changeable = [dataclasses.replace(row, editable=True) for row in _describe(editable, self.root)]
+        names = {row.path for row in changeable}
         manifest = Manifest(
             stage=self.name,
             argv=redact(shlex.join(["ivr", *sys.argv[1:]])),
             config={key: _without_secrets(_plain(value)) for key, value in dataclasses.asdict(self.config).items()},
             identity=self.identity,
             inputs=self.inputs,
-            outputs=_describe(outputs, self.root)
-            + [dataclasses.replace(row, editable=True) for row in _describe(editable, self.root)],
+            outputs=[row for row in _describe(outputs, self.root) if row.path not in names] + changeable,
             results=self.results,
             versions=package_versions(),
             git_commit=git_commit(),
@@ -222,7 +228,7 @@ def open_stage(name: str, config: Any, inputs: Sequence[Input]) -> Iterator[Stag
         remove_leftovers(root)
         stage = Stage(name, config, paths.manifest(name), root)
         present = check_present(name, inputs)
-        stage.inputs = [row for item in present for row in _describe([item.path], root)]
+        stage.inputs = [row for item in present for row in _read(item, root)]
         _check_recorded(paths, present, stage.inputs)
         yield stage
 
@@ -269,7 +275,11 @@ def _check_recorded(paths: ArtifactPaths, inputs: Sequence[Input], rows: Sequenc
             if item.made_by != made_by or item.editable:
                 continue
             place = PurePath(_relative(item.path, paths.root))
-            ours = {path for path in recorded if PurePath(path).is_relative_to(place)}
+            ours = {
+                path
+                for path in recorded
+                if PurePath(path).is_relative_to(place) and PurePath(path).name not in item.without
+            }
             if (gone := min(ours - read, default=None)) is not None:
                 raise StaleInputError(f"{_absolute(gone, paths.root)} is gone; run `ivr {made_by}` again")
             # a directory outside that the stage knows nothing of was named by the person, who answers for all of it
@@ -331,6 +341,11 @@ def _relative(path: Path, root: Path) -> str:
 
 def _absolute(path: str, root: Path) -> Path:
     return root / path  # an absolute path replaces root
+
+
+def _read(item: Input, root: Path) -> list[FileRecord]:
+    """The files of an input that the stage reads."""
+    return _describe([path for path in files_below(item.path) if path.name not in item.without], root)
 
 
 def _describe(targets: Sequence[Path], root: Path) -> list[FileRecord]:

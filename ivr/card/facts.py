@@ -1,16 +1,17 @@
 """What a card says of a run, read from its manifests: base model, corpora by hash, swaps, figures."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Any
 
-from ivr.artifacts import sha256_json
+from ivr.artifacts import ArtifactPaths, sha256_json
 from ivr.manifest import FileRecord, Manifest
 
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 MODELS = ("base", "aligned", "trained")
+BEFORE_TRAINING = ("init", "select")  # the stages before it that a card reads
 TEXTS = {"domain": "domain", "general": "general"}
 FOLDERS = {
     "domain": ("corpora/cleaned", "corpora/heldout"),
@@ -32,10 +33,11 @@ class Corpus:
 
 @dataclass(frozen=True)
 class CardFacts:
-    """Manifests by stage, as far as there are any, and how the training went: what -> value."""
+    """Manifests by stage, as far as there are any; how the training went: what -> value."""
 
     manifests: Mapping[str, Manifest] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
+    new_tokens: Sequence[str] = ()  # some of them, as text
 
     def result(self, stage: str, key: str) -> Any:
         manifest = self.manifests.get(stage)
@@ -90,6 +92,16 @@ class CardFacts:
     def tokens_saved_percent(self) -> float | None:
         before, after = (self.result("evaluate", f"heldout_tokens_{when}") for when in ("before", "after"))
         return None if not before or after is None else 100 * (before - after) / before
+
+
+def card_facts(paths: ArtifactPaths, training: Mapping[str, Any], own: bool) -> CardFacts:
+    """What is known when `train` has ended: its results, and what the stages before it found.
+
+    own: it trained the run's own model on the run's own text; of others those stages know nothing.
+    """
+    found = {stage: Manifest.read(paths.manifest(stage)) for stage in BEFORE_TRAINING if own}
+    manifests = {stage: manifest for stage, manifest in found.items() if manifest is not None}
+    return CardFacts(manifests, training_rows(training))
 
 
 def training_rows(results: Mapping[str, Any]) -> dict[str, Any]:

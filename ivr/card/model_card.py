@@ -9,8 +9,11 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from markupsafe import Markup
+
 from ivr.base.companions import BASE_CARD, licence_of
-from ivr.card.facts import MODELS, TEXTS, CardFacts, Corpus
+from ivr.base.tokenizer import read_json
+from ivr.card.facts import MODELS, TEXTS, CardFacts
 from ivr.console import printable
 from ivr.tokenizer.superwords.pattern import has_superwords
 
@@ -30,7 +33,7 @@ def model_card(folder: Path, facts: CardFacts) -> str:
     data = ModelCardData(
         library_name="transformers",
         pipeline_tag=TASK,
-        tags=["gpt2", "gpt2-ivr"],
+        tags=[*_model_type(folder), "gpt2-ivr"],
         base_model=facts.base_model if facts.hub_revision else None,
         model_name=_name(facts) if results else None,
         eval_results=results or None,
@@ -94,16 +97,18 @@ def _environment() -> "Environment":
         finalize=cell,
         keep_trailing_newline=True,
     )
-    made.globals["identity"] = identity
+    made.filters["code"] = code
     return made
 
 
 def cell(value: Any) -> str:
-    r"""A value as text of a Markdown table.
+    r"""A value as text of a Markdown table; what is marked as Markdown already stays.
 
     >>> cell("a|b <i>"), cell(0.25), cell(1200)
     ('a\\|b &lt;i&gt;', '0.2500', '1,200')
     """
+    if isinstance(value, Markup):
+        return value
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         text = json.dumps(value)
     else:
@@ -111,6 +116,18 @@ def cell(value: Any) -> str:
     return html.escape(printable(" ".join(text.split())), quote=False).replace("|", "\\|")
 
 
-def identity(corpus: Corpus) -> str:
-    """How a corpus is named: its hash, which anyone who has the text can make again."""
-    return corpus.sha256[:16]
+def code(token: str) -> Markup:
+    """A token within backticks, where nothing can be escaped and a backtick would end it.
+
+    >>> str(code(" a`b")), str(code("\n"))
+    (" a'b", '\\x0a')
+    """
+    shown = "".join(letter if letter.isprintable() else f"\\x{ord(letter):02x}" for letter in token)
+    return Markup(shown.replace("`", "'"))  # noqa: S704 - between backticks
+
+
+def _model_type(folder: Path) -> list[str]:
+    """What config.json calls the architecture."""
+    config = folder / "config.json"
+    found = read_json(config, str(config)).get("model_type") if config.is_file() else None
+    return [found] if isinstance(found, str) else []

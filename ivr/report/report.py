@@ -89,17 +89,19 @@ def _report(config: Config) -> Manifest:
         if stage.current:
             say(summary.read_text(encoding="utf-8").removesuffix("\n"))
             return stage.manifest
+        from ivr.report.card import COPY, write_card
         from ivr.report.files import places, write_page
         from ivr.report.page.page import page
         from ivr.report.status import stage_statuses
         from ivr.report.summary import read_run, summary_text
 
-        stage.replaces(*places(paths.report), summary)
+        stage.replaces(*places(paths.report), summary, paths.report / COPY)
         found = read_run(paths)
         statuses = [row for row in stage_statuses(paths.root, found.manifests) if row.stage != "report"]
         text = summary_text(found)
         outputs = write_page(paths.report, page(found, statuses))
         write_text(summary, text)
-        manifest = stage.finish([*outputs, summary])
+        copy, card = write_card(found, stage.previous)
+        manifest = stage.finish([*outputs, summary, *copy], editable=card)
     say(text.removesuffix("\n"))
     return manifest
