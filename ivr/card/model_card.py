@@ -40,13 +40,17 @@ def model_card(folder: Path, facts: CardFacts) -> str:
         **licence_of(folder),
     )
     tokenizer = folder / "tokenizer.json"
-    text = _environment().get_template("card.md.jinja").render(
-        facts=facts,
-        base_card=BASE_CARD if (folder / BASE_CARD).is_file() else "",
-        licence=licence_of(folder),
-        superwords=tokenizer.is_file() and has_superwords(tokenizer.read_text(encoding="utf-8")),
-        texts=TEXTS,
-        models=[(name, MODEL_NAMES[name]) for name in MODELS],
+    text = (
+        _environment()
+        .get_template("card.md.jinja")
+        .render(
+            facts=facts,
+            base_card=BASE_CARD if (folder / BASE_CARD).is_file() else "",
+            licence=licence_of(folder),
+            superwords=tokenizer.is_file() and has_superwords(tokenizer.read_text(encoding="utf-8")),
+            texts=TEXTS,
+            models=[(name, MODEL_NAMES[name]) for name in MODELS],
+        )
     )
     return str(ModelCard(f"---\n{data.to_yaml()}\n---\n\n{text}"))
 

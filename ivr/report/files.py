@@ -36,9 +36,7 @@ def write_page(folder: Path, document: Document) -> list[Path]:
 
 def figures(document: Document) -> dict[str, Any]:
     """`{"title": ..., "tables": {name: [{column: value}]}}`, with what else the document wants to be read."""
-    tables: Mapping[str, Any] = {
-        table.name: table.records() for table in document.tables() if not table.csv_only
-    }
+    tables: Mapping[str, Any] = {table.name: table.records() for table in document.tables() if not table.csv_only}
     return {"title": document.title, **document.facts, "tables": tables}
 
 

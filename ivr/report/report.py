@@ -1,4 +1,4 @@
-"""Stage `report`: the short summary of a run, its HTML page, and its model's card; with --runs, several runs compared."""
+"""Stage `report`: the short summary of a run, its page, its model's card; with --runs, runs compared."""
 
 import argparse
 from collections.abc import Sequence
@@ -56,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(config: Config) -> Manifest | None:
-    """Write summary.txt, the page and the model card, and print the summary; or compare --runs, and leave no manifest."""
+    """Write and print the summary, write the page and the model card; or compare --runs and leave no manifest."""
     if config.runs:
         from ivr.report.compare.compare import compare_runs
 

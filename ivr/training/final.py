@@ -11,6 +11,7 @@ from ivr.card.model_card import model_card
 from ivr.embedding.model_directory import copy_tokenizer_files, save_weights, write_generation_config
 from ivr.embedding.weights import read_config
 
+
 def write_final(target: Path, source_dir: Path, state: dict[str, Any], facts: CardFacts) -> None:
     """Replace `target` by the weights `state` (whole, on the CPU) with the config and tokenizer of `source_dir`.
 

@@ -179,7 +179,9 @@ def _tokens_per_byte(run: Run) -> list[Section]:
         Column("saved", "fewer than before", True),
         Column("bytes_per_token", "bytes per token", True),
     ]
-    note = "Of the held-out documents that the models were measured on. Fewer tokens are less to compute and to pay for."
+    note = (
+        "Of the held-out documents that the models were measured on. Fewer tokens are less to compute and to pay for."
+    )
     return [Section("tokens", "Tokens per byte", [Table("tokens_per_byte", "Tokens per byte", columns, rows)], note)]
 
 

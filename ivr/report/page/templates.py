@@ -56,9 +56,13 @@ def render(document: Document) -> str:
     script = (HERE / "page.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
-    return environment().get_template("page.html.jinja").render(
-        document=document,
-        style=Markup(style),  # noqa: S704 - files of this package
-        script=Markup(script),  # noqa: S704
-        policy=policy,
+    return (
+        environment()
+        .get_template("page.html.jinja")
+        .render(
+            document=document,
+            style=Markup(style),  # noqa: S704 - files of this package
+            script=Markup(script),  # noqa: S704
+            policy=policy,
+        )
     )

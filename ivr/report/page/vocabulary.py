@@ -1,4 +1,4 @@
-"""What became of the vocabulary, as sections: the swaps, where they lay in the corpus, what training did to their rows."""
+"""What became of the vocabulary, as sections: the swaps, where they lay in the corpus, their rows."""
 
 import contextlib
 from collections.abc import Mapping, Sequence
@@ -7,7 +7,20 @@ from typing import TYPE_CHECKING
 from ivr.artifacts import ArtifactPaths
 from ivr.base.model_files import SAFETENSORS
 from ivr.report.figures import rank_counts, read_rules_of, swapped_ids, vocabulary_of, whole_number
-from ivr.report.page.parts import Block, Cell, Column, Figure, Missing, Note, Pictures, Section, Shown, Table, Token, Tokens
+from ivr.report.page.parts import (
+    Block,
+    Cell,
+    Column,
+    Figure,
+    Missing,
+    Note,
+    Pictures,
+    Section,
+    Shown,
+    Table,
+    Token,
+    Tokens,
+)
 from ivr.report.page.plots import norms, rank_frequency
 from ivr.report.page.segmentation import segmentation
 from ivr.report.rows import RowChange, all_norms, embedding_name, read_matrix, row_changes
@@ -39,12 +52,14 @@ def vocabulary_sections(paths: ArtifactPaths, swaps: Swaps) -> list[Section]:
     lines = segmentation(paths, rules)
     note = (
         "Borders stand between tokens; new tokens are coloured and underlined, and say what they are when pointed at "
-        "or focused. A raised number counts the tokens that share one character. Of the first documents, one line each: "
-        "the three that lost the most tokens, then the first three that are left."
+        "or focused. A raised number counts the tokens that share one character. Of the first documents, one line "
+        "each: the three that lost the most tokens, then the first three that are left."
     )
     return [
         Section("lines", "Held-out lines, before and after", [lines], note),
-        Section("swaps", "Swaps", [_swap_table(paths, swaps, rules)], "All reassigned ids, those that save most first."),
+        Section(
+            "swaps", "Swaps", [_swap_table(paths, swaps, rules)], "All reassigned ids, those that save most first."
+        ),
         Section("ranks", "Where the reassigned ids lay", _ranks(paths, swaps)),
     ]
 
@@ -174,4 +189,6 @@ def _neighbours(changes: Sequence[RowChange], names: Mapping[int, str]) -> Table
         Column("nearest_before", "nearest before"),
         Column("nearest_after", "nearest after"),
     ]
-    return Table("new_rows", "New rows before and after training", columns, rows, searchable=True, shown=WITH_NEIGHBOURS)
+    return Table(
+        "new_rows", "New rows before and after training", columns, rows, searchable=True, shown=WITH_NEIGHBOURS
+    )
