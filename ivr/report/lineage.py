@@ -45,14 +45,16 @@ def lineage(manifests: Mapping[str, Manifest]) -> list[Artifact]:
 
 
 def commands(manifests: Mapping[str, Manifest]) -> list[str]:
-    """The command lines of the stages, as they were given, that repeat the run on the same inputs."""
-    return [manifest.argv for stage, manifest in manifests.items() if stage != "report"]
-
-
-def checkout(manifests: Mapping[str, Manifest]) -> list[str]:
-    """What brings the program of that run; one line for each commit that stages were run at."""
-    commits = dict.fromkeys(manifest.git_commit for manifest in manifests.values() if manifest.git_commit)
-    return [f"git checkout {shlex.quote(commit)} && make setup" for commit in commits]
+    """Lines for a shell that repeat the run on the same inputs: the stages' command lines as they were given, and,
+    before the first of each commit, what brings the program as it was."""
+    lines, commit = [], ""
+    for stage, manifest in manifests.items():
+        if manifest.git_commit not in ("", commit):
+            commit = manifest.git_commit
+            lines.append(f"git checkout {shlex.quote(commit)} && make setup && . .venv/bin/activate")
+        if stage != "report":
+            lines.append(manifest.argv)
+    return lines
 
 
 def _grouped(artifacts: list[Artifact]) -> list[Artifact]:

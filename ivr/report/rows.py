@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -67,7 +68,7 @@ def read_matrix(folder: Path, name: str, mend: str) -> Matrix:
         size = path.stat().st_size
         with path.open("rb") as stream:
             length = int.from_bytes(stream.read(8), "little")
-            header = json.loads(stream.read(length)) if length <= min(size, LARGEST_HEADER) else None
+            header: Any = json.loads(stream.read(length)) if length <= min(size, LARGEST_HEADER) else None
         bare = name.rpartition("transformer.")[2]
         found = next(row for key, row in header.items() if key == name or f".{key}".endswith(f".{bare}"))
         dtype, shape, (begin, end) = found["dtype"], tuple(found["shape"]), found["data_offsets"]

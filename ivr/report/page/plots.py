@@ -1,7 +1,7 @@
 """The report's pictures, each from plain numbers."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ivr.console import printable
 from ivr.report.page.drawing import Palette, draw
@@ -84,7 +84,12 @@ def rank_frequency(counts: Sequence[int], dropped: Sequence[int], added: Sequenc
         ranks = thinned(len(counts))
         axes.loglog(ranks, [counts[rank - 1] for rank in ranks], color=palette.first, linewidth=1.8, label="token")
         # along the lower and the upper border: on the curve they would hide it and each other
-        along = {"transform": axes.get_xaxis_transform(), "markersize": 9, "alpha": 0.45, "linestyle": "none"}
+        along: dict[str, Any] = {
+            "transform": axes.get_xaxis_transform(),
+            "markersize": 9,
+            "alpha": 0.45,
+            "linestyle": "none",
+        }
         if dropped:
             heights = [0.035] * len(dropped)
             axes.plot(dropped, heights, marker="|", color=palette.second, label="dropped ids (below)", **along)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from ivr.report.lineage import checkout, commands, lineage
+from ivr.report.lineage import commands, lineage
 from ivr.report.page.parts import Block, Cell, Column, Commands, Figure, Missing, Note, Section, Shown, Table
 from ivr.report.status import StageStatus, duration, size
 from ivr.report.summary import Run, agreement, percent, verified
@@ -53,9 +53,12 @@ def _stages(statuses: Sequence[StageStatus]) -> Table:
     rows: list[list[Cell]] = []
     for row in statuses:
         why = row.reason or row.remark
-        figures = [(row.wall_seconds, duration), (row.peak_memory_bytes, size), (row.output_bytes, size)]
-        gone = row.state == "missing"
-        cells = [Shown(None, "") if gone else Shown(value, form(value)) for value, form in figures]  # type: ignore[operator]
+        cells = [
+            Shown(row.wall_seconds, duration(row.wall_seconds)),
+            *(Shown(value, size(value)) for value in (row.peak_memory_bytes, row.output_bytes)),
+        ]
+        if row.state == "missing":
+            cells = [Shown(None, "")] * len(cells)
         rows.append([row.stage, f"{row.state}: {why}" if why else row.state, *cells])
     columns = [
         Column("stage", "stage"),
@@ -88,5 +91,4 @@ def _repeat(run: Run) -> list[Block]:
         return [Note("Missing: no stage has run.", warning=True)]
     last = list(run.manifests.values())[-1]
     words = ", ".join(f"{name} {version}" for name, version in last.versions.items())
-    lines = [*checkout(run.manifests), *commands(run.manifests)]
-    return [Commands("\n".join(lines)), Note(f"Made with {words}.")]
+    return [Commands("\n".join(commands(run.manifests))), Note(f"Made with {words}.")]
