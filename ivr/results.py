@@ -95,6 +95,7 @@ class TrainResults(TypedDict, total=False):
     distributed_type: str
     zero_stage: int
     precision: str
+    tokenizer_class: str
 
 
 class Difference(TypedDict, total=False):

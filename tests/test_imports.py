@@ -44,6 +44,7 @@ FOUNDATION = {  # what every room stands on
     "console",
     "artifacts",
     "disk",
+    "inputs",
     "machine",
     "manifest",
     "options",

@@ -38,6 +38,7 @@ class CardFacts:
     manifests: Mapping[str, Manifest] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
     new_tokens: Sequence[str] = ()  # some of them, as text
+    tokenizer_class: str = "AutoTokenizer"  # of transformers, that loads the tokenizer as it stands
 
     def result(self, stage: str, key: str) -> Any:
         manifest = self.manifests.get(stage)

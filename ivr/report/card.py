@@ -52,9 +52,9 @@ def _is_ours(run: Run, train: Manifest, previous: Manifest | None) -> bool:
 
 def _facts(run: Run, train: Manifest) -> CardFacts:
     """Of a model or text from elsewhere the stages before `train` know nothing."""
-    rows = training_rows(train.results)
+    rows, loads = training_rows(train.results), str(train.results.get("tokenizer_class") or "AutoTokenizer")
     if train.config.get("model_name") or train.config.get("cleaned_corpora_dir"):
         kept = {stage: manifest for stage, manifest in run.manifests.items() if stage == "evaluate"}
-        return CardFacts(kept, rows)
+        return CardFacts(kept, rows, tokenizer_class=loads)
     tokens = [readable(row.get("new_token") or "") for row in read_swaps(run.paths)[:SHOWN_TOKENS]]
-    return CardFacts(run.manifests, rows, [token for token in tokens if token])
+    return CardFacts(run.manifests, rows, [token for token in tokens if token], loads)

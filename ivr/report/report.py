@@ -1,14 +1,14 @@
 """Stage `report`: the short summary of a run, its page, its model's card; with --runs, runs compared."""
 
-import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from ivr.artifacts import ArtifactPaths, check_there, write_text
 from ivr.base.model_files import SAFETENSORS
 from ivr.console import say
 from ivr.errors import StaleInputError
+from ivr.options.declared import StageConfig, option
 from ivr.stage import Input, Manifest, open_stage
 
 DESCRIPTION = """\
@@ -28,31 +28,17 @@ examples:
 
 
 @dataclass(frozen=True)
-class Config:
-    artifacts_dir: Path = Path("artifacts")
-    force: bool = False
-    runs: Sequence[Path] = field(default=(), metadata={"identity": False})
-    output: Path = field(default=Path("comparison"), metadata={"identity": False})
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+class Config(StageConfig):
     """The stage's options."""
-    group = parser.add_argument_group("several runs")
-    group.add_argument(
-        "--runs",
-        type=Path,
-        nargs="+",
-        default=[],
+
+    runs: Sequence[Path] = option(
+        (),
+        "compare these artifacts directories; differences are to the first (default: none, report one run)",
+        group="several runs",
         metavar="DIR",
-        help="compare these artifacts directories; differences are to the first (default: none, report one run)",
+        identity=False,
     )
-    group.add_argument(
-        "--output",
-        type=Path,
-        default=Config.output,
-        metavar="DIR",
-        help="where the comparison is written (default: %(default)s)",
-    )
+    output: Path = option(Path("comparison"), "where the comparison is written", metavar="DIR", identity=False)
 
 
 def run(config: Config) -> Manifest | None:

@@ -59,7 +59,7 @@ class RowChange:
 
 
 def read_matrix(folder: Path, name: str, mend: str) -> Matrix:
-    """The tensor `name` of the model in `folder`, with or without a prefix such as `transformer.`.
+    """The tensor `name` of the model in `folder`, whatever prefix it has there (`transformer.wte.weight`).
 
     Raises CorruptInputError, with `mend`, where the file is no whole safetensors file or has no such matrix.
     """
@@ -69,7 +69,7 @@ def read_matrix(folder: Path, name: str, mend: str) -> Matrix:
         with path.open("rb") as stream:
             length = int.from_bytes(stream.read(8), "little")
             header: Any = json.loads(stream.read(length)) if length <= min(size, LARGEST_HEADER) else None
-        bare = name.rpartition("transformer.")[2]
+        bare = ".".join(name.split(".")[-2:])
         found = next(row for key, row in header.items() if key == name or f".{key}".endswith(f".{bare}"))
         dtype, shape, (begin, end) = found["dtype"], tuple(found["shape"]), found["data_offsets"]
         as_stored = np.dtype(DTYPES[dtype])
