@@ -1,10 +1,11 @@
 """Several runs on one page: how they were set, what came of each, and whether they differ on the same documents."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ivr.artifacts import atomic_directory, write_text
-from ivr.report.compare.formats import latex, markdown
+from ivr.report.compare.formats import latex, markdown, text_of
 from ivr.report.compare.runs import AFTER, BEFORE, Compared, against, read_runs
 from ivr.report.files import write_page
 from ivr.report.page.outcome import model_name, text_name
@@ -12,6 +13,14 @@ from ivr.report.page.parts import Block, Cell, Column, Document, Figure, Note, P
 from ivr.report.page.plots import intervals
 from ivr.report.summary import TEXTS
 
+SETTINGS = (
+    Column("base_model", "base model"),
+    Column("domain_text", "domain text"),
+    Column("swaps", "swaps", True),
+    Column("initialiser", "initialiser"),
+    Column("steps", "steps", True),
+    Column("seed", "seed", True),
+)
 TABLE_MARKDOWN, TABLE_LATEX = "table.md", "table.tex"
 
 
@@ -22,16 +31,16 @@ def compare_runs(folders: Sequence[Path], output: Path) -> str:
     """
     with atomic_directory(output) as staging:
         runs = read_runs(folders)
-        table = main_table(runs)
-        write_page(staging, comparison(runs, table))
-        text = markdown(table)
+        table, common = main_table(runs)
+        write_page(staging, comparison(runs, table, common))
+        text = markdown(table) + (f"\n{common}\n" if common else "")
         write_text(staging / TABLE_MARKDOWN, text)
-        write_text(staging / TABLE_LATEX, latex(table))
+        write_text(staging / TABLE_LATEX, latex(table, common))
     return f"{text}\nThe page: {output / 'index.html'}; for a paper: {TABLE_LATEX}, {TABLE_MARKDOWN} beside it\n"
 
 
-def comparison(runs: Sequence[Compared], table: Table) -> Document:
-    """The page."""
+def comparison(runs: Sequence[Compared], table: Table, common: str) -> Document:
+    """The page. common: what is the same in all runs."""
     note = (
         "Tokens saved, and bits per byte, on held-out text. The change is that of the run's own base model by "
         "alignment and training, with the 95 % interval of a paired bootstrap over documents. Runs with the same "
@@ -42,7 +51,7 @@ def comparison(runs: Sequence[Compared], table: Table) -> Document:
         f"{len(runs):,} runs" if len(runs) != 1 else "1 run",
         [],
         [
-            Section("runs", "Runs", [table], note),
+            Section("runs", "Runs", [*([Note(common)] if common else []), table], note),
             Section("changes", "Change by alignment and training", _pictures(runs)),
             Section("against", f"Against {runs[0].name}", _against_first(runs)),
             Section("models", "Every model measured", [_models(runs)]),
@@ -50,19 +59,15 @@ def comparison(runs: Sequence[Compared], table: Table) -> Document:
     )
 
 
-def main_table(runs: Sequence[Compared]) -> Table:
-    """One row a run: what a paper shows."""
+def main_table(runs: Sequence[Compared]) -> tuple[Table, str]:
+    """(one row a run: what a paper shows, a sentence on the settings that are the same in all)."""
     texts = [text for text in TEXTS if any(one.run.bits_per_byte(text, AFTER) is not None for one in runs)]
-    columns = [
-        Column("run", "run"),
-        Column("base_model", "base model"),
-        Column("domain_text", "domain text"),
-        Column("swaps", "swaps", True),
-        Column("initialiser", "initialiser"),
-        Column("steps", "steps", True),
-        Column("seed", "seed", True),
-        Column("tokens_saved_percent", "tokens saved", True),
-    ]
+    settings = [_setting(one) for one in runs]
+    same = [place for place in range(len(SETTINGS)) if len({text_of(row[place]) for row in settings}) == 1]
+    same = same if len(runs) > 1 else []
+    columns = [Column("run", "run")]
+    columns += [replace(column, files_only=place in same) for place, column in enumerate(SETTINGS)]
+    columns.append(Column("tokens_saved_percent", "tokens saved", True))
     for text in texts:
         columns += [
             Column(f"{text}_before", f"{text} before", True),
@@ -71,22 +76,29 @@ def main_table(runs: Sequence[Compared]) -> Table:
             Column(f"{text}_change_low", "low", True, files_only=True),
             Column(f"{text}_change_high", "high", True, files_only=True),
         ]
-    rows = [[*_setting(one), *(cell for text in texts for cell in _outcome(one, text))] for one in runs]
-    return Table("runs", "Runs compared", columns, rows, searchable=True)
+    rows = [
+        [one.name, *setting, _saved(one), *(cell for text in texts for cell in _outcome(one, text))]
+        for one, setting in zip(runs, settings, strict=True)
+    ]
+    told = [f"{SETTINGS[place].heading} {said}" for place in same if (said := text_of(settings[0][place]))]
+    return Table("runs", "Runs compared", columns, rows, searchable=True), f"In all runs: {', '.join(told)}." * bool(
+        told
+    )
 
 
 def _setting(one: Compared) -> list[Cell]:
-    saved = one.saved
     return [
-        one.name,
         one.facts.base_model,
         one.domain,
         Figure(one.facts.swaps),
         str(one.run.result("align", "strategy") or ""),
         Figure(one.run.result("train", "steps")),
         Figure(one.setting("train", "seed"), ""),
-        Shown(saved, "" if saved is None else f"{saved:.1f} %"),
     ]
+
+
+def _saved(one: Compared) -> Cell:
+    return Shown(one.saved, "" if one.saved is None else f"{one.saved:.1f} %")
 
 
 def _outcome(one: Compared, text: str) -> list[Cell]:

@@ -22,10 +22,13 @@ def markdown(table: Table) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def latex(table: Table) -> str:
-    r"""A `tabular` with the rules of the package booktabs; what LaTeX would obey is escaped."""
+def latex(table: Table, common: str) -> str:
+    r"""A `tabular` with the rules of the package booktabs; what LaTeX would obey is escaped.
+
+    common: a sentence that goes into a comment above it.
+    """
     columns = [table.columns[place] for place in table.places]
-    lines = ["% needs \\usepackage{booktabs}", f"% {escaped(table.caption)}"]
+    lines = ["% needs \\usepackage{booktabs}", f"% {escaped(table.caption)}", f"% {escaped(common)}"]
     lines.append(f"\\begin{{tabular}}{{{''.join('r' if column.figure else 'l' for column in columns)}}}")
     lines += ["\\toprule", f"{' & '.join(escaped(column.heading) for column in columns)} \\\\", "\\midrule"]
     lines += [f"{' & '.join(escaped(text_of(row[place])) for place in table.places)} \\\\" for row in table.rows]
