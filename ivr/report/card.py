@@ -40,9 +40,11 @@ def _is_ours(run: Run, train: Manifest, previous: Manifest | None) -> bool:
     card = run.paths.final_model / CARD
     name = str(card.relative_to(run.paths.root))
     rows = [row for made in (train, previous) if made is not None for row in made.outputs if row.path == name]
-    if not any(row.editable for row in rows) or not card.is_file():
+    if not any(row.editable for row in rows):
         LOG.info("report: %s stays as it is: no `ivr train` of this version wrote it", card)
         return False
+    if not card.exists():
+        return True
     noted = (read_record(run.paths.final_model) or {}).get(CARD, {}).get("sha256")
     if sha256_file(card) in {noted, *(row.sha256 for row in rows)}:
         return True

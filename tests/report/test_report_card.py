@@ -65,6 +65,13 @@ def test_an_edited_card_stays(whole_run: ArtifactPaths, capsys: pytest.CaptureFi
     assert report(whole_run, "--force") == "mine\n"
 
 
+def test_a_card_that_is_gone_is_written_again(whole_run: ArtifactPaths) -> None:
+    with_card(whole_run)
+    card = report(whole_run)
+    (whole_run.final_model / "README.md").unlink()
+    assert report(whole_run) == card
+
+
 def test_a_card_of_an_earlier_version_stays(whole_run: ArtifactPaths) -> None:
     """Its manifest says that another hash is damage, and would have the model trained again."""
     with_card(whole_run, editable=False)
