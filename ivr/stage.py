@@ -156,15 +156,19 @@ class Stage:
         write_json(self._unfinished, sorted(self._unfinished_targets))
 
     def finish(self, outputs: Sequence[Path], editable: Sequence[Path] = ()) -> Manifest:
-        """Write the manifest, last of all. Directories among `outputs` are recorded file by file."""
+        """Write the manifest, last of all. Directories among `outputs` are recorded file by file.
+
+        `editable`: files that a person may change; they may lie in a directory of `outputs`.
+        """
+        changeable = [dataclasses.replace(row, editable=True) for row in describe(editable, self.root)]
+        names = {row.path for row in changeable}
         manifest = Manifest(
             stage=self.name,
             argv=redact(shlex.join(["ivr", *sys.argv[1:]])),
             config={key: _without_secrets(_plain(value)) for key, value in dataclasses.asdict(self.config).items()},
             identity=self.identity,
             inputs=self.inputs,
-            outputs=describe(outputs, self.root)
-            + [dataclasses.replace(row, editable=True) for row in describe(editable, self.root)],
+            outputs=[row for row in describe(outputs, self.root) if row.path not in names] + changeable,
             results=self.results,
             versions=package_versions(),
             git_commit=git_commit(),
@@ -210,7 +214,7 @@ def open_stage(name: str, config: Any, inputs: Sequence[Input]) -> Iterator[Stag
         remove_leftovers(root)
         stage = Stage(name, config, paths.manifest(name), root)
         present = check_present(name, inputs)
-        stage.inputs = [row for item in present for row in describe([item.path], root)]
+        stage.inputs = [row for item in present for row in describe(item.files(), root)]
         check_recorded(paths, present, stage.inputs)
         yield stage
 
