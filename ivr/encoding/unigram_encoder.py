@@ -5,6 +5,7 @@ better. The library itself checks the results (tests, and the certificate of eve
 """
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,6 +16,14 @@ from ivr.errors import ConfigError
 
 REBASE = np.int64(1) << 60  # of a sum: half of what 64 bits hold is left for the tokens that may follow
 FAR = np.int64(1) << 61  # sums beyond are not told apart
+
+
+class Trie(NamedTuple):
+    """The tokens of a model as a hash table, for compiled loops; node 0 is the root."""
+
+    keys: np.ndarray  # of the table: (node << 8) | byte
+    values: np.ndarray  # the node that this byte leads to
+    terminal: np.ndarray  # int32 (nodes,), the id of the token that ends at a node, or -1
 
 
 @compiled
@@ -181,9 +190,13 @@ class UnigramEncoder:
         return first + rows[:found]
 
     @property
-    def trie(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """For compiled loops: the table's keys and values, from (node << 8) | byte to a node, and the id at a node."""
-        return self._keys, self._values, self._terminal
+    def trie(self) -> Trie:
+        return Trie(self._keys, self._values, self._terminal)
+
+    @property
+    def longest(self) -> int:
+        """Bytes of the longest token."""
+        return self._longest
 
     def best_totals(self, batch: Batch, banned: int = -1) -> np.ndarray:
         """The score of the best segmentation of every string, 2^61 at most, int64 (N,)."""

@@ -10,9 +10,10 @@ whose losses are small enough, smallest first, and whose trees do not both hold 
 lie across: BPE would do it there as well.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -62,12 +63,43 @@ def _holds(token, part, before, side, rank):  # type: ignore[no-untyped-def]
     return parent > before
 
 
+class _ByLoss(NamedTuple):
+    """Tokens by what they end in (or begin with), in every group those first that lose least when they give it up."""
+
+    starts: np.ndarray  # int64 (groups + 1,)
+    ids: np.ndarray  # int64
+    losses: np.ndarray  # int64: the score of the token less that of what is left of it
+
+
+class _Middles(NamedTuple):
+    """Strings between two neighbours, as BPE encodes them."""
+
+    starts: np.ndarray  # int64 (strings + 1,)
+    ids: np.ndarray  # int64
+    scores: np.ndarray  # int64 (strings,)
+
+
+class _Trees(NamedTuple):
+    """`MergeTrees.arrays`."""
+
+    left: np.ndarray
+    right: np.ndarray
+    rank: np.ndarray
+    keys: np.ndarray
+    values: np.ndarray
+
+
 @compiled
-def _lost(  # type: ignore[no-untyped-def]
-    crossings, end_starts, end_id, end_loss, begin_starts, begin_id, begin_loss, scores, middle_starts, middle_ids,
-    middle_scores, left, right, rank, keys, values, found,
-):  # fmt: skip
-    """For each neighbour of each crossing the worst other one with which it loses, into `found`; their number."""
+def _lost(crossings, ends, begins, scores, middles, trees, found):  # type: ignore[no-untyped-def]
+    """For each neighbour of each crossing the worst other one with which it loses, into `found`; their number.
+
+    crossings: int64 (n, 6). ends, begins: _ByLoss, of the first and of the last neighbour. scores: int64 (V,).
+    found: int64 (room, 3): the first neighbour, the number of m or NO_MIDDLE, the last neighbour.
+    """
+    end_starts, end_id, end_loss = ends
+    begin_starts, begin_id, begin_loss = begins
+    middle_starts, middle_ids, middle_scores = middles
+    left, right, rank, keys, values = trees
     count = 0
     longest = 0
     for group in range(len(begin_starts) - 1):
@@ -146,12 +178,11 @@ class _Sides:
         columns = np.array(rows, np.int64).reshape(-1, 2)
         return cls(columns[:, 0], columns[:, 1], Batch.of(rest), num_groups)
 
-    def by_loss(self, unigram: UnigramEncoder) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(where each group begins, the ids, the losses), smallest loss first."""
+    def by_loss(self, unigram: UnigramEncoder) -> _ByLoss:
         loss = unigram.scores_V[self.ids] - _sums(unigram, self.rest)
         order = np.lexsort((loss, self.groups))
         starts = np.searchsorted(self.groups[order], np.arange(self.num_groups + 1))
-        return starts, self.ids[order], loss[order]
+        return _ByLoss(starts, self.ids[order], loss[order])
 
 
 class Crossings:
@@ -208,16 +239,12 @@ class Crossings:
         middle_ids = self._middles.ids.astype(np.int64)
         sums = np.concatenate([[0], np.cumsum(unigram.scores_V[middle_ids])])
         middle_scores = sums[self._middles.starts[1:]] - sums[self._middles.starts[:-1]]
-        sides = (*self._ends.by_loss(unigram), *self._begins.by_loss(unigram))
-
-        lost: Callable[..., int] = _lost  # compiled: its parameters are not for the type checker to count
+        ends, begins = self._ends.by_loss(unigram), self._begins.by_loss(unigram)
+        middles, trees = _Middles(self._middles.starts, middle_ids, middle_scores), _Trees(*self._trees.arrays())
 
         def part(begin: int, end: int) -> np.ndarray:
             found = np.empty((MOST_FOUND, 3), np.int64)
-            count = lost(
-                self._crossings[begin:end], *sides, unigram.scores_V, self._middles.starts, middle_ids, middle_scores,
-                *self._trees.arrays(), found,
-            )  # fmt: skip
+            count = _lost(self._crossings[begin:end], ends, begins, unigram.scores_V, middles, trees, found)
             return found[:count]
 
         borders = np.linspace(0, len(self._crossings), PARTS + 1).astype(np.int64).tolist()

@@ -10,7 +10,8 @@ import regex
 from ivr.analysis.pretokens import PretokenSplitter
 from ivr.encoding.batch import Batch
 from ivr.encoding.byte_alphabet import from_alphabet
-from ivr.tokenizer.repeats.tables import SHORTEST, Contexts, text_of
+from ivr.tokenizer.repeats.contexts import Contexts
+from ivr.tokenizer.repeats.tables import SHORTEST, text_of
 
 DIGITS = 5  # every number of up to so many digits is fitted: few corpora hold them all
 ROUND_DIGITS = 3  # and every round one of so many digits and three zeros; of four, the run rules learn too much

@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 from ivr.encoding.utf8_pattern import character_class, quote
 from ivr.tokenizer.repeats.character_classes import LEADS, PRETOKEN, PieceClass, PieceClasses
-from ivr.tokenizer.repeats.tables import BLANK, OTHER, SHORTEST, RunTable
+from ivr.tokenizer.repeats.contexts import BLANK, OTHER
+from ivr.tokenizer.repeats.tables import SHORTEST, RepeatTable
 
 APOSTROPHE = "'"
 CONTRACTIONS = f"{APOSTROPHE}(?:s|t|re|ve|m|ll|d)"
@@ -28,7 +29,7 @@ class _Whole(NamedTuple):
     mixed: str = ""  # of any, after a blank if any
 
 
-def whole_pieces(classes: PieceClasses, tables: Mapping[str, Sequence[RunTable]]) -> list[str]:
+def whole_pieces(classes: PieceClasses, tables: Mapping[str, Sequence[RepeatTable]]) -> list[str]:
     """Alternatives, in order. `tables`: of every class of characters, by its name."""
     if classes.are_pretokens:
         return [_pretoken_without_runs(tables[PRETOKEN])]
@@ -49,7 +50,7 @@ def whole_pieces(classes: PieceClasses, tables: Mapping[str, Sequence[RunTable]]
     return [f"{one}(?:\\K{one})?", words.mixed, signs.mixed, figures.mixed]
 
 
-def _pretoken_without_runs(tables: Sequence[RunTable]) -> str:
+def _pretoken_without_runs(tables: Sequence[RepeatTable]) -> str:
     """A whole pretoken, whatever it is made of, in which no unit stands three times in a row."""
     refused = [f"{AGAIN}{{{SHORTEST - 1}}}"]
     by_first: dict[str, list[str]] = {}
@@ -63,7 +64,7 @@ def _pretoken_without_runs(tables: Sequence[RunTable]) -> str:
     return rf"\A(?:(.)(?!{'|'.join(refused)}))++\z"
 
 
-def _without_runs(kind: PieceClass, tables: Sequence[RunTable]) -> _Whole:
+def _without_runs(kind: PieceClass, tables: Sequence[RepeatTable]) -> _Whole:
     """For letters, numbers and others. Where these see a run that is none, slower alternatives take the pretoken."""
     if not tables:
         return _Whole()
@@ -113,7 +114,7 @@ def _times(pattern: str, count: int) -> str:
     return pattern * count if count < 2 else f"{pattern}{{{count}}}"
 
 
-def _one_token_runs(kind: PieceClass, tables: Sequence[RunTable]) -> str:
+def _one_token_runs(kind: PieceClass, tables: Sequence[RepeatTable]) -> str:
     """A pretoken that is a short run and one token (`...`, `====`): the run rules say the same, but later."""
     longest: dict[str, int] = {}
     for table in tables:
@@ -139,7 +140,7 @@ def _one_blank(kind: PieceClass) -> str:
     return f"{character_class(c for c in kind.ascii if c != BLANK)}(?!{kind.character})"
 
 
-def _indentation(kind: PieceClass, tables: Sequence[RunTable]) -> str:
+def _indentation(kind: PieceClass, tables: Sequence[RepeatTable]) -> str:
     """Blanks, behind a line end or not, before a last one that belongs to the word behind it.
 
     "" where runs of blanks are cut.
@@ -149,7 +150,7 @@ def _indentation(kind: PieceClass, tables: Sequence[RunTable]) -> str:
     return f"Ċ?{BLANK}+(?={BLANK}{VISIBLE})" if {BLANK, "Ċ"}.issubset(kind.ascii) else ""
 
 
-def _ascii_blanks(kind: PieceClass, tables: Sequence[RunTable]) -> str:
+def _ascii_blanks(kind: PieceClass, tables: Sequence[RepeatTable]) -> str:
     """Line ends and indentation without runs that are cut."""
     runs = [table.unit for table in tables if table.unit in kind.ascii]
     others = [c for c in kind.ascii if c not in runs]

@@ -8,13 +8,14 @@ from collections.abc import Sequence
 
 from ivr.encoding.utf8_pattern import character_class, quote
 from ivr.tokenizer.repeats.character_classes import PieceClass
+from ivr.tokenizer.repeats.contexts import BLANK, OTHER
 from ivr.tokenizer.repeats.groups import length_ranges
-from ivr.tokenizer.repeats.tables import BLANK, NONE, OTHER, SHORTEST, RunTable
+from ivr.tokenizer.repeats.tables import NONE, SHORTEST, RepeatTable
 
 AT_ONCE = 6  # units behind one look at whether one of them follows
 
 
-def lone_runs(kind: PieceClass, tables: Sequence[RunTable]) -> str:
+def lone_runs(kind: PieceClass, tables: Sequence[RepeatTable]) -> str:
     """The first piece of such a pretoken, after a blank or not; "" where no table has such a unit."""
     known = [table for table in tables if len(table.unit) == 1 and table.unit in kind.ascii and table.unit.isascii()]
     known.sort(key=lambda table: (-len(table.first[OTHER]), table.unit))  # long tokens of it: a frequent run
@@ -35,7 +36,7 @@ def lone_runs(kind: PieceClass, tables: Sequence[RunTable]) -> str:
     return "|".join(options)
 
 
-def _first_piece(table: RunTable, end: str, counts: tuple[int, ...]) -> str:
+def _first_piece(table: RepeatTable, end: str, counts: tuple[int, ...]) -> str:
     """Of a run to the pretoken's end: `counts` units by its length, the longest ones first."""
     y = quote(table.unit)
     options = []

@@ -11,16 +11,19 @@ from functools import lru_cache
 
 from ivr.encoding.utf8_pattern import character_class, quote
 from ivr.tokenizer.repeats.character_classes import PieceClass, PieceClasses
+from ivr.tokenizer.repeats.contexts import OTHER
 from ivr.tokenizer.repeats.fast_paths import AGAIN, whole_pieces
 from ivr.tokenizer.repeats.groups import Longer, by_length, by_value, length_ranges, next_longer
 from ivr.tokenizer.repeats.lone_repeats import lone_runs
-from ivr.tokenizer.repeats.tables import NONE, OTHER, SHORTEST, RunTable, continues
+from ivr.tokenizer.repeats.tables import NONE, SHORTEST, RepeatTable, continues
 
 FAR = 4  # units from which a run's other end changes next to nothing of what is drawn out of its beginning
 KEPT = 256  # rules written of tables: learning changes few of them at a time
 
 
-def cutting_pattern(tables: Sequence[RunTable], classes: PieceClasses, tokenized: Sequence[Sequence[str]] = ()) -> str:
+def cutting_pattern(
+    tables: Sequence[RepeatTable], classes: PieceClasses, tokenized: Sequence[Sequence[str]] = ()
+) -> str:
     """GPT-2's pattern, cutting the runs of these tables where BPE does; for whole pretokens only the cuts, "" for none.
 
     `tokenized`: tokens of pretokens with such runs that are cut at every one of them, even within characters.
@@ -66,7 +69,7 @@ def _tokens(kind: PieceClass, tokenized: Sequence[Sequence[str]]) -> tuple[list[
     return found
 
 
-def _around_runs(kind: PieceClass, tables: Sequence[RunTable]) -> list[str]:
+def _around_runs(kind: PieceClass, tables: Sequence[RepeatTable]) -> list[str]:
     """The first token of a run that starts where the piece starts; what stands before a run."""
     if not tables:
         return []
@@ -78,7 +81,7 @@ def _around_runs(kind: PieceClass, tables: Sequence[RunTable]) -> list[str]:
     return [starts, f"{before}{_guarded(tables, [_later(kind, table, units) for table in tables])}"]
 
 
-def _guarded(tables: Sequence[RunTable], rules: Sequence[str]) -> str:
+def _guarded(tables: Sequence[RepeatTable], rules: Sequence[str]) -> str:
     """The rules of all tables; those of one-byte units behind one look at whether three of these follow."""
     narrow = [rule for table, rule in zip(tables, rules, strict=True) if len(table.unit) == 1]
     options = [rule for table, rule in zip(tables, rules, strict=True) if len(table.unit) > 1]
@@ -89,7 +92,7 @@ def _guarded(tables: Sequence[RunTable], rules: Sequence[str]) -> str:
 
 
 @lru_cache(KEPT)
-def _starts(kind: PieceClass, table: RunTable) -> str:
+def _starts(kind: PieceClass, table: RepeatTable) -> str:
     """A run that starts where the piece starts: its first token."""
     y = _group(table.unit)
     options = []
@@ -105,7 +108,7 @@ def _starts(kind: PieceClass, table: RunTable) -> str:
 
 
 @lru_cache(KEPT)
-def _later(kind: PieceClass, table: RunTable, units: tuple[str, ...]) -> str:
+def _later(kind: PieceClass, table: RepeatTable, units: tuple[str, ...]) -> str:
     """A run after something else: the piece ends before it, or after what its left neighbour draws in. `units`: of
     all tables of these characters.
     """
@@ -192,7 +195,7 @@ def _alternatives(strings: Sequence[str]) -> str:
     return character_class(strings) if len(strings[0]) == 1 else "|".join(quote(string) for string in strings)
 
 
-def _right(kind: PieceClass, table: RunTable, rights: tuple[str, ...], longer_than: Longer) -> str:
+def _right(kind: PieceClass, table: RepeatTable, rights: tuple[str, ...], longer_than: Longer) -> str:
     """Zero-width: one of these right neighbours fits, and none that is longer."""
     options, plain = [], []
     for r in rights:

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ivr.encoding.batch import Batch
+from ivr.encoding.unigram_encoder import UnigramEncoder
 from ivr.tokenizer.distill.score_gaps import NO_OTHER, margins, margins_report
 
 TOKENS = [b"a", b"b", b"ab", b"ba", b"aa", b"aab", b""]
@@ -25,7 +26,7 @@ def segmentations(text: bytes) -> Iterator[list[int]]:
 )
 @settings(max_examples=200, deadline=None)
 def test_the_margin_is_that_of_all_segmentations(texts: list[str], scores: list[int]) -> None:
-    found = margins(Batch.of([text.encode() for text in texts]), TOKENS, np.array(scores))
+    found = margins(Batch.of([text.encode() for text in texts]), UnigramEncoder(TOKENS, np.array(scores)))
     for text, margin in zip(texts, found.tolist(), strict=True):
         totals = sorted((sum(scores[i] for i in ids) for ids in segmentations(text.encode())), reverse=True)
         assert margin == (totals[0] - totals[1] if len(totals) > 1 else NO_OTHER)
@@ -44,7 +45,7 @@ def test_a_string_of_more_than_64_bits_has_the_margin_of_its_parts() -> None:
     scores = np.array([0, 0, 2**53, 2**53 - 7, 3, 9, 0])
     for count in (1, 1023, 1024, 5000):
         report = margins_report(["ab" * count], TOKENS, scores)
-        assert report["smallest"] == margins(Batch.of([b"ab" * count]), TOKENS, scores)[0]
+        assert report["smallest"] == margins(Batch.of([b"ab" * count]), UnigramEncoder(TOKENS, scores))[0]
         assert report["smallest"] == 2**53, "a, b in place of one ab"
         assert report["strings_beyond_exact_sums"] == 1
 

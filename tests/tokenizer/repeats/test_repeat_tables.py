@@ -4,7 +4,6 @@ import json
 from itertools import product
 from pathlib import Path
 
-import numpy as np
 import pytest
 from small_bpe import bpe_of, pieces
 from tokenizers import Regex, Tokenizer
@@ -12,7 +11,6 @@ from tokenizers.pre_tokenizers import Split
 
 from ivr.analysis.pretokens import PretokenSplitter
 from ivr.encoding.bpe import read_bpe
-from ivr.encoding.bpe_encoder import BpeEncoder
 from ivr.encoding.byte_alphabet import to_alphabet
 from ivr.tokenizer.distill.pipeline import distill
 from ivr.tokenizer.fit.strings import pretokens_with_runs, sparse_numbers
@@ -20,13 +18,13 @@ from ivr.tokenizer.repeats import pattern as run_pattern
 from ivr.tokenizer.repeats.character_classes import PieceClasses, piece_classes
 from ivr.tokenizer.repeats.lone_repeats import lone_runs
 from ivr.tokenizer.repeats.pattern import cutting_pattern
-from ivr.tokenizer.repeats.tables import RunTable, initial_contexts, self_merging_units, tabulate
+from ivr.tokenizer.repeats.tables import RepeatEncoder, RepeatTable, initial_contexts, self_merging_units, tabulate
 
 
-def tables_for(tokenizer: Tokenizer) -> tuple[list[RunTable], PieceClasses]:
+def tables_for(tokenizer: Tokenizer) -> tuple[list[RepeatTable], PieceClasses]:
     bpe, splitter = read_bpe(tokenizer), PretokenSplitter(tokenizer)
-    lengths = np.array([len(token) for token in bpe.token_bytes()])
-    tables = [tabulate(context, BpeEncoder(bpe), lengths) for context in initial_contexts(bpe, splitter)]
+    encoder = RepeatEncoder.of(bpe)
+    tables = [tabulate(context, encoder) for context in initial_contexts(bpe, splitter)]
     return tables, piece_classes(splitter.all_classes)
 
 
