@@ -125,6 +125,11 @@ test: check #                        lint, types, lock and every test
 	@$(VENV)/bin/python -m pytest $(PYTEST_ARGS)
 test-fast: | $(SETUP) #              the tests that are not marked slow, nothing else
 	@$(VENV)/bin/python -m pytest -m 'not slow' $(PYTEST_ARGS)
+coverage: | $(SETUP) #               every test again, and which share of ivr/ they run (some 50 minutes)
+	@$(VENV)/bin/python -m coverage erase
+	$(VENV)/bin/python -m coverage run -m pytest $(PYTEST_ARGS)
+	$(VENV)/bin/python -m coverage combine --quiet
+	$(VENV)/bin/python -m coverage report --fail-under=85
 
 ## Stages, in order; each brings the ones before it up to date
 init: $(M)/init.json #               fetch and pin the base model, clean the corpora
@@ -340,7 +345,7 @@ help: #                              this list
 	  /^[a-z][a-z-]*:.* # / { name = $$1; sub(/:$$/, "", name); sub(/^.* # */, ""); printf "  %-31s %s\n", name, $$0 }
 	' $(firstword $(MAKEFILE_LIST))
 
-.PHONY: pipeline test test-fast init analyze distill-tokenizer select remap align train evaluate report verify queue \
+.PHONY: pipeline test test-fast coverage init analyze distill-tokenizer select remap align train evaluate report verify queue \
   status check-run setup wheelhouse lock lock-check test-lm-eval check fmt clean help testbed-up testbed-down \
   test-cluster image \
   image-test sif sqsh

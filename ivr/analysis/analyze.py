@@ -142,18 +142,23 @@ def run(config: Config) -> Manifest | None:
             stage.results["general_tokens"] = int(general.token_counts_V.sum())
         else:
             paths.general_pretoken_frequency.unlink(missing_ok=True)
-        stage.results.update(
-            documents=counts.num_documents,
-            bytes=counts.num_bytes,
-            tokens=int(counts.token_counts_V.sum()),
-            pretokens=int(counts.counts_P.sum()),
-            distinct_pretokens=len(counts.pretokens),
-            ids_used=int((counts.token_counts_V > 0).sum()),
-            ids=len(counts.token_counts_V),
-        )
+        stage.results.update(_figures(counts))
         manifest = stage.finish(outputs)
         _remove_shards(paths.root / SHARDS)  # joined: of no more use
         return manifest
+
+
+def _figures(counts: "CorpusCounts") -> dict[str, int]:
+    """What the manifest records of the corpus."""
+    return {
+        "documents": counts.num_documents,
+        "bytes": counts.num_bytes,
+        "tokens": int(counts.token_counts_V.sum()),
+        "pretokens": int(counts.counts_P.sum()),
+        "distinct_pretokens": len(counts.pretokens),
+        "ids_used": int((counts.token_counts_V > 0).sum()),
+        "ids": len(counts.token_counts_V),
+    }
 
 
 def _remove_shards(folder: Path) -> None:

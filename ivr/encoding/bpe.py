@@ -38,6 +38,7 @@ class ByteLevelBpe:
 
     @property
     def num_ids(self) -> int:
+        """V, with the ids of added tokens."""
         return len(self.tokens)
 
     def byte_ids(self) -> np.ndarray:
@@ -66,6 +67,13 @@ class ByteLevelBpe:
 
 def read_bpe(tokenizer: Tokenizer, in_order: bool = True) -> ByteLevelBpe:
     """Read and check. Raises ConfigError, naming the first offender, for a tokenizer that cannot be distilled.
+
+    >>> from tokenizers import Tokenizer as Library, models, pre_tokenizers
+    >>> symbols = sorted(pre_tokenizers.ByteLevel.alphabet())
+    >>> vocabulary = {token: number for number, token in enumerate([*symbols, "ab", "abc"])}
+    >>> bpe = read_bpe(Library(models.BPE(vocabulary, [("a", "b"), ("ab", "c")])))
+    >>> bpe.num_ids, bpe.token_bytes()[256:], [[bpe.tokens[i] for i in merge] for merge in bpe.merges_R3.tolist()]
+    (258, [b'ab', b'abc'], [['a', 'b', 'ab'], ['ab', 'c', 'abc']])
 
     `in_order` False: merges may come before those that make their parts; enough to encode, not to distill.
     """

@@ -18,17 +18,29 @@ assert set(pre_tokenizers.ByteLevel.alphabet()) == set(CHARACTER_TO_BYTE)
 
 
 def to_alphabet(data: bytes) -> str:
-    """`b" a"` -> `"Ġa"`."""
+    """Bytes as a token string of vocab.json writes them.
+
+    >>> to_alphabet(" é".encode())
+    'ĠÃ©'
+    """
     return data.decode("latin-1").translate(_TABLE)
 
 
 def from_alphabet(token: str) -> bytes:
-    """`"Ġa"` -> `b" a"`. Raises KeyError for a character outside the alphabet."""
+    """The bytes of a token string. Raises KeyError for a character outside the alphabet.
+
+    >>> from_alphabet("ĠÃ©").decode()
+    ' é'
+    """
     return bytes(CHARACTER_TO_BYTE[character] for character in token)
 
 
 def readable(token: str) -> str:
-    """A token for a person: its text where it is whole characters, else the byte alphabet in angle brackets."""
+    """A token for a person: its text where it is whole characters, else the byte alphabet in angle brackets.
+
+    >>> readable("Ġthe"), readable("Ã")
+    (' the', '<Ã>')
+    """
     try:
         return from_alphabet(token).decode("utf-8")
     except (UnicodeDecodeError, KeyError):

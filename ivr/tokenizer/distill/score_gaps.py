@@ -23,7 +23,7 @@ SHOWN = 10
 
 
 @compiled
-def _margins(data, starts, trie, longest, scores, out):  # type: ignore[no-untyped-def]
+def _margins(data, starts, trie, scores, out):  # type: ignore[no-untyped-def]
     for row in range(len(starts) - 1):
         offset = starts[row]
         n = starts[row + 1] - offset
@@ -35,7 +35,7 @@ def _margins(data, starts, trie, longest, scores, out):  # type: ignore[no-untyp
                 continue
             if best[i] > REBASE:  # as the encoder does: only differences count
                 taken_off = best[i]
-                for j in range(i, min(i + longest, n) + 1):
+                for j in range(i, min(i + trie.longest, n) + 1):
                     if best[j] != NO_PATH:
                         best[j] -= taken_off
                     if second[j] != NO_PATH:
@@ -45,7 +45,7 @@ def _margins(data, starts, trie, longest, scores, out):  # type: ignore[no-untyp
                 node = np.int64(find(trie.keys, trie.values, (node << 8) | data[offset + j]))
                 if node < 0:
                     break
-                t = trie.terminal[node]
+                t = trie.terminal_N[node]
                 if t < 0:
                     continue
                 candidate = best[i] + scores[t]
@@ -67,7 +67,7 @@ def margins(strings: Batch, unigram: UnigramEncoder) -> np.ndarray:
     [7, -1]
     """
     found = np.empty(len(strings), np.int64)
-    _margins(strings.data, strings.starts, unigram.trie, unigram.longest, unigram.scores_V, found)
+    _margins(strings.data, strings.starts, unigram.trie, unigram.scores_V, found)
     return found
 
 

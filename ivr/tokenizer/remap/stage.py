@@ -1,6 +1,7 @@
 """Stage `remap`: carry the chosen swaps out in the distilled tokenizer, and write down the rules."""
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from ivr.analysis.pretokens import PretokenSplitter
     from ivr.tokenizer.remap.apply import DistilledTokenizer
+    from ivr.tokenizer.remap.check import RemapCheck
     from ivr.tokenizer.remap.rules import RemapRules
 
 DESCRIPTION = """\
@@ -89,7 +91,8 @@ def run(config: Config) -> Manifest:
 
         from ivr.analysis.pretokens import PretokenSplitter
         from ivr.analysis.tables import read_pretoken_frequency
-        from ivr.tokenizer.remap.apply import DistilledTokenizer, apply_swaps, check_remapped
+        from ivr.tokenizer.remap.apply import DistilledTokenizer, apply_swaps
+        from ivr.tokenizer.remap.check import check_remapped
         from ivr.tokenizer.remap.rules import write_rules
         from ivr.tokenizer.unigram_file import read_unigram, write_tokenizer
 
@@ -105,20 +108,7 @@ def run(config: Config) -> Manifest:
             remapped = Tokenizer.from_file(str(directory / "tokenizer.json"))
             with Progress("check", len(table), "pretokens") as bar:
                 check = check_remapped(distilled, remapped, rules.swaps, table, bar.update)
-            if check.not_to_themselves or check.changed_unaffected:
-                raise IvrError(
-                    f"the remapped tokenizer is not what the rules say: ids {check.not_to_themselves[:5]} are not "
-                    f"produced for their own strings, {check.changed_unaffected[:5]} changed without cause"
-                )
-        LOG.info(
-            "%s ids have new strings, each is produced for its own; %s of %s distinct pretokens are encoded anew, "
-            "all others as before", f"{len(rules.swaps):,}", f"{check.changed:,}", f"{check.pretokens:,}",
-        )  # fmt: skip
-        if check.lost:
-            LOG.warning(
-                "%d ids keep their strings but lose them to new tokens inside, and are produced no more: %s",
-                len(check.lost), ", ".join(f"{i} {distilled.strings[i]!r}" for i in check.lost[:20]),
-            )  # fmt: skip
+            _tell(check, len(rules.swaps), distilled.strings)
         stage.results.update(
             swaps=len(rules.swaps),
             unreachable_ids=check.lost,
@@ -126,6 +116,24 @@ def run(config: Config) -> Manifest:
             changed_pretokens=check.changed,
         )
         return stage.finish([paths.remapped_tokenizer])
+
+
+def _tell(check: "RemapCheck", swaps: int, strings: Sequence[str]) -> None:
+    """Raises IvrError where the remapped tokenizer is not what the rules say."""
+    if check.not_to_themselves or check.changed_unaffected:
+        raise IvrError(
+            f"the remapped tokenizer is not what the rules say: ids {check.not_to_themselves[:5]} are not "
+            f"produced for their own strings, {check.changed_unaffected[:5]} changed without cause"
+        )
+    LOG.info(
+        "%s ids have new strings, each is produced for its own; %s of %s distinct pretokens are encoded anew, "
+        "all others as before", f"{swaps:,}", f"{check.changed:,}", f"{check.pretokens:,}",
+    )  # fmt: skip
+    if check.lost:
+        LOG.warning(
+            "%d ids keep their strings but lose them to new tokens inside, and are produced no more: %s",
+            len(check.lost), ", ".join(f"{i} {strings[i]!r}" for i in check.lost[:20]),
+        )  # fmt: skip
 
 
 def _rules(

@@ -42,7 +42,7 @@ def distances_from_unused(wte_VD: np.ndarray, tokens: Sequence[bytes]) -> np.nda
     return 1 - cosine_V
 
 
-def order_of_leaving(droppable: Sequence[int], used_V: np.ndarray, distances_V: np.ndarray | None) -> list[int]:
+def eviction_order(droppable: Sequence[int], used_V: np.ndarray, distances_V: np.ndarray | None) -> list[int]:
     """`droppable` in the order in which ids that cost the same leave.
 
     Ids that are never produced, then the others; among each the least trained first, or, without weights, the one

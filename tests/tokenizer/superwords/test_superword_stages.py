@@ -149,7 +149,7 @@ def test_bad_options_are_named(mine: TinyRun, said: Callable[[], str], arguments
 def test_text_full_of_numbers_is_told_of_the_boundaries(
     mine: TinyRun, said: Callable[[], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ivr.tokenizer.select.stage.MANY_NUMBERS", 0.001)
+    monkeypatch.setattr("ivr.tokenizer.select.inputs.MANY_NUMBERS", 0.001)
     assert mine("select", "--force", "--max-words", "2") == 0
     assert "--superword-boundaries none lets new strings span them" in said()
 
