@@ -1,10 +1,10 @@
-"""Fitting scores and run rules together: scores for what scores can order, cuts for runs.
+"""Fitting scores and repeat rules together: scores for what scores can order, cuts for repeats.
 
-1. fit bonuses to every distinct pretoken and token (`merge_weights`), beside constraints that make parts of the
+1. fit weights to every distinct pretoken and token (`merge_weights`), beside constraints that make parts of the
    vocabulary right on every string (`closed_subsets`);
-2. tabulate the runs of every self-merging unit and cut them in the pre-tokenizer (`tables`); where a pretoken of the
-   corpus still differs, look one character further to both sides of its runs, and tabulate again;
-3. fit bonuses again, now to the pieces.
+2. tabulate the repeats of every self-merging unit and cut them in the pre-tokenizer (`tables`); where a pretoken of the
+   corpus still differs, look one character further to both sides of its repeats, and tabulate again;
+3. fit weights again, now to the pieces.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ from ivr.tokenizer.fit.fitter import TextFitter
 from ivr.tokenizer.fit.neighbour_strings import neighbour_strings, strings_between_parts
 from ivr.tokenizer.fit.strings import (
     other_forms,
-    pretokens_with_runs,
+    pretokens_with_repeats,
     short_numbers,
     single_pretokens,
     sparse_numbers,
@@ -47,7 +47,7 @@ class Distillation:
 
     tokenizer: Tokenizer
     fit: Fit
-    units: int  # self-merging units whose runs are cut
+    units: int  # self-merging units whose repeats are cut
     contexts: int  # neighbours tabulated for them
     numbers_fitted: bool
     exponent: float  # of the prior
@@ -70,9 +70,9 @@ def distill(base: Tokenizer, bpe: ByteLevelBpe, pretokens: Sequence[str], expone
     texts += neighbour_strings(names, contexts, splitter, characters)
     numbers = single_pretokens(short_numbers(), splitter)
     strings = RepeatStrings(
-        fitted=pretokens_with_runs([*texts, *_token_pretokens(fitter.tokens, splitter)], contexts),
-        optional=pretokens_with_runs(numbers, contexts),
-        no_scores=pretokens_with_runs(single_pretokens(sparse_numbers(), splitter), contexts),
+        fitted=pretokens_with_repeats([*texts, *_token_pretokens(fitter.tokens, splitter)], contexts),
+        optional=pretokens_with_repeats(numbers, contexts),
+        no_scores=pretokens_with_repeats(single_pretokens(sparse_numbers(), splitter), contexts),
     )
     sources = Sources(RepeatEncoder.of(bpe, fitter.encoder), characters, names, seen_marks(pretokens))
     families = families_of(pretokens)
@@ -115,8 +115,8 @@ def _encoded(texts: Iterable[str]) -> Iterator[bytes]:
 def _inside_pretokens(names: Sequence[str], splitter: PretokenSplitter) -> list[str]:
     """Those of these tokens (byte alphabet) that a pretoken can hold; part of a character may be in one.
 
-    The rules for runs look at what stands before and behind: a token that is split, such as blanks with a letter, would
-    be looked for across the border of a pretoken.
+    The rules for repeats look at what stands before and behind: a token that is split, such as blanks with a letter,
+    would be looked for across the border of a pretoken.
     """
     texts = [text_of(name) for name in names]
     return [

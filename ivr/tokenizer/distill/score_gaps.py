@@ -23,7 +23,7 @@ SHOWN = 10
 
 
 @compiled
-def _margins(data, starts, trie, scores, out):  # type: ignore[no-untyped-def]
+def _gaps(data, starts, trie, scores, out):  # type: ignore[no-untyped-def]
     for row in range(len(starts) - 1):
         offset = starts[row]
         n = starts[row + 1] - offset
@@ -59,25 +59,25 @@ def _margins(data, starts, trie, scores, out):  # type: ignore[no-untyped-def]
         out[row] = NO_OTHER if second[n] == NO_PATH else best[n] - second[n]
 
 
-def margins(strings: Batch, unigram: UnigramEncoder) -> np.ndarray:
+def score_gaps(strings: Batch, unigram: UnigramEncoder) -> np.ndarray:
     """Best score less second-best score of every string, int64 (N,); NO_OTHER where there is one segmentation.
 
     >>> unigram = UnigramEncoder([b"a", b"b", b"ab"], np.array([0, 0, 7]))
-    >>> margins(Batch.of([b"ab", b"ba"]), unigram).tolist()
+    >>> score_gaps(Batch.of([b"ab", b"ba"]), unigram).tolist()
     [7, -1]
     """
     found = np.empty(len(strings), np.int64)
-    _margins(strings.data, strings.starts, unigram.trie, unigram.scores_V, found)
+    _gaps(strings.data, strings.starts, unigram.trie, unigram.scores_V, found)
     return found
 
 
-def margins_report(pieces: Sequence[str], tokens: Sequence[bytes], scores_V: np.ndarray) -> dict[str, Any]:
+def gaps_report(pieces: Sequence[str], tokens: Sequence[bytes], scores_V: np.ndarray) -> dict[str, Any]:
     """The smallest margins over these distinct strings (byte alphabet), each as a model sees it; how many are ties; the
     largest score of a string, 2^61 at most, and how many pass 2^53, below which float64 sums are exact.
     """
     strings = Batch.of([from_alphabet(piece) for piece in pieces])
     unigram = UnigramEncoder(tokens, scores_V)
-    found_N = margins(strings, unigram)
+    found_N = score_gaps(strings, unigram)
     several = np.flatnonzero(found_N != NO_OTHER)
     totals_N = unigram.best_totals(strings)
     order = several[np.argsort(found_N[several], kind="stable")]

@@ -30,7 +30,7 @@ examples:
   ivr distill-tokenizer --extend
 """
 
-LARGEST_EXPONENT = 50  # bonuses are cut at 2^53 long before
+LARGEST_EXPONENT = 50  # weights are cut at 2^53 long before
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=Config.prior_exponent,
         metavar="P",
-        help="bonuses start at ((R + c) / (rank + 1 + c))^P, c = 0.014 R; lowered where scores outgrow a file "
+        help="weights start at ((R + c) / (rank + 1 + c))^P, c = 0.014 R; lowered where scores outgrow a file "
         "(default: %(default)s)",
     )
     fitting.add_argument(

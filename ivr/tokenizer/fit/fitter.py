@@ -1,4 +1,4 @@
-"""Fits the bonuses of one BPE to text, again and again as the pieces that runs are cut into change."""
+"""Fits the weights of one BPE to text, again and again as the pieces that repeats are cut into change."""
 
 import logging
 from collections.abc import Iterable
@@ -12,13 +12,13 @@ from ivr.encoding.batch import Batch, Segmentations
 from ivr.encoding.bpe import ByteLevelBpe
 from ivr.encoding.bpe_encoder import BpeEncoder
 from ivr.encoding.unigram_encoder import UnigramEncoder
-from ivr.tokenizer.fit.closed_subsets import ClosedParts, margins
-from ivr.tokenizer.fit.straddling import Crossings
+from ivr.tokenizer.fit.closed_subsets import ClosedParts, slack_of_merges
+from ivr.tokenizer.fit.straddling import StraddlingTokens
 from ivr.tokenizer.fit.strings import LONGEST_CHARACTER, NAME_LETTERS, rows_with_periods, short_names
 from ivr.tokenizer.proof.closure import Proof, is_attempted
 from ivr.tokenizer.scores.budget import affordable
 from ivr.tokenizer.scores.constraints import Constraints, solve
-from ivr.tokenizer.scores.merge_weights import EXACT_IN_FILE, Fit, ScoresTooLarge, fit, prior_bonuses, token_scores
+from ivr.tokenizer.scores.merge_weights import EXACT_IN_FILE, Fit, ScoresTooLarge, fit, prior_weights, token_scores
 
 EXPONENT_STEP = 0.4  # by which the prior is flattened where scores outgrow the file
 SMALLEST_EXPONENT = 3.0
@@ -73,7 +73,7 @@ class TextFitter:
         self._tested_fitted = np.zeros(0, np.int64)  # rows of the tested that are among the strings
         self.optional_fitted = True
         # a fit that is closed as a whole leaves nothing to be right beyond it
-        self._margins_R = None if is_attempted(bpe) else margins(len(bpe.merges_R3))
+        self._slack_R = None if is_attempted(bpe) else slack_of_merges(len(bpe.merges_R3))
         self._parts: ClosedParts | None = None  # those that are to remain right on every string
         self._parts_kept = True
         self._names_fitted = not is_attempted(bpe)
@@ -88,14 +88,14 @@ class TextFitter:
 
     @property
     def prior_R(self) -> np.ndarray:
-        return prior_bonuses(len(self._bpe.merges_R3), self.exponent)
+        return prior_weights(len(self._bpe.merges_R3), self.exponent)
 
     def fit(self, pieces: Iterable[bytes] = ()) -> Fit:
         """Scores for the strings and these pieces, from the steepest prior that leaves them room in a file."""
         while True:
             try:
                 if self._known is None:
-                    self._known = self._with_crossings(self._close())
+                    self._known = self._with_straddling(self._close())
                 return self.fit_beside(pieces, self._known)
             except ScoresTooLarge as error:
                 lower = max(self.exponent - EXPONENT_STEP, SMALLEST_EXPONENT)
@@ -110,9 +110,9 @@ class TextFitter:
                 elif self.optional_fitted and len(self._optional.batch):
                     LOG.warning("short numbers beyond the corpus are not fitted: %s", error)
                     self.optional_fitted = False
-                elif self._margins_R is not None:
-                    LOG.warning("no margins, and no part is made right on every string: %s", error)
-                    self._parts = self._margins_R = None
+                elif self._slack_R is not None:
+                    LOG.warning("no slack, and no part is made right on every string: %s", error)
+                    self._parts = self._slack_R = None
                 else:
                     raise
 
@@ -164,13 +164,13 @@ class TextFitter:
 
     def _fit(self, every: _Encoded, constraints: Constraints) -> Fit:
         of = every.batch, every.truth, self.exponent, constraints.copy()
-        return fit(self._bpe, self.unigram, *of, margins_R=self._margins_R)
+        return fit(self._bpe, self.unigram, *of, slack_R=self._slack_R)
 
     def _close(self) -> Constraints:
-        if self._margins_R is None:
+        if self._slack_R is None:
             return Constraints()  # all merges are closed later, or there is no room for parts
         self._parts_kept = True
-        self._parts = self._parts or ClosedParts(self._bpe, self._margins_R)
+        self._parts = self._parts or ClosedParts(self._bpe, self._slack_R)
         own = _Encoded.of(dict.fromkeys(filter(None, self.tokens)), self.encoder)
         if self.optional_fitted:
             own += self._optional
@@ -181,20 +181,20 @@ class TextFitter:
         return self._parts.close(self.prior_R, Constraints(), refit)
 
     @cached_property
-    def _crossings(self) -> Crossings:
-        return Crossings(self._bpe, self.encoder, self.unigram)
+    def _straddling(self) -> StraddlingTokens:
+        return StraddlingTokens(self._bpe, self.encoder, self.unigram)
 
-    def _with_crossings(self, constraints: Constraints) -> Constraints:
+    def _with_straddling(self, constraints: Constraints) -> Constraints:
         """What the strings ask for, and all pairs of neighbours that a third token lies across, beside these."""
         if is_attempted(self._bpe):
             return self.fit_beside([], constraints).constraints
-        constraints, crossed = self._crossed(self.fit_beside([], constraints))
-        if not crossed:
+        constraints, all_right = self._straddled(self.fit_beside([], constraints))
+        if not all_right:
             return constraints
         if self._names_fitted:
             before = self._parts_kept, self._tested
             try:
-                with_names = self._cross(self.fit_beside([], self._with_names(constraints)))
+                with_names = self._straddle(self.fit_beside([], self._with_names(constraints)))
                 if (self._parts_kept, self._tested) == before:
                     return with_names
                 LOG.info("short names are not fitted: they leave no room for what matters more")
@@ -202,41 +202,41 @@ class TextFitter:
                 LOG.info("short names are not fitted: %s", error)
             self._names_fitted = False
             self._parts_kept, self._tested = before
-        return self._crossed(self.fit_beside([], constraints))[0]
+        return self._straddled(self.fit_beside([], constraints))[0]
 
-    def _crossed(self, fitted: Fit) -> tuple[Constraints, bool]:
-        """As `_cross`, or what the fit asks for where that outgrows the file; and whether it does not."""
+    def _straddled(self, fitted: Fit) -> tuple[Constraints, bool]:
+        """As `_straddle`, or what the fit asks for where that outgrows the file; and whether it does not."""
         try:
-            return self._cross(fitted), True
+            return self._straddle(fitted), True
         except ScoresTooLarge as error:
             LOG.info("neighbours that a token lies across are not all right: %s", error)
             return fitted.constraints, False
 
     def _with_names(self, constraints: Constraints) -> Constraints:
         """These and what short names ask for that lose, as far as scores allow."""
-        bonuses_R = solve(self.prior_R, constraints, self._margins_R)
-        unigram = self.unigram.with_scores(token_scores(bonuses_R, *self._bpe.derivations()))
+        weights_R = solve(self.prior_R, constraints, self._slack_R)
+        unigram = self.unigram.with_scores(token_scores(weights_R, *self._bpe.derivations()))
         wrong = _Encoded.of([], self.encoder)
         for capitals in range(NAME_LETTERS + 1):
             names = short_names(capitals)
             batch = names.select(unigram.differing(names, self.encoder.encode(names)))
             wrong += _Encoded(batch, self.encoder.encode(batch))
         LOG.info("%s short names differ", f"{len(wrong.batch):,}")
-        of = wrong.batch, wrong.truth, self.exponent, constraints.copy(), logging.DEBUG, self._margins_R, NO_LIMIT
-        wishes = fit(self._bpe, self.unigram, *of).constraints.rows
-        return affordable(self.prior_R, constraints, wishes, self._bpe.derivations(), ROOM, self._margins_R)
+        of = wrong.batch, wrong.truth, self.exponent, constraints.copy(), logging.DEBUG, self._slack_R, NO_LIMIT
+        soft = fit(self._bpe, self.unigram, *of).constraints.rows
+        return affordable(self.prior_R, constraints, soft, self._bpe.derivations(), ROOM, self._slack_R)
 
-    def _cross(self, fitted: Fit) -> Constraints:
+    def _straddle(self, fitted: Fit) -> Constraints:
         """Raise what neighbours ask for that lose, in rounds, until one brings little that is new."""
         for rounds in range(1, ROUNDS + 1):
-            batch = Batch.of(self._crossings.lost(fitted.scores_V))
-            # whole runs would ask for scores that no cut run needs
-            runs = rows_with_periods(batch, range(1, LONGEST_CHARACTER + 1))
-            batch = batch.select(np.setdiff1d(np.arange(len(batch)), runs))
+            batch = Batch.of(self._straddling.lost(fitted.scores_V))
+            # whole repeats would ask for scores that no cut repeat needs
+            repeats = rows_with_periods(batch, range(1, LONGEST_CHARACTER + 1))
+            batch = batch.select(np.setdiff1d(np.arange(len(batch)), repeats))
             known, constraints = len(fitted.constraints), fitted.constraints.copy()
             truth = self.encoder.encode(batch)
             of = batch, truth, self.exponent, constraints
-            fitted = fit(self._bpe, self.unigram, *of, level=logging.DEBUG, margins_R=self._margins_R)
+            fitted = fit(self._bpe, self.unigram, *of, level=logging.DEBUG, slack_R=self._slack_R)
             added = len(fitted.constraints) - known
             LOG.info("neighbours, round %d: %s lose, %s new constraints", rounds, f"{len(batch):,}", f"{added:,}")
             if added < FEW:

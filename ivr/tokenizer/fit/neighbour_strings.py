@@ -62,7 +62,7 @@ def strings_between_parts(contexts: Sequence[Contexts], characters: Characters, 
     """`x y r` and `x y y r` of every unit y between two characters of which one at least holds a part of a token.
 
     Of the characters that BPE ends (begins) with the same token one stands for all; with `blanks` those too, after a
-    blank, that end otherwise there. Runs are left out: they are cut.
+    blank, that end otherwise there. Repeats are left out: they are cut.
     """
     periods = {*range(1, LONGEST_CHARACTER + 1), *(len(from_alphabet(context.unit)) for context in contexts)}
     found: list[bytes] = []
@@ -74,8 +74,8 @@ def strings_between_parts(contexts: Sequence[Contexts], characters: Characters, 
         for befores, afters in ((left_parts, rights + right_parts), (lefts, right_parts)):
             between = [from_alphabet(context.unit * size + after) for size in range(1, SHORTEST) for after in afters]
             strings += [before + rest for before in map(from_alphabet, befores) for rest in between]
-        runs = set(rows_with_periods(Batch.of(strings), periods).tolist())
-        found += [string for row, string in enumerate(strings) if row not in runs] if runs else strings
+        repeats = set(rows_with_periods(Batch.of(strings), periods).tolist())
+        found += [string for row, string in enumerate(strings) if row not in repeats] if repeats else strings
     return list(dict.fromkeys(found))
 
 

@@ -178,7 +178,7 @@ class _Sides:
         return _ByLoss(starts, self.ids[order], loss[order])
 
 
-class Crossings:
+class StraddlingTokens:
     """All that one token can lie across, of one BPE."""
 
     def __init__(self, bpe: ByteLevelBpe, encoder: BpeEncoder, unigram: UnigramEncoder) -> None:

@@ -1,16 +1,16 @@
-"""Where BPE cuts runs: tables made from the merge list, from which `pattern` makes a pre-tokenizer pattern.
+"""Where BPE splits repeats: tables made from the merge list, from which `pattern` makes a pre-tokenizer pattern.
 
-Scores cannot order the pieces of a run: `YYY` is `YY`,`Y` for BPE and `Y`,`YY` for Viterbi, at the same score. But what
-follows a token border is encoded by BPE as if it stood alone, so a cut at a BPE border is always safe, and after it the
-rest of the run starts anew. For every unit y that merges with itself this module tabulates, by running BPE on generated
-runs,
+Scores cannot order the pieces of a repeat: `YYY` is `YY`,`Y` for BPE and `Y`,`YY` for Viterbi, at the same score. But
+what follows a token border is encoded by BPE as if it stood alone, so a split point at a BPE border is always safe, and
+after it the rest of the repeat starts anew. For every unit y that merges with itself BPE is asked about generated
+repeats, which tells
 
-* f(j, r): how many y the first token of `y^j r` holds, for every right neighbour r that shares a token with y;
-* a(x, k, r): how many y the left neighbour x draws into its own token in `x y^k r`.
+* f(j, r): how many y the first token of `y^j r` holds, for every right context r that shares a token with y;
+* a(x, k, r): how many y the left context x draws into its own token in `x y^k r`.
 
-Units and neighbours are strings of the byte alphabet, one character a byte, as the pattern sees text after ByteLevel.
-Neighbours begin as single characters of text. Where a text shows that more of it decides, `Contexts.extended` looks one
-byte further; what no text showed is left to the certificate and to `ivr verify`.
+Units and contexts are strings of the byte alphabet, one character a byte, as the pattern sees text after ByteLevel.
+Contexts begin as single characters of text. `families` finds longer ones; where a text shows that still more of it
+decides, `Contexts.extended` looks one byte further; what no text showed is left to the certificate and `ivr verify`.
 """
 
 from collections import defaultdict
@@ -27,14 +27,14 @@ from ivr.encoding.byte_alphabet import from_alphabet, shortest_period
 from ivr.tokenizer.repeats.contexts import BLANK, OTHER, Contexts
 
 NONE = -1
-SHORTEST = 3  # units from which a run is ambiguous
+SHORTEST = 3  # units from which a repeat is ambiguous
 
 
 @dataclass(frozen=True, eq=False)
 class RepeatTable:
-    """What BPE does to runs of one unit. Of the neighbours that fit the longest holds.
+    """What BPE does to repeats of one unit. Of the contexts that fit the longest holds.
 
-    A left neighbour x that is known beside the right neighbour OTHER only tells nothing of other ones.
+    A left context x that is known beside the right context OTHER only tells nothing of other ones.
     """
 
     unit: str
@@ -47,21 +47,21 @@ class RepeatTable:
 
     @property
     def paired_lefts(self) -> list[str]:
-        """Those known beside every right neighbour."""
+        """Those known beside every right context."""
         return sorted({x for x, r in self.drawn if r != OTHER})
 
     @property
     def far_first(self) -> tuple[int, int] | None:
-        """(K, bytes of the first token) of runs of K units and more, where it is the same before whatever follows."""
+        """(K, bytes of the first token) of repeats of K units and more, where it is the same before any context."""
         found = {(len(row), row[-1]) for row in self.first.values()}
         units, size = found.pop()
         return None if found or size <= 0 else (units, size)
 
 
 def self_merging_units(bpe: ByteLevelBpe) -> list[tuple[str, int]]:
-    """(shortest unit, longest run of it that is a token) for every token that merges with itself, in merge order.
+    """(shortest unit, longest repeat of it that is a token) for every token that merges with itself, in merge order.
 
-    A unit that begins within a character stands for that of the same run that begins with it, if both are text there.
+    A unit that begins within a character stands for that of the same repeat that begins with one, if that is text.
     """
     longest: dict[str, int] = {}
     for left, right, product in bpe.merges_R3.tolist():
@@ -73,7 +73,7 @@ def self_merging_units(bpe: ByteLevelBpe) -> list[tuple[str, int]]:
 
 
 def _from_character(unit: str) -> str:
-    """The same run from its last character's beginning on: of `´Ã` `Ã´`."""
+    """The same repeat from its last character's beginning on: of `´Ã` `Ã´`."""
     start = next((at for at in reversed(range(len(unit))) if not continues(unit[at])), 0)
     return unit[start:] + unit[:start]
 
@@ -87,7 +87,7 @@ def text_of(alphabet_text: str) -> str:
 
 
 def initial_contexts(bpe: ByteLevelBpe, splitter: PretokenSplitter) -> list[Contexts]:
-    """Every self-merging unit whose runs stay one pretoken, with the characters that share a token with it."""
+    """Every self-merging unit whose repeats stay one pretoken, with the characters that share a token with it."""
     found = []
     holding: dict[str, list[str]] = defaultdict(list)
     for token_id, token in enumerate(bpe.tokens):
@@ -95,14 +95,14 @@ def initial_contexts(bpe: ByteLevelBpe, splitter: PretokenSplitter) -> list[Cont
             for character in set(token):
                 holding[character].append(token)
     for unit, longest in self_merging_units(bpe):
-        run = text_of(unit) * SHORTEST
-        if len(splitter(run)) != 1:
+        repeat = text_of(unit) * SHORTEST
+        if len(splitter(repeat)) != 1:
             continue
-        lefts, rights = _neighbours(unit, [token for end in {unit[0], unit[-1]} for token in holding[end]])
-        # a part of a character may belong to one that stays with the run, if it is its end (its beginning)
-        lefts = {x for x in lefts if (len(splitter(text_of(x) + run)) == 1 if text_of(x) else continues(x[0]))}
+        lefts, rights = _single_characters(unit, [token for end in {unit[0], unit[-1]} for token in holding[end]])
+        # a part of a character may belong to one that stays with the repeat, if it is its end (its beginning)
+        lefts = {x for x in lefts if (len(splitter(text_of(x) + repeat)) == 1 if text_of(x) else continues(x[0]))}
         rights = {
-            r for r in rights if (len(splitter(run + 2 * text_of(r))) == 1 if text_of(r) else not continues(r[0]))
+            r for r in rights if (len(splitter(repeat + 2 * text_of(r))) == 1 if text_of(r) else not continues(r[0]))
         }
         found.append(Contexts(unit, longest, frozenset(lefts), frozenset(rights)))
     return found
@@ -170,12 +170,14 @@ def tabulate(contexts: Contexts, bpe: RepeatEncoder, known: RepeatTable | None =
     )
 
 
-def _in_first(befores: np.ndarray, runs: np.ndarray, unit: str, lengths: np.ndarray, starts: np.ndarray) -> np.ndarray:
-    """Bytes of each run in its first token (after some bytes: in the token of the last of them); see RepeatTable.
+def _in_first(
+    befores: np.ndarray, repeats: np.ndarray, unit: str, lengths: np.ndarray, starts: np.ndarray
+) -> np.ndarray:
+    """Bytes of each repeat in its first token (after some bytes: in the token of the last of them); see RepeatTable.
 
     A piece ends where a character does: where a token ends within one, those behind it are counted too, up to the first
-    that does not. All int64: `befores`, `runs` (n,) bytes before the run and of the run; `lengths` of all tokens of all
-    answers, of which row n has `starts[n]:starts[n + 1]`.
+    that does not. All int64: `befores`, `repeats` (n,) bytes before the repeat and of it; `lengths` of all tokens of
+    all answers, of which row n has `starts[n]:starts[n + 1]`.
     """
     begins_U = np.array([byte & 0xC0 != 0x80 for byte in from_alphabet(unit)])
     ends = np.concatenate([[0], np.cumsum(lengths)])
@@ -183,13 +185,13 @@ def _in_first(befores: np.ndarray, runs: np.ndarray, unit: str, lengths: np.ndar
     places = np.searchsorted(ends, base + np.maximum(befores, 1))
     while True:
         taken = ends[places] - base - befores
-        within = (taken <= runs) & ~begins_U[taken % len(begins_U)]
+        within = (taken <= repeats) & ~begins_U[taken % len(begins_U)]
         if not within.any():
-            return np.where(taken <= runs, taken, NONE)
+            return np.where(taken <= repeats, taken, NONE)
         places = places + within
 
 
-def _neighbours(unit: str, tokens: Iterable[str]) -> tuple[set[str], set[str]]:
+def _single_characters(unit: str, tokens: Iterable[str]) -> tuple[set[str], set[str]]:
     """Characters (or what a token holds of them) right before, and right after, the unit inside some token.
 
     Beside a unit of several bytes also those that a token holds with its beginning (before) or its end (after) alone.

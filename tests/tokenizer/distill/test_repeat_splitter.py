@@ -10,7 +10,7 @@ from ivr.analysis.pretokens import PretokenSplitter
 from ivr.encoding.bpe import read_bpe
 from ivr.tokenizer.distill.repeat_splitter import RepeatSplitter, RepeatStrings
 from ivr.tokenizer.fit.fitter import TextFitter
-from ivr.tokenizer.fit.strings import pretokens_with_runs
+from ivr.tokenizer.fit.strings import pretokens_with_repeats
 from ivr.tokenizer.repeats.tables import initial_contexts
 
 MERGES = [("A", "T"), ("A", "A"), ("G", "A"), ("G", "G"), ("GG", "GG"), ("C", "G"), ("T", "C")]
@@ -20,7 +20,7 @@ def test_what_learning_leaves_alone_is_split_as_the_last_pattern_splits_it() -> 
     base = bpe_of(MERGES)
     bpe, splitter, draw = read_bpe(base), PretokenSplitter(base), random.Random(3)
     contexts = initial_contexts(bpe, splitter)
-    texts = pretokens_with_runs(["".join(draw.choices("AGT", k=9)) for _ in range(400)], contexts)
+    texts = pretokens_with_repeats(["".join(draw.choices("AGT", k=9)) for _ in range(400)], contexts)
     repeats = RepeatSplitter(splitter, TextFitter(bpe, 3.0), contexts, RepeatStrings(fitted=texts))
     first = repeats.pattern
     assert repeats.learn() and repeats.pattern != first

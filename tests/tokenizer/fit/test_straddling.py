@@ -11,12 +11,12 @@ from ivr.encoding.batch import Batch
 from ivr.encoding.bpe import ByteLevelBpe, read_bpe
 from ivr.encoding.bpe_encoder import BpeEncoder
 from ivr.encoding.unigram_encoder import UnigramEncoder
-from ivr.tokenizer.fit.straddling import Crossings
-from ivr.tokenizer.scores.merge_weights import fit, prior_bonuses, token_scores
+from ivr.tokenizer.fit.straddling import StraddlingTokens
+from ivr.tokenizer.scores.merge_weights import fit, prior_weights, token_scores
 
 
-def crossings_of(bpe: ByteLevelBpe) -> Crossings:
-    return Crossings(bpe, BpeEncoder(bpe), UnigramEncoder(bpe.token_bytes(), np.zeros(bpe.num_ids, np.int64)))
+def crossings_of(bpe: ByteLevelBpe) -> StraddlingTokens:
+    return StraddlingTokens(bpe, BpeEncoder(bpe), UnigramEncoder(bpe.token_bytes(), np.zeros(bpe.num_ids, np.int64)))
 
 
 def best(string: str, scores: dict[str, int]) -> int:
@@ -78,7 +78,7 @@ def test_fitting_what_is_lost_leaves_nothing_lost() -> None:
     bpe = read_bpe(bpe_of(merges))
     crossings, encoder = crossings_of(bpe), BpeEncoder(bpe)
     unigram = UnigramEncoder(bpe.token_bytes(), np.zeros(bpe.num_ids, np.int64))
-    scores_V = token_scores(prior_bonuses(len(merges), 0.0), *bpe.derivations())
+    scores_V = token_scores(prior_weights(len(merges), 0.0), *bpe.derivations())
     assert set(crossings.lost(scores_V)) == {b"rinst", b"binst", b"instring"}
     constraints = None
     while lost := crossings.lost(scores_V):
