@@ -2,13 +2,12 @@
 
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
 from ivr.console import LOG
-from ivr.encoding.batch import Batch, Segmentations
+from ivr.encoding.batch import Batch
 from ivr.encoding.bpe import ByteLevelBpe
 from ivr.encoding.bpe_encoder import BpeEncoder
 from ivr.encoding.unigram_encoder import UnigramEncoder
@@ -18,7 +17,16 @@ from ivr.tokenizer.fit.strings import LONGEST_CHARACTER, NAME_LETTERS, rows_with
 from ivr.tokenizer.proof.closure import Proof, is_attempted
 from ivr.tokenizer.scores.budget import affordable
 from ivr.tokenizer.scores.constraints import Constraints, solve
-from ivr.tokenizer.scores.merge_weights import EXACT_IN_FILE, Fit, ScoresTooLarge, fit, prior_weights, token_scores
+from ivr.tokenizer.scores.encoded import Encoded
+from ivr.tokenizer.scores.merge_weights import (
+    EXACT_IN_FILE,
+    Fit,
+    Prior,
+    ScoresTooLarge,
+    fit,
+    prior_weights,
+    token_scores,
+)
 
 EXPONENT_STEP = 0.4  # by which the prior is flattened where scores outgrow the file
 SMALLEST_EXPONENT = 3.0
@@ -27,34 +35,6 @@ CLOSINGS = 8  # turns of fitting the text and closing what is to be right on eve
 FEW = 50  # new constraints: the rest is not worth another round
 ROOM = EXACT_IN_FILE // 8 * 3  # for names: neighbours that a token lies across ask for more beside them
 NO_LIMIT = 1 << 62
-
-
-@dataclass(frozen=True, eq=False)
-class _Encoded:
-    """Strings and BPE's answers."""
-
-    batch: Batch
-    truth: Segmentations
-
-    @classmethod
-    def of(cls, strings: Iterable[bytes], encoder: BpeEncoder) -> "_Encoded":
-        batch = Batch.of(list(strings))
-        return cls(batch, encoder.encode(batch))
-
-    def select(self, rows: np.ndarray) -> "_Encoded":
-        return _Encoded(self.batch.select(rows), self.truth.select(rows))
-
-    def __add__(self, other: "_Encoded") -> "_Encoded":
-        return _Encoded(
-            Batch(*_one_after_another(self.batch.data, self.batch.starts, other.batch.data, other.batch.starts)),
-            Segmentations(*_one_after_another(self.truth.ids, self.truth.starts, other.truth.ids, other.truth.starts)),
-        )
-
-
-def _one_after_another(
-    data: np.ndarray, starts: np.ndarray, more: np.ndarray, more_starts: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    return np.concatenate([data, more]), np.concatenate([starts, starts[-1] + more_starts[1:]])
 
 
 class TextFitter:
@@ -69,7 +49,7 @@ class TextFitter:
         self.names = [name for token_id, name in enumerate(bpe.tokens) if token_id not in bpe.unmade_ids]
         self.encoder = BpeEncoder(bpe)
         self.unigram = UnigramEncoder(self.tokens, np.zeros(bpe.num_ids, np.int64))
-        self._strings = self._optional = self._tested = _Encoded.of([], self.encoder)
+        self._strings = self._optional = self._tested = Encoded.of([], self.encoder)
         self._tested_fitted = np.zeros(0, np.int64)  # rows of the tested that are among the strings
         self.optional_fitted = True
         # a fit that is closed as a whole leaves nothing to be right beyond it
@@ -82,13 +62,17 @@ class TextFitter:
     def take(self, strings: Iterable[bytes], optional: Iterable[bytes] = (), tested: Iterable[bytes] = ()) -> None:
         """The strings to fit, each once."""
         known = dict.fromkeys([*filter(None, self.tokens), *strings])
-        self._strings = _Encoded.of(known, self.encoder)
-        self._optional = _Encoded.of((string for string in optional if string not in known), self.encoder)
-        self._tested, self._tested_fitted = _Encoded.of(tested, self.encoder), np.zeros(0, np.int64)
+        self._strings = Encoded.of(known, self.encoder)
+        self._optional = Encoded.of((string for string in optional if string not in known), self.encoder)
+        self._tested, self._tested_fitted = Encoded.of(tested, self.encoder), np.zeros(0, np.int64)
 
     @property
     def prior_R(self) -> np.ndarray:
         return prior_weights(len(self._bpe.merges_R3), self.exponent)
+
+    @property
+    def _prior(self) -> Prior:
+        return Prior(self.prior_R, self._slack_R)
 
     def fit(self, pieces: Iterable[bytes] = ()) -> Fit:
         """Scores for the strings and these pieces, from the steepest prior that leaves them room in a file."""
@@ -118,7 +102,7 @@ class TextFitter:
 
     def fit_beside(self, pieces: Iterable[bytes], constraints: Constraints) -> Fit:
         """The same with these constraints besides, from the prior as it is."""
-        every = self._strings + _Encoded.of(dict.fromkeys(pieces), self.encoder)
+        every = self._strings + Encoded.of(dict.fromkeys(pieces), self.encoder)
         if self.optional_fitted:
             every += self._optional
         fitted = self._fit_closed(every, constraints)
@@ -144,7 +128,7 @@ class TextFitter:
         """Of the parts that are right on every string."""
         return [] if self._parts is None else self._parts.proofs(fitted.scores_V)
 
-    def _fit_closed(self, every: _Encoded, constraints: Constraints) -> Fit:
+    def _fit_closed(self, every: Encoded, constraints: Constraints) -> Fit:
         """The parts that are right on every string remain so, or are closed no more."""
         fitted = self._fit(every, constraints)
         if self._parts is None or not self._parts_kept:
@@ -162,16 +146,15 @@ class TextFitter:
         self._parts_kept = False  # `proofs` finds those that are
         return fitted
 
-    def _fit(self, every: _Encoded, constraints: Constraints) -> Fit:
-        of = every.batch, every.truth, self.exponent, constraints.copy()
-        return fit(self._bpe, self.unigram, *of, slack_R=self._slack_R)
+    def _fit(self, every: Encoded, constraints: Constraints) -> Fit:
+        return fit(self._bpe, self.unigram, every, self._prior, constraints.copy())
 
     def _close(self) -> Constraints:
         if self._slack_R is None:
             return Constraints()  # all merges are closed later, or there is no room for parts
         self._parts_kept = True
         self._parts = self._parts or ClosedParts(self._bpe, self._slack_R)
-        own = _Encoded.of(dict.fromkeys(filter(None, self.tokens)), self.encoder)
+        own = Encoded.of(dict.fromkeys(filter(None, self.tokens)), self.encoder)
         if self.optional_fitted:
             own += self._optional
 
@@ -216,14 +199,14 @@ class TextFitter:
         """These and what short names ask for that lose, as far as scores allow."""
         weights_R = solve(self.prior_R, constraints, self._slack_R)
         unigram = self.unigram.with_scores(token_scores(weights_R, *self._bpe.derivations()))
-        wrong = _Encoded.of([], self.encoder)
+        wrong = Encoded.of([], self.encoder)
         for capitals in range(NAME_LETTERS + 1):
             names = short_names(capitals)
             batch = names.select(unigram.differing(names, self.encoder.encode(names)))
-            wrong += _Encoded(batch, self.encoder.encode(batch))
+            wrong += Encoded(batch, self.encoder.encode(batch))
         LOG.info("%s short names differ", f"{len(wrong.batch):,}")
-        of = wrong.batch, wrong.truth, self.exponent, constraints.copy(), logging.DEBUG, self._slack_R, NO_LIMIT
-        soft = fit(self._bpe, self.unigram, *of).constraints.rows
+        asking = fit(self._bpe, self.unigram, wrong, self._prior, constraints.copy(), NO_LIMIT, logging.DEBUG)
+        soft = asking.constraints.rows
         return affordable(self.prior_R, constraints, soft, self._bpe.derivations(), ROOM, self._slack_R)
 
     def _straddle(self, fitted: Fit) -> Constraints:
@@ -234,9 +217,8 @@ class TextFitter:
             repeats = rows_with_periods(batch, range(1, LONGEST_CHARACTER + 1))
             batch = batch.select(np.setdiff1d(np.arange(len(batch)), repeats))
             known, constraints = len(fitted.constraints), fitted.constraints.copy()
-            truth = self.encoder.encode(batch)
-            of = batch, truth, self.exponent, constraints
-            fitted = fit(self._bpe, self.unigram, *of, level=logging.DEBUG, slack_R=self._slack_R)
+            pairs = Encoded(batch, self.encoder.encode(batch))
+            fitted = fit(self._bpe, self.unigram, pairs, self._prior, constraints, level=logging.DEBUG)
             added = len(fitted.constraints) - known
             LOG.info("neighbours, round %d: %s lose, %s new constraints", rounds, f"{len(batch):,}", f"{added:,}")
             if added < FEW:

@@ -24,8 +24,9 @@ from ivr.encoding.bpe_encoder import BpeEncoder
 from ivr.encoding.unigram_encoder import UnigramEncoder
 from ivr.errors import ConfigError, CorruptInputError
 from ivr.tokenizer.scores.constraints import Constraints, solve
+from ivr.tokenizer.scores.encoded import Encoded
 from ivr.tokenizer.scores.merge_counts import INVERSION, TIE, merge_differences, segmentations
-from ivr.tokenizer.scores.merge_weights import EXACT_IN_FILE, Fit, fit, prior_weights
+from ivr.tokenizer.scores.merge_weights import EXACT_IN_FILE, Fit, Prior, fit, prior_weights
 from ivr.tokenizer.unigram_file import read_unigram, unigram_tokenizer
 
 EXPONENT = 2.0
@@ -34,9 +35,10 @@ FILE_EXACT = 2**54 // 10
 
 
 def fitted(base: Tokenizer, strings: list[str], exponent: float = EXPONENT) -> Fit:
-    bpe, batch = read_bpe(base), Batch.of([string.encode() for string in strings])
+    bpe = read_bpe(base)
     unigram = UnigramEncoder(bpe.token_bytes(), np.zeros(bpe.num_ids, np.int64))
-    return fit(bpe, unigram, batch, BpeEncoder(bpe).encode(batch), exponent)
+    encoded = Encoded.of([string.encode() for string in strings], BpeEncoder(bpe))
+    return fit(bpe, unigram, encoded, Prior(prior_weights(len(bpe.merges_R3), exponent)))
 
 
 def saved_and_reloaded(base: Tokenizer, scores_V: np.ndarray, path: Path) -> Tokenizer:
