@@ -19,6 +19,7 @@ unexport PYTHONDONTWRITEBYTECODE
 unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP PYTHONUSERBASE PYTHONPLATLIBDIR PYTHONOPTIMIZE PYTHONINSPECT
 
 ## Variables (`make pipeline MODEL=... CORPUS=...`); empty: the option is not given and the stage's own default holds
+CONFIG =#                   a file with the options of all stages, e.g. run.toml; the variables below go before it
 MODEL = sample#             base model: sample (made here, offline), a Hub name, or a model directory
 REVISION =#                 commit, tag or branch of a Hub model (stage default: its main branch)
 CORPUS =#                   directory or file with raw text of the domain (stage default: ARTIFACTS/corpora/raw, or the sample's)
@@ -58,6 +59,22 @@ IMAGE_STORE =#              a directory for the image's layers (default: the eng
 PYTHON =#                   the Python 3.11-3.14 to use (default: the first one that runs)
 CONFIRM =#                  yes: `make clean` removes a run's outputs too
 
+# one shell word
+quote = '$(subst ','\'',$(1))'
+# what make itself must know of CONFIG; a line `key = "value"` of it
+of_config = $(if $(CONFIG),$(shell sed -nE "s/^$(1) *= *[\"']([^\"']*)[\"'].*/\1/p" $(call quote,$(CONFIG))))
+ifneq ($(CONFIG),)
+ifeq ($(shell test -f $(call quote,$(CONFIG)) && echo there),)
+$(error CONFIG='$(CONFIG)': no such file)
+endif
+ifeq ($(origin MODEL),file)
+MODEL =
+endif
+ifeq ($(origin ARTIFACTS),file)
+ARTIFACTS := $(or $(call of_config,artifacts[-_]dir),artifacts)
+endif
+endif
+
 ifneq ($(words $(ARTIFACTS)),1)
 $(error ARTIFACTS='$(ARTIFACTS)': make cannot keep track of names with blanks; use a name without, or `ivr <stage> --artifacts-dir`)
 endif
@@ -80,8 +97,7 @@ M = $(ARTIFACTS)/manifests
 # where one is newer, each stage is asked: it knows whether another version of itself made what stands there
 VERSIONS = $(wildcard ivr/versions.py uv.lock)
 
-# one shell word; `--option='value'` when the variable is not empty
-quote = '$(subst ','\'',$(1))'
+# `--option='value'` when the variable is not empty
 option = $(if $(strip $($(1))),$(2)=$(call quote,$($(1))) )
 
 # the options of each stage ---------------------------------------------------------------------------------------
@@ -102,21 +118,24 @@ report_OPTIONS = $(strip $(REPORT_ARGS))
 verify_OPTIONS = $(strip $(VERIFY_ARGS))
 
 # names, sizes and times of the files a person brings: adding, removing or changing one runs `init` again
-brought = $(or $(CORPUS),$(ARTIFACTS)/corpora/raw)
-listing = find -L $(call quote,$(brought)) $(if $(GENERAL),$(call quote,$(GENERAL))) $(call quote,$(MODEL)) \
+brought = $(or $(CORPUS),$(call of_config,raw[-_]corpora[-_]dir),$(ARTIFACTS)/corpora/raw)
+general = $(or $(GENERAL),$(call of_config,general[-_]corpora[-_]dir))
+base = $(or $(MODEL),$(firstword $(call of_config,model[-_]name)),sample)
+listing = find -L $(call quote,$(brought)) $(if $(general),$(call quote,$(general))) $(call quote,$(base)) \
 	-type f -printf '%p %s %T@\n' 2>/dev/null
 init_FINGERPRINT = { $(listing) || true; } | LC_ALL=C sort;
 
 # $(call stamp,STAGE): ARTIFACTS/.make/STAGE-<checksum of its options>.args
-stamp = $(ARTIFACTS)/.make/$(1)-$(firstword $(shell { $($(1)_FINGERPRINT) \
+stamp = $(ARTIFACTS)/.make/$(1)-$(firstword $(shell { $($(1)_FINGERPRINT) $(if $(CONFIG),cat $(call quote,$(CONFIG));) \
 	printf '%s' $(call quote,$($(1)_OPTIONS)); } | cksum)).args
-elsewhere = $(if $(filter-out artifacts,$(ARTIFACTS)), --artifacts-dir=$(call quote,$(ARTIFACTS)))
+configured = $(if $(CONFIG), --config=$(call quote,$(CONFIG)))
+elsewhere = $(if $(CONFIG)$(filter-out artifacts,$(ARTIFACTS)), --artifacts-dir=$(call quote,$(ARTIFACTS)))
 dispatched = $(and $(filter slurm,$(EXECUTOR)),$(filter $(1),$(DISPATCH)))
 # how `ivr submit` is told: the stage, its options, and where it runs
-sent = submit $(1) $($(1)_OPTIONS)$(if $(filter analyze,$(1)),$(if $(SHARDS), --shards=$(SHARDS)))$(elsewhere) \
+sent = submit $(1)$(configured) $($(1)_OPTIONS)$(if $(filter analyze,$(1)),$(if $(SHARDS), --shards=$(SHARDS)))$(elsewhere) \
 	--profile=$(call quote,$(PROFILE))
 QUEUED = analyze distill-tokenizer select remap align train evaluate report
-run = $(IVR) $(if $(call dispatched,$(1)),$(call sent,$(1)),$(1) $($(1)_OPTIONS)$(elsewhere))
+run = $(IVR) $(if $(call dispatched,$(1)),$(call sent,$(1)),$(1)$(configured) $($(1)_OPTIONS)$(elsewhere))
 
 ## The two commands
 pipeline: $(M)/report.json #         every stage that is not current, then the summary
@@ -219,7 +238,11 @@ $(SETUP): uv.lock pyproject.toml
 	$(find_uv)
 	echo "setup: $$("$$python" --version), $$("$$uv" --version)" >&2
 	if [ "$$("$(VENV)/bin/python" -c $(version_check) 2>/dev/null)" != "$$("$$python" -c $(version_check))" ]; then
+	  if [ -e "$(VENV)" ] && [ ! -e '$@' ] && [ ! -e "$(VENV)/.ivr-begun" ]; then
+	    echo "setup: $(VENV) is there, of another Python, and make setup did not make it; move it elsewhere" >&2; exit 1
+	  fi
 	  "$$uv" venv --clear --quiet --python "$$python" "$(VENV)"
+	  touch "$(VENV)/.ivr-begun"
 	fi
 	export VIRTUAL_ENV="$(CURDIR)/$(VENV)" UV_PROJECT_ENVIRONMENT="$(CURDIR)/$(VENV)"
 	"$$uv" export $(EXPORT) --output-file "$(VENV)/requirements.txt" > /dev/null
@@ -262,12 +285,15 @@ uv="$$(command -v uv || true)"
 	  '{split($$2, a, "."); split(least, b, "."); exit !(a[1] > b[1] || (a[1] == b[1] && a[2] >= b[2]))}'; then
 	  uv="$(CURDIR)/.uv/bin/uv"
 	  if ! "$$uv" --version > /dev/null 2>&1; then
+	    if [ -e .uv ] && [ ! -e .uv/.ivr-begun ]; then
+	      echo "setup: .uv is there and make setup did not make it; move it elsewhere" >&2; exit 1
+	    fi
 	    echo "setup: bringing uv into .uv/" >&2
-	    rm -rf .uv
+	    rm -rf .uv; mkdir .uv; touch .uv/.ivr-begun
 	    source=(); if [ -d wheelhouse ]; then source=(--no-index --find-links wheelhouse); fi
 	    if "$$python" -m venv .uv > /dev/null 2>&1; then
 	      .uv/bin/python -m pip install --quiet --disable-pip-version-check "$${source[@]}" 'uv>=$(UV_MINIMUM)'
-	    elif ! { rm -rf .uv; "$$python" -m pip install --quiet --target .uv "$${source[@]}" 'uv>=$(UV_MINIMUM)'; }; then
+	    elif ! { rm -rf .uv/bin .uv/lib* .uv/include; "$$python" -m pip install --quiet --target .uv "$${source[@]}" 'uv>=$(UV_MINIMUM)'; }; then
 	      echo "setup: $$python has neither venv nor pip; install uv, or python3-venv" >&2; exit 1
 	    fi
 	  fi

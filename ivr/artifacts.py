@@ -1,7 +1,7 @@
 """Where every artifact lies, and the only code that writes one.
 
 A file is written beside its target, synced and renamed; a directory is staged whole and exchanged. `kill -9` at
-any moment leaves the old artifact or the new one, never a part. Temporary names are `.NAME.tmp-PID`. A log alone grows
+any moment leaves the old artifact or the new one, never a part. Temporary names are `.NAME.ivr-PID`. A log alone grows
 in place, line by line.
 """
 
@@ -29,7 +29,7 @@ WRITTEN = (
     "manifests",
 )  # fmt: skip
 WRITTEN_CORPORA = frozenset({"cleaned", "heldout", "general", "sample"})
-LEFTOVER = re.compile(r"\.(?P<target>.+)\.tmp-(?P<old>old-)?\d+")
+LEFTOVER = re.compile(r"\.(?P<target>.+)\.ivr-(?P<old>old-)?\d+")
 
 
 @dataclass(frozen=True)
@@ -190,7 +190,7 @@ def files_below(path: Path) -> list[Path]:
 
 
 def _temporary(target: Path) -> Path:
-    return target.with_name(f".{target.name}.tmp-{os.getpid()}")
+    return target.with_name(f".{target.name}.ivr-{os.getpid()}")
 
 
 def _sync_directory(path: Path) -> None:
@@ -281,7 +281,7 @@ def _put_in_place(staging: Path, target: Path) -> None:
         if error.errno not in (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP):
             raise
         # a file system without an exchange (some NFS): two renames, each whole
-        aside = target.with_name(f".{target.name}.tmp-old-{os.getpid()}")
+        aside = target.with_name(f".{target.name}.ivr-old-{os.getpid()}")
         target.rename(aside)
         staging.rename(target)
         shutil.rmtree(aside)

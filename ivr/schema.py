@@ -133,6 +133,20 @@ def write_sealed(path: Path, value: dict[str, Any]) -> None:
     write_text(path, unsealed.removesuffix(END) + digest + END)
 
 
+def loads_text(data: bytes) -> Any:
+    """The value of JSON that a person brings. Raises ValueError or RecursionError where it is none, and where a text in
+    it is half a character (`"\\ud800"`), which no file of ours could hold.
+    """
+    value = json.loads(data)
+    if b"\\u" in data or b"\xed" in data:  # else there is none
+        try:
+            json.dumps(value, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            half = error.object[error.start]
+            raise ValueError(f"a text in it has half a character, {half!a}") from None
+    return value
+
+
 def _check_seal(data: bytes) -> None:
     """Raises ValueError where the text is not the one whose checksum it carries."""
     body, digest = data[: -64 - len(END)], data[-64 - len(END) : -len(END)]

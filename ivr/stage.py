@@ -10,8 +10,8 @@
             stage.results["tokens"] = 12            # figures for `ivr report` and `ivr status`
             return stage.finish([paths.token_frequency])
 
-A config is a frozen dataclass with the fields `artifacts_dir` and `force`. A field that cannot change the result
-(a number of processes) carries `field(metadata={"identity": False})` and does not make the stage stale.
+A config is a frozen dataclass derived from ivr.options.declared.StageConfig. An option that cannot change the result (a
+number of processes) is declared with `identity=False` and does not make the stage stale.
 """
 
 import contextlib
@@ -38,8 +38,6 @@ from ivr.manifest import FileRecord, git_commit, package_versions
 from ivr.manifest import Manifest as Manifest  # part of this module's interface
 from ivr.manifest import peak_memory_bytes as peak_memory_bytes
 from ivr.versions import package_remark, stage_version, why_outdated
-
-NOT_IDENTITY = frozenset({"artifacts_dir", "force"})
 
 
 class Stage:
@@ -237,7 +235,7 @@ def config_identity(config: Any) -> dict[str, Any]:
     return {
         item.name: _plain(getattr(config, item.name))
         for item in dataclasses.fields(config)
-        if item.name not in NOT_IDENTITY and item.metadata.get("identity", True)
+        if item.metadata.get("identity", True)
     }
 
 

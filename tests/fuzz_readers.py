@@ -174,7 +174,8 @@ def _record_readers(paths: ArtifactPaths) -> list[Reader]:
     bare = {name: json.dumps({**json.loads(data), "checksum": ""}).encode() for name, data in sealed.items()}
     figures = _below(paths.root, ["training/metrics.jsonl", "analysis/reports/replacement_candidates.csv"])
     job = Job("12_3", "train", "ivr train", "gpu", "jobs/train-1", "jobs/train-1/log", "2026-01-01T00:00:00Z", ("11",))
-    jobs = json.dumps([dataclasses.asdict(dataclasses.replace(job, state=state)) for state in ("RUNNING", "FAILED")])
+    rows = [dataclasses.asdict(dataclasses.replace(job, state=state)) for state in ("RUNNING", "FAILED")]
+    jobs = json.dumps({"jobs": rows, "checksum": ""})
 
     def look(run: Path) -> None:
         at = ArtifactPaths(run)

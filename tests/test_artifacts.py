@@ -126,7 +126,7 @@ def test_a_directory_is_replaced_without_an_exchange_too(tmp_path: Path, monkeyp
 
 
 def test_killed_between_two_renames_the_old_directory_comes_back(tmp_path: Path) -> None:
-    aside = tmp_path / ".folder.tmp-old-123"
+    aside = tmp_path / ".folder.ivr-old-123"
     aside.mkdir()
     (aside / "a.txt").write_text("old")
     remove_leftovers(tmp_path)
@@ -135,9 +135,10 @@ def test_killed_between_two_renames_the_old_directory_comes_back(tmp_path: Path)
 
 def test_only_our_leftovers_go_and_never_what_a_person_brought(tmp_path: Path) -> None:
     raw = ArtifactPaths(tmp_path).raw_corpora
-    kept = [raw / ".a.txt.tmp-12", raw / "deep" / ".a.txt.tmp-12", tmp_path / ".tmp-notes", tmp_path / ".a.tmp-x"]
-    kept += [tmp_path / "my" / ".a.txt.tmp-12", raw.parent / "general" / "raw" / ".a.txt.tmp-12"]
-    ours = [tmp_path / ".a.txt.tmp-12", tmp_path / "corpora" / "cleaned" / ".b.txt.tmp-3"]
+    kept = [raw / ".a.txt.ivr-12", raw / "deep" / ".a.txt.ivr-12", tmp_path / ".ivr-notes", tmp_path / ".a.ivr-x"]
+    kept += [tmp_path / "my" / ".a.txt.ivr-12", raw.parent / "general" / "raw" / ".a.txt.ivr-12"]
+    kept += [tmp_path / ".a.txt.tmp-12", tmp_path / "models" / ".b.tmp-3"]  # as other programs name theirs
+    ours = [tmp_path / ".a.txt.ivr-12", tmp_path / "corpora" / "cleaned" / ".b.txt.ivr-3"]
     for path in kept + ours:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("x")

@@ -52,7 +52,7 @@ def hostile(how: str, run: Path) -> None:
     if how == "outside":
         (run.parent / "owned").write_text("x")
     if how == "left":
-        (run / ".a.txt.tmp-123").write_text("half")
+        (run / ".a.txt.ivr-123").write_text("half")
     if how == "altered":
         (run / "b.txt").write_text("other")
     if how == "memory":

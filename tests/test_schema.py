@@ -14,7 +14,7 @@ from ivr.artifacts import ArtifactPaths, write_json
 from ivr.cli import main
 from ivr.errors import CorruptInputError
 from ivr.manifest import FileRecord, Manifest
-from ivr.schema import MOST_LEVELS, parse_record, read_record, read_table, write_sealed
+from ivr.schema import MOST_LEVELS, loads_text, parse_record, read_record, read_table, write_sealed
 from ivr.tokenizer.remap.rules import read_rules
 from ivr.training.metrics import read_metrics
 
@@ -47,6 +47,13 @@ def test_what_is_wrong_is_named(text: bytes, said: str) -> None:
     with pytest.raises(CorruptInputError) as caught:
         parse_record(text, Note, "a.json", "delete it")
     assert said in str(caught.value) and str(caught.value).startswith("a.json")
+
+
+def test_json_of_elsewhere_with_half_a_character_is_refused_and_a_whole_one_taken() -> None:
+    for text in (b'{"a": "\\ud800"}', b'{"\\udfff": 1}', b'["\xed\xa0\x80"]'):
+        with pytest.raises(ValueError, match="half a character"):
+            loads_text(text)
+    assert loads_text(b'["\\ud83d\\ude42", "\xed\x95\x9c"]') == ["🙂", "한"]
 
 
 def test_a_sealed_record_comes_back_and_any_other_byte_is_seen(tmp_path: Path) -> None:

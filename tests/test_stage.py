@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -14,17 +14,16 @@ from ivr.artifacts import ArtifactPaths, sha256_file, write_text
 from ivr.console import LOG
 from ivr.errors import ConfigError, CorruptInputError, StaleInputError, TryAgainError
 from ivr.manifest import FileRecord
+from ivr.options.declared import StageConfig, option
 from ivr.schema import write_sealed
 from ivr.stage import Input, Manifest, artifacts_lock, open_stage
 from ivr.versions import DECIDING_PACKAGES, NOTED_PACKAGES, STAGE_VERSIONS
 
 
 @dataclass(frozen=True)
-class Config:
-    artifacts_dir: Path
-    force: bool = False
-    size: int = 1
-    processes: int = field(default=1, metadata={"identity": False})
+class Config(StageConfig):
+    size: int = option(1, "what is written")
+    processes: int = option(1, "that write it", identity=False)
 
 
 def run_stage(
@@ -306,9 +305,9 @@ def test_the_lock_is_free_after_an_exception(tmp_path: Path) -> None:
 
 
 def test_leftovers_of_killed_runs_go_when_a_stage_opens(tmp_path: Path, raw: Path) -> None:
-    (tmp_path / ".a.txt.tmp-77").write_text("half")
+    (tmp_path / ".a.txt.ivr-77").write_text("half")
     first(tmp_path, raw)
-    assert not (tmp_path / ".a.txt.tmp-77").exists()
+    assert not (tmp_path / ".a.txt.ivr-77").exists()
 
 
 def test_the_manifest_is_plain_json(tmp_path: Path, raw: Path) -> None:

@@ -208,7 +208,7 @@ def test_leftovers_of_a_replaced_directory_hold_nothing_of_a_person(tmp_path: Pa
     target = tmp_path / "models" / "base"
     replace(target, a="old")
     put(target / ".mine")
-    old = target.with_name(".base.tmp-99")
+    old = target.with_name(".base.ivr-99")
     target.rename(old)
     with atomic_directory(target) as staging:
         put(staging / "a.txt", "new")

@@ -9,6 +9,7 @@ from ivr.artifacts import write_json, write_text
 from ivr.corpus.documents import SEPARATOR
 from ivr.encoding.tokenizer_steps import steps
 from ivr.errors import ConfigError, CorruptInputError
+from ivr.schema import loads_text
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -111,6 +112,11 @@ def check_tokenizer_json(path: Path, origin: str) -> None:
 
 def _check_pre_tokenizer(content: dict[str, Any]) -> None:
     model = content["model"]
+    if model.get("byte_fallback") and "<0x0A>" in model.get("vocab", ()):
+        raise ConfigError(
+            "the tokenizer is SentencePiece's BPE with byte fallback (tokens such as <0x0A>), not byte-level BPE; "
+            "choose another model"
+        )
     kind = model.get("type", "BPE" if "merges" in model else None)
     if kind != "BPE":
         raise ConfigError(f"the tokenizer is {kind}, not byte-level BPE as GPT-2's is; choose another model")
@@ -144,6 +150,6 @@ def byte_alphabet() -> list[str]:
 def read_json(path: Path, origin: str) -> Any:
     """The file's value; raises CorruptInputError naming `origin`."""
     try:
-        return json.loads(path.read_bytes())
+        return loads_text(path.read_bytes())
     except (ValueError, RecursionError) as error:
         raise CorruptInputError(f"{origin} is not JSON, perhaps cut short ({error}); fetch it again") from None

@@ -1,7 +1,8 @@
 """What was submitted for a stage and what became of it: `manifests/<stage>.jobs.json`, newest last.
 
-One row a job; the tasks of an array are rows of their own. Written by `ivr submit` and by `ivr status` when it learns
-of an end, both under a lock of their own: a stage may be at work in the same artifacts directory.
+One row a job; the tasks of an array are rows of their own. The file carries a checksum of its own text. Written by
+`ivr submit` and by `ivr status` when it learns of an end, both under a lock of their own: a stage may be at work in the
+same artifacts directory.
 """
 
 import contextlib
@@ -10,12 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ivr.artifacts import ArtifactPaths, write_json
+from ivr.artifacts import ArtifactPaths
 from ivr.console import LOG
 from ivr.errors import CorruptInputError
 from ivr.machine.locks import directory_lock
 from ivr.manifest import PIPELINE
-from ivr.schema import read_record
+from ivr.schema import read_record, write_sealed
 
 PATIENCE_SECONDS = 60.0  # for another `ivr submit` or `ivr status`, which holds the list for moments
 
@@ -58,6 +59,14 @@ class Job:
         return self.job_id.partition("_")[0]
 
 
+@dataclass(frozen=True)
+class _Jobs:
+    """The file. checksum: of its text, see ivr.schema."""
+
+    jobs: tuple[Job, ...]
+    checksum: str
+
+
 def jobs_path(paths: ArtifactPaths, stage: str) -> Path:
     return paths.manifest(stage).with_name(f"{stage}.jobs.json")
 
@@ -66,7 +75,7 @@ def read_jobs(paths: ArtifactPaths, stage: str) -> list[Job]:
     """The rows of a stage; none where nothing was submitted."""
     path = jobs_path(paths, stage)
     try:
-        jobs = read_record(path, list[Job], "delete it to forget these jobs")
+        jobs = list(read_record(path, _Jobs, "delete it to forget these jobs").jobs)
     except FileNotFoundError:
         return []
     for name in [name for job in jobs for name in (job.folder, job.log)]:
@@ -133,7 +142,7 @@ def update_jobs(paths: ArtifactPaths, changed: Sequence[Job]) -> None:
 
 
 def _write(paths: ArtifactPaths, stage: str, jobs: Sequence[Job]) -> None:
-    write_json(jobs_path(paths, stage), [dataclasses.asdict(job) for job in jobs])
+    write_sealed(jobs_path(paths, stage), {"jobs": [dataclasses.asdict(job) for job in jobs]})
 
 
 def _lock(paths: ArtifactPaths) -> contextlib.AbstractContextManager[None]:

@@ -1,10 +1,14 @@
-"""The token between the documents of a token stream: the one that ends a text for the model, <|endoftext|> in GPT-2."""
+"""The tokens around a document in a token stream: what begins a text and what ends it, in GPT-2 both <|endoftext|>.
 
-import json
+Most models were trained with one token between texts. Some tokenizers put another in front of every text, such as
+Llama 3's <|begin_of_text|>, and there a document starts after that.
+"""
+
 from pathlib import Path
 from typing import Any
 
 from ivr.errors import CorruptInputError
+from ivr.schema import loads_text
 
 END_OF_TEXT = "<|endoftext|>"
 # what `ivr init` writes into tokenizer_config.json where eos_token does not say it; a name that ends in `_token`
@@ -41,6 +45,22 @@ def end_of_text_id(tokenizer: Any, folder: Path) -> int:
     )
 
 
+def start_of_text_id(tokenizer: Any, folder: Path) -> int:
+    """The id that a text starts after: what the tokenizer puts in front of it, otherwise the one that ends a text.
+
+    Raises CorruptInputError as `end_of_text_id`.
+    """
+    before = put_in_front(tokenizer)
+    return before[-1] if before else end_of_text_id(tokenizer, folder)
+
+
+def put_in_front(tokenizer: Any) -> list[int]:
+    """The ids that the tokenizer's post-processor puts in front of every text; none in GPT-2's."""
+    encoding = tokenizer.encode("a", add_special_tokens=True)
+    mask = encoding.special_tokens_mask
+    return list(encoding.ids[: mask.index(0)]) if 0 in mask else []
+
+
 def _by_number(tokenizer: Any, folder: Path) -> str | None:
     """The added token that the model's config.json names by its id: another number can be left over from elsewhere."""
     found = _read(folder / "config.json").get("eos_token_id")
@@ -55,7 +75,7 @@ def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        content = json.loads(path.read_bytes())
+        content = loads_text(path.read_bytes())
     except (ValueError, RecursionError) as error:
         raise CorruptInputError(f"{path} is not JSON ({error})") from None
     return content if isinstance(content, dict) else {}

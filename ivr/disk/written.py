@@ -38,7 +38,7 @@ def write_record(folder: Path, contents: bool = True) -> None:
 def adopt(folder: Path, record: Mapping[str, Mapping[str, Any]]) -> None:
     """Give a directory that has no record the one that a manifest keeps of it (runs of before there were records)."""
     if folder.is_dir() and record and read_record(folder) is None:
-        temporary = folder / f"{RECORD}.tmp-{os.getpid()}"
+        temporary = folder / f"{RECORD}.ivr-{os.getpid()}"
         temporary.write_text(json.dumps({"files": dict(record)}, indent=1) + "\n", encoding="utf-8")
         temporary.replace(folder / RECORD)
 

@@ -110,10 +110,12 @@ def _encode_all(data, starts, byte_ids, merges, out, out_starts):  # type: ignor
     """Segment every string."""
     written = 0
     for row in range(len(starts) - 1):
-        n = starts[row + 1] - starts[row]
-        symbols = np.empty(n, np.int64)
-        for i in range(n):
-            symbols[i] = byte_ids[data[starts[row] + i]]
+        symbols = np.empty(starts[row + 1] - starts[row], np.int64)
+        n = 0
+        for i in range(starts[row], starts[row + 1]):
+            if byte_ids[data[i]] >= 0:  # a symbol without an id is dropped before anything is merged
+                symbols[n] = byte_ids[data[i]]
+                n += 1
         n = _merge_short(symbols, n, merges) if n < LONG else _merge_long(symbols, n, merges)
         for i in range(n):
             out[written + i] = symbols[i]
@@ -122,11 +124,14 @@ def _encode_all(data, starts, byte_ids, merges, out, out_starts):  # type: ignor
 
 
 class BpeEncoder:
-    """BPE over byte strings, each taken for one pretoken."""
+    """BPE over byte strings, each taken for one pretoken; what the merges make, also of a token taken whole."""
 
     def __init__(self, bpe: ByteLevelBpe) -> None:
         merges = bpe.merges_R3.astype(np.int64)
+        if bpe.applied_R is not None:
+            merges = merges[np.argsort(bpe.applied_R)]
         self._byte_ids = bpe.byte_ids()
+        self.missing = bpe.missing
         self._merges = Merges(*empty_table(len(merges)), merges[:, 2].copy())
         # of a pair that is listed twice the library takes the later rank, and so does the table
         ranks = np.arange(len(merges), dtype=np.int32)

@@ -17,11 +17,15 @@ def write_report(error: BaseException, stage: str, root: Path) -> Path | None:
     """Write what happened below `root`, or among the temporary files where that cannot be; None where neither can."""
     name = f"{stage}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{os.getpid()}.txt"
     text = report_text(error)
-    folders = [ArtifactPaths(root).crash] if root.is_dir() else []
-    for folder in [*folders, Path(tempfile.gettempdir()) / "gpt2-ivr-crash"]:
+    if root.is_dir():
         with contextlib.suppress(OSError):
-            write_text(folder / name, text)
-            return folder / name
+            write_text(ArtifactPaths(root).crash / name, text)
+            return ArtifactPaths(root).crash / name
+    with contextlib.suppress(OSError):
+        # a new folder with a random name, for this user alone: others write among the temporary files, too
+        folder = Path(tempfile.mkdtemp(prefix="gpt2-ivr-crash-"))
+        write_text(folder / name, text)
+        return folder / name
     return None
 
 

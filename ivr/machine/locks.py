@@ -151,7 +151,7 @@ def _take_over(path: Path, record: Path, me: Holder, has_flock: bool) -> None:
     holder = _read(record)
     if _lives(record, me, has_flock):
         raise TryAgainError(_taken(path, holder))
-    aside = record.with_name(f".{record.name}.tmp-{me.pid}")
+    aside = record.with_name(f".{record.name}.ivr-{me.pid}")
     try:
         record.rename(aside)  # of several that would take it over, one succeeds
     except FileNotFoundError:
@@ -185,7 +185,7 @@ def _lives(record: Path, me: Holder, has_flock: bool) -> bool:
 
 def _age(record: Path, touched: float, me: Holder) -> float:
     """Seconds since a record was touched, by the clock of its file server alone."""
-    probe = record.with_name(f".{record.name}.tmp-{me.pid}")
+    probe = record.with_name(f".{record.name}.ivr-{me.pid}")
     try:
         probe.touch()
         return probe.stat().st_mtime - touched

@@ -12,10 +12,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ivr.artifacts import HASH_CHUNK_BYTES, LEFTOVER, ArtifactPaths
 from ivr.errors import CorruptInputError
 from ivr.manifest import WITH_VERIFY, FileFacts, Manifest
+from ivr.schema import read_record
 
 DAMAGED, MISSING = "damaged", "missing"  # these are damage; the others are said
 EDITED, CHANGED, FOREIGN, UNSEALED = "edited", "changed", "foreign", "unsealed"
@@ -111,6 +113,7 @@ def expected_files(paths: ArtifactPaths) -> tuple[list[Expected], list[Finding]]
                 files[row.path] = Expected(row.path, row.sha256, row.bytes, stage, mend, CHANGED)
             elif maker in manifests:
                 files[row.path] = Expected(row.path, row.sha256, row.bytes, maker, f"run `ivr {maker}` again")
+    findings += _damaged_job_lists(paths)
     for file in _files_of_notes(paths, findings):
         files.setdefault(file.path, file)
     return list(files.values()), findings
@@ -162,6 +165,19 @@ def _read_manifests(paths: ArtifactPaths, findings: list[Finding]) -> Iterator[t
             reason = "an earlier version wrote it, without a checksum: a flipped bit in it would not be seen"
             findings.append(Finding(name, UNSEALED, reason, f"`ivr {stage} --force` writes one"))
         yield stage, manifest
+
+
+def _damaged_job_lists(paths: ArtifactPaths) -> Iterator[Finding]:
+    """The lists of Slurm jobs whose text is not the one they carry the checksum of."""
+    mend = "delete it to forget these jobs"
+    for stage in WITH_VERIFY:
+        path = paths.manifest(stage).with_suffix(".jobs.json")
+        try:
+            read_record(path, dict[str, Any], mend)
+        except FileNotFoundError:
+            continue
+        except CorruptInputError as error:
+            yield Finding(_name(path, paths.root), DAMAGED, str(error), mend)
 
 
 def _files_of_notes(paths: ArtifactPaths, findings: list[Finding]) -> Iterator[Expected]:

@@ -9,7 +9,7 @@
 #   image.sh test-packages DIR install pytest and the like, as locked, for the image's Python into DIR (needs uv)
 #   image.sh run ARGS...       docker/podman run ARGS..., as the tests do: no network, nothing writable
 #   image.sh engine ARGS...    docker/podman ARGS..., on the store the image is in
-#   image.sh clean             remove IMAGE and, when IMAGE_STORE is set, that whole store
+#   image.sh clean             remove IMAGE if `build` made it; when IMAGE_STORE is set, the store it made there instead
 #
 # Variables: IMAGE (gpt2-ivr), BASE_IMAGE, ENGINE (docker where its daemon answers, otherwise podman), IMAGE_STORE
 # (a directory for podman's layers; default: podman's own), CA_CERTIFICATES (a bundle to trust while building; default:
@@ -73,6 +73,10 @@ find_engine() {
 storage_driver() {
   local probe
   if [ -e "$IMAGE_STORE/driver" ]; then cat "$IMAGE_STORE/driver"; return 0; fi
+  # the file `driver` says to `clean` that the rest is ours
+  if [ -e "$IMAGE_STORE/storage" ] || [ -e "$IMAGE_STORE/run" ]; then
+    fail "IMAGE_STORE=$IMAGE_STORE holds a store that image.sh did not make; name another directory"
+  fi
   mkdir -p "$IMAGE_STORE"; probe="$(mktemp -d "$IMAGE_STORE/probe.XXXXXX")"
   mkdir "$probe/lower" "$probe/upper" "$probe/work" "$probe/merged"
   if mount -t overlay probe -o "lowerdir=$probe/lower,upperdir=$probe/upper,workdir=$probe/work" "$probe/merged" \
@@ -188,7 +192,7 @@ test_packages() {
 convert() {
   local file="${IMAGE##*/}"; file="${file%%:*}.$1"
   local tag="$IMAGE"; case "${tag##*/}" in *:*) ;; *) tag="$tag:latest" ;; esac
-  local archive="${file%.*}.tar" commands=() program=apptainer command
+  local archive="${file%.*}.tar" commands=() program=apptainer command made
   find_engine
   case "$1-${engine[0]}" in
     sif-docker) commands=("apptainer build $file docker-daemon:$tag") ;;
@@ -203,18 +207,40 @@ convert() {
     say "$program is not on this machine: the commands above are for one that has it"
     return 0
   fi
+  for made in "$file" "$archive"; do
+    case "${commands[*]}" in *"$made"*) ;; *) continue ;; esac
+    [ ! -e "$made" ] || fail "$made is there; move it elsewhere, and run this again"
+  done
   for command in "${commands[@]}"; do $command; done
 }
 
+# nothing goes that image.sh did not make: an image of another origin, a container that runs, a directory that was there
 clean() {
+  local title
+  if [ -n "${IMAGE_STORE:-}" ]; then clean_store; return; fi
   find_engine
-  if [ -z "${IMAGE_STORE:-}" ]; then
-    "${engine[@]}" rmi --force "$IMAGE"
-  else
+  title="$("${engine[@]}" image inspect --format '{{index .Config.Labels "org.opencontainers.image.title"}}' "$IMAGE" \
+    2> /dev/null)" || { say "there is no image $IMAGE"; return 0; }
+  [ "$title" = gpt2-ivr ] || fail "$IMAGE was not made by \`image.sh build\` (its title is '$title'); it stays"
+  "${engine[@]}" rmi "$IMAGE"
+}
+
+clean_store() {
+  [ -e "$IMAGE_STORE" ] || { say "there is no $IMAGE_STORE"; return 0; }
+  [ -f "$IMAGE_STORE/driver" ] || fail "IMAGE_STORE=$IMAGE_STORE was not made by image.sh; it stays"
+  local store; store="$(realpath "$IMAGE_STORE")"
+  if command -v podman > /dev/null; then
+    find_engine
+    [ -z "$("${engine[@]}" ps --quiet 2> /dev/null)" ] || fail "a container of $IMAGE_STORE runs; stop it first"
     "${engine[@]}" rmi --all --force > /dev/null 2>&1 || true
-    umount "$IMAGE_STORE/storage/overlay" 2> /dev/null || true
-    rm -rf "$IMAGE_STORE"
   fi
+  umount "$store/storage/overlay" 2> /dev/null || true
+  if awk -v below="$store/" 'index($5, below) == 1 { found = 1 } END { exit !found }' /proc/self/mountinfo; then
+    fail "something is still mounted below $store (see /proc/self/mountinfo); unmount it first"
+  fi
+  rm -rf --one-file-system "$store/storage" "$store/run"
+  rm -f "$store/driver"
+  rmdir --ignore-fail-on-non-empty "$store"
 }
 
 action="${1:-}"; shift || true

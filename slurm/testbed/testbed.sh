@@ -188,6 +188,10 @@ kill_node() {
 up() {
   local reason node
   reason="$(check)" || fail "cannot run here: $reason"
+  # `down` removes the whole directory: it must be one that `up` made
+  if [ -d "$D" ] && [ ! -e "$D/.lock" ] && [ -n "$(ls -A "$D")" ]; then
+    fail "TESTBED_DIR=$D is there and not empty; name a new directory"
+  fi
   mkdir -p "$D"
   exec 9> "$D/.lock"; flock 9
   install_missing
@@ -209,7 +213,7 @@ down() {
   # shellcheck disable=SC2046 # words on purpose
   kill -KILL $(job_processes) 2>/dev/null || true
   for name in slurmctld slurmdbd mariadbd munged; do stop_daemon "$name"; done
-  rm -rf "$D"
+  rm -rf --one-file-system "$D"
   say "down"
 }
 

@@ -21,6 +21,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from drawn_tokenizers import Outcome, outcome_of, spared
 SEEDS_APART = 1_000_000
 SHARED_MEMORY = Path("/dev/shm")
 _FOLDER: Path | None = None
+_SPARED = ExitStack()  # of this process; a context manager that nobody holds would end at once
 
 
 def _start() -> None:
@@ -41,7 +43,7 @@ def _start() -> None:
     transformers_logging.set_verbosity_error()
     logging.disable(logging.WARNING)
     _FOLDER = Path(tempfile.mkdtemp(dir=SHARED_MEMORY if SHARED_MEMORY.is_dir() else None))
-    spared().__enter__()
+    _SPARED.enter_context(spared())
 
 
 def _draw(seed: int) -> tuple[int, dict[str, Any]]:

@@ -1,6 +1,6 @@
 """Thousands of hostile files for every reader of the program: a table reader x (cases, accepted, refused, faults).
 
-    python tests/benchmarks/bench_fuzz.py --cases 10000 --seed 1
+    python tests/benchmarks/bench_fuzz.py --cases 10000 --seed 1 [--results]
 
 Each reader's cases run in a child process: one that the machine itself ends (a segmentation fault, an abort) is a fault
 of its case, too, and the rest go on. A fault is printed with its seed; `--only READER --seed S --first N --cases 1`
@@ -14,8 +14,11 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+
+from results import Record, add_option, command_line, publish
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # as pytest does
 
@@ -26,6 +29,7 @@ from small_pipeline import STAGE_OPTIONS, run_stage, write_inputs
 from ivr.artifacts import ArtifactPaths
 
 ROOT = Path(__file__).resolve().parents[2]
+COLUMNS = ("reader", "cases", "accepted", "refused", "faults")
 
 
 def cases_of(reader: Reader, all_readers: list[Reader], cases: int) -> int:
@@ -57,14 +61,18 @@ def run_reader(reader: Reader, seed: int, first: int, count: int, folder: Path) 
     return outcomes
 
 
-def table(outcomes: list[Outcome]) -> str:
-    lines = [f"{'reader':<26}{'cases':>8}{'accepted':>10}{'refused':>9}{'faults':>8}"]
-    names = [*dict.fromkeys(one.reader for one in outcomes), "all"]
-    for name in names:
+def rows(outcomes: list[Outcome]) -> list[list[str | int]]:
+    """Reader, cases, accepted, refused, faults; the last row is of all readers."""
+    found: list[list[str | int]] = []
+    for name in [*dict.fromkeys(one.reader for one in outcomes), "all"]:
         counts = Counter(one.verdict for one in outcomes if name in (one.reader, "all"))
         figures = [counts[verdict] for verdict in ("accepted", "refused", "fault")]
-        lines.append(f"{name:<26}{sum(figures):>8,}{figures[0]:>10,}{figures[1]:>9,}{figures[2]:>8,}")
-    return "\n".join(lines)
+        found.append([name, sum(figures), *figures])
+    return found
+
+
+def line(row: Sequence[str | int]) -> str:
+    return f"{row[0]:<26}{row[1]:>8,}{row[2]:>10,}{row[3]:>9,}{row[4]:>8,}"
 
 
 def main() -> int:
@@ -74,8 +82,10 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0, help="number of the first case of each reader")
     parser.add_argument("--only", default="", metavar="READER", help="one reader, which gets all cases")
     parser.add_argument("--run", type=Path, help="a folder with a small run, or for one (default: a new one)")
+    add_option(parser)
     options = parser.parse_args()
     begun = time.monotonic()
+    print(f"{COLUMNS[0]:<26}{COLUMNS[1]:>8}{COLUMNS[2]:>10}{COLUMNS[3]:>9}{COLUMNS[4]:>8}")
     with tempfile.TemporaryDirectory(prefix="ivr-fuzz-") as scratch:
         small = options.run or Path(scratch, "small")
         if not ArtifactPaths(small / "artifacts").manifest("report").exists():
@@ -93,8 +103,9 @@ def main() -> int:
                 if one.verdict == "fault":
                     print(f"fault: {one.reader}, case {one.seed}, {one.mutation!r}: {one.said}", flush=True)
             outcomes += some
-            print(table(some).splitlines()[1], flush=True)
-    print(table(outcomes))
+            print(line(rows(some)[0]), flush=True)
+    print(line(rows(outcomes)[-1]))
+    publish(options, "fuzz", Record(command_line(), COLUMNS, rows(outcomes)))
     print(f"seed {options.seed}, {time.monotonic() - begun:.0f} s")
     return 1 if any(one.verdict == "fault" for one in outcomes) else 0
 

@@ -135,7 +135,7 @@ def test_ctrl_c_leaves_the_job_and_says_how_to_come_back(site: Site, started: Ti
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=300)
     jobs = paths.root / "manifests" / "analyze.jobs.json"
-    job = json.loads(jobs.read_text())[0]["job_id"]
+    job = json.loads(jobs.read_text())["jobs"][0]["job_id"]
     assert process.returncode == 130, said
     assert f"ivr submit --attach {job}" in said and f"scancel {job}" in said
     assert site.field(job, "JobState") == "PENDING"

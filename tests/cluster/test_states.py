@@ -121,7 +121,7 @@ def test_rows_are_kept_beside_the_manifest(tmp_path: Path) -> None:
         ("18", "PENDING", ("17",)),
     ]
     (tmp_path / "manifests" / "train.jobs.json").write_text("[3]")
-    with pytest.raises(CorruptInputError, match=r"train\.jobs\.json, 0 = 3: .*delete it to forget these jobs"):
+    with pytest.raises(CorruptInputError, match=r"train\.jobs\.json: .*delete it to forget these jobs"):
         read_jobs(paths, "train")
 
 
@@ -207,10 +207,10 @@ def test_what_is_said_of_a_job(tmp_path: Path) -> None:
 def test_leftovers_of_a_killed_stage_go_but_not_a_list_of_jobs_that_is_being_written(tmp_path: Path) -> None:
     from ivr.artifacts import remove_leftovers
 
-    for name in (".train.jobs.json.tmp-12", ".train.json.tmp-12"):
+    for name in (".train.jobs.json.ivr-12", ".train.json.ivr-12"):
         (tmp_path / name).touch()
     remove_leftovers(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == [".train.jobs.json.tmp-12"]
+    assert [path.name for path in tmp_path.iterdir()] == [".train.jobs.json.ivr-12"]
 
 
 def test_a_folder_that_refuses_answers_and_one_that_hangs_does_not(

@@ -87,7 +87,7 @@ def stopped_while_saving(world: World, job: str) -> tuple[int, Path]:
         try:
             rank = rank_process(job, 0)
             for _ in range(2000):
-                if staged := next((world.training / "checkpoints").glob("*/.step-*.tmp-*"), None):
+                if staged := next((world.training / "checkpoints").glob("*/.step-*.ivr-*"), None):
                     stop(rank)
                     if staged.is_dir():
                         return int(staged.name.split("-")[1].removesuffix(".tmp")), staged

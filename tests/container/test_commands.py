@@ -13,7 +13,12 @@ ROOT = Path(__file__).resolve().parents[2]
 IMAGE_SH = ROOT / "slurm/image/image.sh"
 RECORDER = """#!/bin/sh
 echo "${0##*/} $*" >> "$CALLS"
-case "$*" in *GraphDriverName*) echo overlay ;; esac
+case "$*" in
+  *GraphDriverName*) echo overlay ;;
+  *" save "*) : > gpt2-ivr.tar ;;
+  *"image inspect"*) [ -n "$TITLE" ] || exit 1; echo "$TITLE" ;;
+  *" ps "*) echo "$RUNNING" ;;
+esac
 for word in "$@"; do case "$word" in id=index,src=*) cat "${word#id=index,src=}" >> "$CALLS" ;; esac; done
 """
 
@@ -72,7 +77,6 @@ def test_conversions_run_what_they_print(
     machine: Machine, action: str, engine: str, program: str, commands: list[str]
 ) -> None:
     machine.has("docker", "podman", "runc", program)
-    (machine.folder / "gpt2-ivr.tar").touch()
     done = machine.run(action, ENGINE=engine)
     assert done.returncode == 0, done.stderr
     printed = [line for line in done.stdout.splitlines() if not line.startswith("rm ")]
@@ -170,3 +174,41 @@ def test_only_what_is_copied_is_sent_to_the_builder() -> None:
     copied = re.findall(r"^COPY (.*) \S+$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
     sent = re.findall(r"^!(.*)$", (ROOT / ".dockerignore").read_text(), re.MULTILINE)
     assert sorted(" ".join(copied).split()) == sorted(sent)
+
+
+@pytest.mark.parametrize("name", ["gpt2-ivr.tar", "gpt2-ivr.sif"])
+def test_a_conversion_replaces_no_file_of_a_person(machine: Machine, name: str) -> None:
+    machine.has("podman", "runc", "apptainer")
+    (machine.folder / name).write_text("mine")
+    done = machine.run("sif", ENGINE="podman")
+    assert done.returncode == 1 and f"{name} is there; move it elsewhere" in done.stderr
+    assert (machine.folder / name).read_text() == "mine" and machine.called() == []
+
+
+def test_clean_removes_the_image_that_build_made_and_no_other_and_forces_nothing(machine: Machine) -> None:
+    machine.has("docker")
+    assert machine.run("clean", ENGINE="docker", TITLE="gpt2-ivr").returncode == 0
+    assert machine.called()[-1] == "docker rmi gpt2-ivr"
+    machine.calls.unlink()
+    other = machine.run("clean", ENGINE="docker", IMAGE="mine", TITLE="another program")
+    assert other.returncode == 1 and "mine was not made by `image.sh build`" in other.stderr
+    none = machine.run("clean", ENGINE="docker", IMAGE="none")
+    assert none.returncode == 0 and "there is no image none" in none.stderr
+    assert not [line for line in machine.called() if "rmi" in line]
+
+
+def test_clean_leaves_what_lies_beside_the_store_and_a_directory_that_it_did_not_make(machine: Machine) -> None:
+    machine.has("podman", "runc")
+    store = machine.folder / "store"
+    for name in ("storage/overlay", "run"):
+        (store / name).mkdir(parents=True)
+    (store / "letters.txt").write_text("mine")
+    not_ours = machine.run("clean", ENGINE="podman", IMAGE_STORE=str(store))
+    assert not_ours.returncode == 1 and "was not made by image.sh; it stays" in not_ours.stderr
+    built = machine.run("build", ENGINE="podman", IMAGE_STORE=str(store))
+    assert built.returncode == 1 and "holds a store that image.sh did not make" in built.stderr
+    (store / "driver").write_text("vfs\n")
+    running = machine.run("clean", ENGINE="podman", IMAGE_STORE=str(store), RUNNING="0123")
+    assert running.returncode == 1 and "a container of" in running.stderr and (store / "storage").is_dir()
+    assert machine.run("clean", ENGINE="podman", IMAGE_STORE=str(store)).returncode == 0
+    assert [path.name for path in store.iterdir()] == ["letters.txt"]

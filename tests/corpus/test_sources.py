@@ -81,7 +81,7 @@ def test_long_names_are_cut_and_stay_apart(tmp_path: Path) -> None:
     assert len(set(names)) == 4 and all(len(name.encode()) <= 204 for name in names)
     assert names == names_of(*(f"{folder}/{other}/{file}.txt" for other in ("다" * 60, "라" * 60, "마")), f"{file}.txt")
     for name in names:
-        (tmp_path / f".{name}.tmp-4194304").touch()
+        (tmp_path / f".{name}.ivr-4194304").touch()
 
 
 def test_names_are_such_as_every_file_system_takes() -> None:

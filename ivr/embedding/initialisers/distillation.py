@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from ivr.console import Progress
-from ivr.embedding.initialisers.body import Body
+from ivr.embedding.initialisers.body import Body, for_head
 from ivr.embedding.initialisers.snippets import Snippet
 
 WARMUP_SHARE = 0.05
@@ -127,6 +127,7 @@ class _Matrix:
         return embedded_BTD.index_put((*torch.nonzero(new_BT, as_tuple=True),), rows_KD[place_BT[new_BT]])
 
     def logits(self, hidden_ND: torch.Tensor, rows_KD: torch.Tensor) -> torch.Tensor:
+        hidden_ND = for_head(hidden_ND, self.kept_VD.shape[1])
         return (hidden_ND @ self.kept_VD.T).index_copy(1, self.new_ids, hidden_ND @ rows_KD.T)
 
 

@@ -60,14 +60,14 @@ def choose_snippets(
                     break
     order = np.random.Generator(np.random.PCG64([seed, 2])).permutation(len(taken))
     chosen = list(taken)
-    snippets = (_spell(windows[chosen[i]], spelt, sources, text.end_id, context) for i in order)
+    snippets = (_spell(windows[chosen[i]], spelt, sources, text.start_id, context) for i in order)
     return [snippet for snippet in snippets if snippet is not None]
 
 
 def _spell(
-    ids: np.ndarray, spelt: Mapping[int, Sequence[int]], sources: np.ndarray, end_id: int, context: int
+    ids: np.ndarray, spelt: Mapping[int, Sequence[int]], sources: np.ndarray, start_id: int, context: int
 ) -> Snippet | None:
-    teacher, ends = [int(sources[end_id])], [0]
+    teacher, ends = [int(sources[start_id])], [0]
     first = 0
     for place, token_id in enumerate(ids.tolist(), start=1):
         rows = spelt.get(token_id) or (int(sources[token_id]),)
@@ -79,5 +79,5 @@ def _spell(
             first = place
     if not first:
         return None  # the cut took the new tokens away
-    student = np.array([end_id, *ids[: len(ends) - 1].tolist()], dtype=np.int64)
+    student = np.array([start_id, *ids[: len(ends) - 1].tolist()], dtype=np.int64)
     return Snippet(student, np.array(teacher, dtype=np.int64), np.array(ends, dtype=np.int64), first)

@@ -18,6 +18,7 @@ from tokenizers import Tokenizer
 
 from ivr.analysis.pretokens import PretokenSplitter
 from ivr.encoding.bpe import ByteLevelBpe
+from ivr.encoding.text.missing_bytes import dropping, without
 from ivr.encoding.tokenizer_steps import steps
 from ivr.tokenizer.distill.repeat_splitter import RepeatSplitter, RepeatStrings
 from ivr.tokenizer.fit.fitter import TextFitter
@@ -61,6 +62,8 @@ def distill(base: Tokenizer, bpe: ByteLevelBpe, pretokens: Sequence[str], expone
     Very long pretokens are fitted in windows; the certificate compares them whole.
     """
     fitter = TextFitter(bpe, exponent)
+    left = (without(text, bpe.missing) for text in pretokens)  # as the model sees them
+    pretokens = list(dict.fromkeys(filter(None, left))) if bpe.missing else pretokens
     splitter = PretokenSplitter(base)
     characters = Characters(splitter, fitter.encoder)
     pretokens = in_windows(pretokens, fitter.encoder, np.array([len(token) for token in fitter.tokens], np.int64))
@@ -140,6 +143,7 @@ def cut_tokenizer(base: Tokenizer, bpe: ByteLevelBpe, scores_V: np.ndarray, patt
     another pre-tokenizer leaves.
     """
     spec = json.loads(unigram_tokenizer(base, bpe.tokens, scores_V, sorted(bpe.unmade_ids)).to_str())
+    spec = dropping(spec, bpe.missing)
     before = steps(spec["pre_tokenizer"], "pretokenizers")
     if PretokenSplitter(base).is_gpt2:
         # the whole text is mapped first and split then: half the work of mapping piece by piece

@@ -1,6 +1,5 @@
 """Stage `remap`: carry the chosen swaps out in the distilled tokenizer, and write down the rules."""
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING
 from ivr.artifacts import ArtifactPaths, atomic_directory, sha256_file
 from ivr.console import LOG, Progress
 from ivr.errors import ConfigError, IvrError, StaleInputError
+from ivr.options.declared import StageConfig, option
 from ivr.stage import Input, Manifest, open_stage
 
 if TYPE_CHECKING:
@@ -34,33 +34,22 @@ examples:
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(StageConfig):
     """Options of `ivr remap`."""
 
-    artifacts_dir: Path = Path("artifacts")
-    force: bool = False
-    candidates: Path | None = None
-    rules: Path | None = None
-    undo: bool = False
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the stage's options."""
-    inputs = parser.add_argument_group("input")
-    inputs.add_argument(
-        "--candidates",
-        type=Path,
+    candidates: Path | None = option(
+        None,
+        "the swaps as a table (default: ARTIFACTS/analysis/reports/replacement_candidates.csv)",
+        group="input",
         metavar="FILE",
-        help="the swaps as a table (default: ARTIFACTS/analysis/reports/replacement_candidates.csv)",
     )
-    inputs.add_argument(
-        "--rules", type=Path, metavar="FILE", help="the swaps as rules, e.g. an edited remap_rules.yaml (default: none)"
+    rules: Path | None = option(
+        None, "the swaps as rules, e.g. an edited remap_rules.yaml (default: none)", metavar="FILE"
     )
-    back = parser.add_argument_group("the way back")
-    back.add_argument(
-        "--undo",
-        action="store_true",
-        help="take the swaps of tokenizers/remapped back: it becomes the distilled tokenizer again, byte for byte",
+    undo: bool = option(
+        False,
+        "take the swaps of tokenizers/remapped back: it becomes the distilled tokenizer again, byte for byte",
+        group="the way back",
     )
 
 

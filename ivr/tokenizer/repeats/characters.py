@@ -70,6 +70,8 @@ class Characters:
             holds = bytes.endswith if side is Side.LEFT else bytes.startswith
             names = [chr(point) for point in np.flatnonzero(touching & IS_CHARACTER).tolist()]
             names = [name for name in names if holds(name.encode(), data)]
+            if lacking := self._encoder.missing:  # what BPE drops a byte of is no context as it stands
+                names = [name for name in names if lacking.isdisjoint(name.encode())]
             together = self._splitter.lists(["".join(side.pair(name, beside)) for name in names])
             texts = [name.encode() for name, pieces in zip(names, together, strict=True) if len(pieces) == 1]
             tokens = self._touching(texts, side)

@@ -1,6 +1,5 @@
 """Stage `select`: which ids leave and which strings enter, by exact token counts."""
 
-import argparse
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING
 from ivr.artifacts import ArtifactPaths, write_text
 from ivr.console import LOG
 from ivr.errors import ConfigError
+from ivr.options.declared import StageConfig, option
 from ivr.stage import Input, Manifest, open_stage
 
 if TYPE_CHECKING:
@@ -33,120 +33,79 @@ examples:
 
 # what is enough of a new string where the K that were asked for are not found
 LEAST_COUNT, LEAST_GAIN = 2, 1.0
-LARGEST_WEIGHT = 1_000_000  # times the tokens of a corpus, a float64 holds it to a fraction of a token
-MOST_WORDS = 16
+WEIGHTS = "[0, 1e6]"  # times the tokens of a corpus, a float64 holds the largest to a fraction of a token
+
+
+def _swaps(text: str) -> int | str:
+    try:
+        return text if text == "auto" else int(text)
+    except ValueError:
+        raise ValueError(f"{text!r}: a whole number or auto is needed") from None
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(StageConfig):
     """Options of `ivr select`."""
 
-    artifacts_dir: Path = Path("artifacts")
-    force: bool = False
-    swaps: int | str = 500
-    min_gain: float | None = None
-    min_count: int | None = None
-    min_documents: int = 2
-    max_bytes: int = 128
-    partial_characters: bool = False
-    max_words: int = 1
-    superword_boundaries: str = "sentences,digits"
-    exclude: str | None = None
-    keep_tokens: Path | None = None
-    protect_corpus: Path | None = None
-    protect_weight: float = 1.0
-    use_cost: float = 0.0
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the stage's options."""
-    amount = parser.add_argument_group("how much")
-    amount.add_argument(
-        "--swaps",
-        type=_swaps,
-        default=Config.swaps,
+    swaps: int | str = option(
+        500,
+        "ids to reassign; auto: as many as pay on a tenth of the documents to learn from, which is set aside to "
+        "find out, at most 10,000",
+        group="how much",
         metavar="K",
-        help="ids to reassign; auto: as many as pay on a tenth of the documents to learn from, which is set aside to "
-        "find out, at most 10,000 (default: %(default)s)",
+        parse=_swaps,
+        bounds="[1, inf)",
     )
-    amount.add_argument(
-        "--min-gain",
-        type=float,
-        default=Config.min_gain,
-        metavar="N",
-        help="a new string must save N tokens of the corpus or more; with --swaps auto a hundred swaps must, on "
+    min_gain: float | None = option(
+        None,
+        "a new string must save N tokens of the corpus or more; with --swaps auto a hundred swaps must, on "
         "average, on the documents set aside, counted for as many as the corpus has (default: 2; with --swaps K, where "
         "fewer than K are found, 1, then strings that serve words like those of the corpus)",
-    )
-    strings = parser.add_argument_group("strings that may enter")
-    strings.add_argument(
-        "--min-count",
-        type=int,
-        default=Config.min_count,
         metavar="N",
-        help="occurrences in the corpus, so that it can be learnt (default: 3; with --swaps K, where fewer than K are "
+        bounds=WEIGHTS,
+    )
+    min_count: int | None = option(
+        None,
+        "occurrences in the corpus, so that it can be learnt (default: 3; with --swaps K, where fewer than K are "
         "found, 2)",
+        group="strings that may enter",
     )
-    strings.add_argument(
-        "--min-documents",
-        type=int,
-        default=Config.min_documents,
-        metavar="N",
-        help="it is in N documents or more: one of its pretokens is (default: %(default)s)",
-    )
-    strings.add_argument(
-        "--max-bytes", type=int, default=Config.max_bytes, metavar="N", help="longest string (default: %(default)s)"
-    )
-    strings.add_argument(
-        "--partial-characters", action="store_true", help="allow parts of characters (default: whole characters only)"
-    )
-    strings.add_argument(
-        "--max-words",
-        type=int,
-        default=Config.max_words,
-        metavar="N",
-        help="a new string may span up to N words, numbers or punctuation marks of a line, as the tokenizer splits "
+    min_documents: int = option(2, "it is in N documents or more: one of its pretokens is")
+    max_bytes: int = option(128, "longest string")
+    partial_characters: bool = option(False, "allow parts of characters (default: whole characters only)")
+    max_words: int = option(
+        1,
+        "a new string may span up to N words, numbers or punctuation marks of a line, as the tokenizer splits "
         "them; 1: it stays inside one. 4 saves two to four times as many tokens of English text; 1 is the default "
-        "until models have shown that their bits per byte are as good (default: %(default)s)",
+        "until models have shown that their bits per byte are as good",
+        bounds="[1, 16]",
     )
-    strings.add_argument(
-        "--superword-boundaries",
-        default=Config.superword_boundaries,
+    superword_boundaries: str = option(
+        "sentences,digits",
+        "what a string of several words never spans besides line ends: sentences (nothing behind .!?;:), digits "
+        "(no numbers in it), sentences,digits or none; where digits are the language, as in SMILES, none saves most",
         metavar="WHAT",
-        help="what a string of several words never spans besides line ends: sentences (nothing behind .!?;:), digits "
-        "(no numbers in it), sentences,digits or none; where digits are the language, as in SMILES, none saves most "
-        "(default: %(default)s)",
     )
-    strings.add_argument(
-        "--exclude",
+    exclude: str | None = option(
+        None,
+        "refuse strings that match; '' refuses none (default: e-mail and web addresses, five or more digits)",
         metavar="REGEX",
-        default=Config.exclude,
-        help="refuse strings that match; '' refuses none (default: e-mail and web addresses, five or more digits)",
     )
-    ids = parser.add_argument_group("ids that may leave")
-    ids.add_argument(
-        "--keep-tokens", type=Path, metavar="FILE", help="tokens that never leave, one a line, as text (default: none)"
+    keep_tokens: Path | None = option(
+        None, "tokens that never leave, one a line, as text (default: none)", group="ids that may leave", metavar="FILE"
     )
-    ids.add_argument(
-        "--protect-corpus",
-        type=Path,
+    protect_corpus: Path | None = option(
+        None,
+        "text that must not get longer: cleaned .txt files (default: the general text that init cleaned, if any)",
         metavar="PATH",
-        help="text that must not get longer: cleaned .txt files (default: the general text that init cleaned, if any)",
     )
-    ids.add_argument(
-        "--protect-weight",
-        type=float,
-        default=Config.protect_weight,
-        metavar="W",
-        help="tokens of protected text count W times (default: %(default)s)",
-    )
-    ids.add_argument(
-        "--use-cost",
-        type=float,
-        default=Config.use_cost,
+    protect_weight: float = option(1.0, "tokens of protected text count W times", metavar="W", bounds=WEIGHTS)
+    use_cost: float = option(
+        0.0,
+        "giving up an id costs C tokens for each of its uses, besides what its text then takes: the model has "
+        "learnt a row for it; 0 counts tokens alone",
         metavar="C",
-        help="giving up an id costs C tokens for each of its uses, besides what its text then takes: the model has "
-        "learnt a row for it; 0 counts tokens alone (default: %(default)s)",
+        bounds=WEIGHTS,
     )
 
 
@@ -221,10 +180,6 @@ def _check(config: Config) -> None:
 
     from ivr.tokenizer.superwords.boundaries import Boundaries
 
-    if isinstance(config.swaps, int) and config.swaps < 1:
-        raise ConfigError(f"--swaps {config.swaps}: at least 1 is needed")
-    if not 1 <= config.max_words <= MOST_WORDS:
-        raise ConfigError(f"--max-words {config.max_words}: a number from 1 to {MOST_WORDS} is needed")
     try:
         Boundaries.named(config.superword_boundaries)
     except ValueError:
@@ -232,11 +187,6 @@ def _check(config: Config) -> None:
             f"--superword-boundaries {config.superword_boundaries!r}: sentences, digits, sentences,digits or none "
             "is needed"
         ) from None
-    for option, value in (
-        ("--protect-weight", config.protect_weight), ("--use-cost", config.use_cost), ("--min-gain", config.min_gain),
-    ):  # fmt: skip
-        if value is not None and not 0 <= value <= LARGEST_WEIGHT:
-            raise ConfigError(f"{option} {value}: a number from 0 to {LARGEST_WEIGHT:,} is needed")
     try:
         regex.compile(config.exclude or "")
     except regex.error as error:
@@ -258,7 +208,3 @@ def _conditions(rules: "CandidateRules", config: Config) -> dict[str, object]:
     if config.max_words > 1:
         told |= {"max_words": config.max_words, "superword_boundaries": config.superword_boundaries}
     return told
-
-
-def _swaps(text: str) -> int | str:
-    return text if text == "auto" else int(text)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ivr.encoding.bpe import NEVER_IN_UTF8
+from ivr.encoding.text.missing_bytes import NEVER_IN_UTF8
 
 _READABLE = ("F16", "F32", "F64")
 

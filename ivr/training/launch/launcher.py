@@ -5,7 +5,6 @@ saved, start me again" (75) from a failure. Here the code of the rank that faile
 """
 
 import contextlib
-import dataclasses
 import logging
 import os
 import signal
@@ -18,6 +17,7 @@ from types import FrameType
 
 from ivr.console import LOG
 from ivr.errors import FAULT, INTERRUPTED, IvrError, TryAgainError
+from ivr.options.parser import command_line
 from ivr.training.options import Config
 
 PATIENCE_SECONDS = 60.0  # for the others, once a rank has failed
@@ -27,7 +27,7 @@ FORWARDED = (signal.SIGTERM, signal.SIGUSR2)
 def launch(config: Config) -> None:
     """Start the ranks and wait. Raises what a rank failed with, KeyboardInterrupt after Ctrl-C."""
     LOG.info("train: starting %d processes", config.processes)
-    code = run_ranks([sys.executable, "-m", "ivr", "train", *arguments_of(config), *_verbosity()], config.processes)
+    code = run_ranks([sys.executable, "-m", "ivr", "train", *command_line(config), *_verbosity()], config.processes)
     if code == TryAgainError.exit_code:
         raise TryAgainError("the processes were stopped; the same command goes on from what is saved")
     if code == INTERRUPTED:
@@ -55,17 +55,6 @@ def run_ranks(command: Sequence[str], count: int) -> int:
                 if process.poll() is None:
                     process.kill()
                     process.wait()
-
-
-def arguments_of(config: Config) -> list[str]:
-    """The options that make this config; ranks are started with them."""
-    found = []
-    for item in dataclasses.fields(Config):
-        value, option = getattr(config, item.name), f"--{item.name.replace('_', '-')}"
-        if value == item.default or value is None:
-            continue
-        found.append(option if value is True else f"--no-{option[2:]}" if value is False else f"{option}={value}")
-    return found
 
 
 def free_port() -> int:

@@ -60,7 +60,7 @@ def test_the_constraints_alone_remain_where_they_leave_no_room() -> None:
     assert scores(afford(known, soft, 40)) == [51, 1, 1, 1, 1, 1, 1, 1]
 
 
-def test_a_bonus_is_as_large_as_it_is_for_one_row() -> None:
+def test_a_weight_is_as_large_as_it_is_for_one_row() -> None:
     rows = differences({0: 1, 1: -1}, {0: 1, 1: -3}, {2: 1, 3: -1})
     weights_R, asking_R = meet(np.array([1, 1, 9, 1]), rows, np.array([2, 0, 1]))
     assert weights_R.tolist() == [4, 1, 9, 1] and asking_R.tolist() == [1, -1, -1, -1]

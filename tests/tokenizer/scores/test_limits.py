@@ -23,7 +23,7 @@ def test_a_merge_that_a_string_uses_so_often_asks_for_just_what_it_must(uses: in
 
 
 @pytest.mark.parametrize("uses", [int(CLOSE) // LARGEST - 1, int(CLOSE) // LARGEST, 2**9, 2**20])
-def test_beyond_64_bits_the_first_bonus_still_outweighs_the_others(uses: int) -> None:
+def test_beyond_64_bits_the_first_weight_still_outweighs_the_others(uses: int) -> None:
     """A string of a million bytes with the dearest merge: its sum wraps around and once asked for nothing."""
     weights = solved({0: 2 * uses, 1: -uses}, [1, LARGEST])
     assert 2 * uses * weights[0] - uses * weights[1] >= 1

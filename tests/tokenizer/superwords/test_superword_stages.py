@@ -135,8 +135,8 @@ def test_auto_chooses_superwords_that_pay_on_other_documents(mine: TinyRun) -> N
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (("--max-words", "0"), "--max-words 0: a number from 1 to 16 is needed"),
-        (("--max-words", "17"), "--max-words 17: a number from 1 to 16 is needed"),
+        (("--max-words", "0"), "--max-words 0: must be a number from 1 to 16"),
+        (("--max-words", "17"), "--max-words 17: must be a number from 1 to 16"),
         (("--superword-boundaries", "lines"), "--superword-boundaries 'lines': sentences, digits, sentences,digits or"),
         (("--superword-boundaries", "none,digits"), "--superword-boundaries 'none,digits': sentences, digits,"),
     ],
