@@ -94,8 +94,8 @@ def distill(base: Tokenizer, bpe: ByteLevelBpe, pretokens: Sequence[str], expone
         fit=fitted,
         units=len(repeats.contexts),
         contexts=sum(len(context.lefts) + len(context.rights) for context in repeats.contexts),
-        numbers_fitted=fitter.optional_fitted,
-        exponent=fitter.exponent,
+        numbers_fitted=fitter.plan.numbers,
+        exponent=fitter.plan.exponent,
         universal=universal,
         proofs=[universal.proof] if universal.proof else fitter.proofs(fitted),
     )

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -11,7 +12,8 @@ from ivr.encoding.batch import Batch
 from ivr.encoding.bpe import ByteLevelBpe
 from ivr.encoding.bpe_encoder import BpeEncoder
 from ivr.encoding.unigram_encoder import UnigramEncoder
-from ivr.tokenizer.fit.closed_subsets import ClosedParts, slack_of_merges
+from ivr.tokenizer.fit.closed_subsets import ClosedParts
+from ivr.tokenizer.fit.plan import Plan
 from ivr.tokenizer.fit.straddling import StraddlingTokens
 from ivr.tokenizer.fit.strings import LONGEST_CHARACTER, NAME_LETTERS, rows_with_periods, short_names
 from ivr.tokenizer.proof.closure import Proof, is_attempted
@@ -24,12 +26,9 @@ from ivr.tokenizer.scores.merge_weights import (
     Prior,
     ScoresTooLarge,
     fit,
-    prior_weights,
     token_scores,
 )
 
-EXPONENT_STEP = 0.4  # by which the prior is flattened where scores outgrow the file
-SMALLEST_EXPONENT = 3.0
 ROUNDS = 30  # of fitting the neighbours that a token lies across
 CLOSINGS = 8  # turns of fitting the text and closing what is to be right on every string beside it
 FEW = 50  # new constraints: the rest is not worth another round
@@ -44,19 +43,17 @@ class TextFitter:
     """
 
     def __init__(self, bpe: ByteLevelBpe, exponent: float) -> None:
-        self._bpe, self.exponent = bpe, exponent
+        self._bpe = bpe
         self.tokens = bpe.token_bytes()
         self.names = [name for token_id, name in enumerate(bpe.tokens) if token_id not in bpe.unmade_ids]
         self.encoder = BpeEncoder(bpe)
         self.unigram = UnigramEncoder(self.tokens, np.zeros(bpe.num_ids, np.int64))
         self._strings = self._optional = self._tested = Encoded.of([], self.encoder)
         self._tested_fitted = np.zeros(0, np.int64)  # rows of the tested that are among the strings
-        self.optional_fitted = True
         # a fit that is closed as a whole leaves nothing to be right beyond it
-        self._slack_R = None if is_attempted(bpe) else slack_of_merges(len(bpe.merges_R3))
+        self.plan = Plan(exponent, names=not is_attempted(bpe), numbers=False, closed=not is_attempted(bpe))
         self._parts: ClosedParts | None = None  # those that are to remain right on every string
         self._parts_kept = True
-        self._names_fitted = not is_attempted(bpe)
         self._known: Constraints | None = None  # what the parts that close, and then these strings, ask for
 
     def take(self, strings: Iterable[bytes], optional: Iterable[bytes] = (), tested: Iterable[bytes] = ()) -> None:
@@ -64,15 +61,16 @@ class TextFitter:
         known = dict.fromkeys([*filter(None, self.tokens), *strings])
         self._strings = Encoded.of(known, self.encoder)
         self._optional = Encoded.of((string for string in optional if string not in known), self.encoder)
+        self.plan = replace(self.plan, numbers=len(self._optional.batch) > 0)
         self._tested, self._tested_fitted = Encoded.of(tested, self.encoder), np.zeros(0, np.int64)
 
     @property
     def prior_R(self) -> np.ndarray:
-        return prior_weights(len(self._bpe.merges_R3), self.exponent)
+        return self._prior.weights_R
 
     @property
     def _prior(self) -> Prior:
-        return Prior(self.prior_R, self._slack_R)
+        return self.plan.prior(len(self._bpe.merges_R3))
 
     def fit(self, pieces: Iterable[bytes] = ()) -> Fit:
         """Scores for the strings and these pieces, from the steepest prior that leaves them room in a file."""
@@ -82,28 +80,15 @@ class TextFitter:
                     self._known = self._with_straddling(self._close())
                 return self.fit_beside(pieces, self._known)
             except ScoresTooLarge as error:
-                lower = max(self.exponent - EXPONENT_STEP, SMALLEST_EXPONENT)
-                names_fitted = self._known is not None and self._names_fitted
+                self.plan = self.plan.giving_way(error, text_fits=self._known is not None)
                 self._known = None
-                if names_fitted:
-                    LOG.info("%s; trying without short names", error)
-                    self._names_fitted = False
-                elif lower < self.exponent:
-                    LOG.info("%s; trying %.3g", error, lower)
-                    self.exponent = lower
-                elif self.optional_fitted and len(self._optional.batch):
-                    LOG.warning("short numbers beyond the corpus are not fitted: %s", error)
-                    self.optional_fitted = False
-                elif self._slack_R is not None:
-                    LOG.warning("no slack, and no part is made right on every string: %s", error)
-                    self._parts = self._slack_R = None
-                else:
-                    raise
+                if not self.plan.closed:
+                    self._parts = None
 
     def fit_beside(self, pieces: Iterable[bytes], constraints: Constraints) -> Fit:
         """The same with these constraints besides, from the prior as it is."""
         every = self._strings + Encoded.of(dict.fromkeys(pieces), self.encoder)
-        if self.optional_fitted:
+        if self.plan.numbers:
             every += self._optional
         fitted = self._fit_closed(every, constraints)
         while len(lost := self._lost(fitted.scores_V)):
@@ -150,18 +135,19 @@ class TextFitter:
         return fit(self._bpe, self.unigram, every, self._prior, constraints.copy())
 
     def _close(self) -> Constraints:
-        if self._slack_R is None:
+        prior = self._prior
+        if prior.slack_R is None:
             return Constraints()  # all merges are closed later, or there is no room for parts
         self._parts_kept = True
-        self._parts = self._parts or ClosedParts(self._bpe, self._slack_R)
+        self._parts = self._parts or ClosedParts(self._bpe, prior.slack_R)
         own = Encoded.of(dict.fromkeys(filter(None, self.tokens)), self.encoder)
-        if self.optional_fitted:
+        if self.plan.numbers:
             own += self._optional
 
         def refit(constraints: Constraints) -> Constraints:
             return self._fit(own, constraints).constraints
 
-        return self._parts.close(self.prior_R, Constraints(), refit)
+        return self._parts.close(prior.weights_R, Constraints(), refit)
 
     @cached_property
     def _straddling(self) -> StraddlingTokens:
@@ -174,7 +160,7 @@ class TextFitter:
         constraints, all_right = self._straddled(self.fit_beside([], constraints))
         if not all_right:
             return constraints
-        if self._names_fitted:
+        if self.plan.names:
             before = self._parts_kept, self._tested
             try:
                 with_names = self._straddle(self.fit_beside([], self._with_names(constraints)))
@@ -183,7 +169,7 @@ class TextFitter:
                 LOG.info("short names are not fitted: they leave no room for what matters more")
             except ScoresTooLarge as error:
                 LOG.info("short names are not fitted: %s", error)
-            self._names_fitted = False
+            self.plan = replace(self.plan, names=False)
             self._parts_kept, self._tested = before
         return self._straddled(self.fit_beside([], constraints))[0]
 
@@ -197,7 +183,8 @@ class TextFitter:
 
     def _with_names(self, constraints: Constraints) -> Constraints:
         """These and what short names ask for that lose, as far as scores allow."""
-        weights_R = solve(self.prior_R, constraints, self._slack_R)
+        prior = self._prior
+        weights_R = solve(prior.weights_R, constraints, prior.slack_R)
         unigram = self.unigram.with_scores(token_scores(weights_R, *self._bpe.derivations()))
         wrong = Encoded.of([], self.encoder)
         for capitals in range(NAME_LETTERS + 1):
@@ -205,9 +192,9 @@ class TextFitter:
             batch = names.select(unigram.differing(names, self.encoder.encode(names)))
             wrong += Encoded(batch, self.encoder.encode(batch))
         LOG.info("%s short names differ", f"{len(wrong.batch):,}")
-        asking = fit(self._bpe, self.unigram, wrong, self._prior, constraints.copy(), NO_LIMIT, logging.DEBUG)
+        asking = fit(self._bpe, self.unigram, wrong, prior, constraints.copy(), NO_LIMIT, logging.DEBUG)
         soft = asking.constraints.rows
-        return affordable(self.prior_R, constraints, soft, self._bpe.derivations(), ROOM, self._slack_R)
+        return affordable(prior.weights_R, constraints, soft, self._bpe.derivations(), ROOM, prior.slack_R)
 
     def _straddle(self, fitted: Fit) -> Constraints:
         """Raise what neighbours ask for that lose, in rounds, until one brings little that is new."""

@@ -1,4 +1,6 @@
-"""Wishes that drive the largest score are dropped, and as few others as can be."""
+"""Soft constraints that drive the largest score are dropped, and as few others as can be."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -103,9 +105,9 @@ NAMES = [("N", "o"), ("N", "O"), ("M", "N"), ("O", "P"), ("o", "p"), ("Ġ", "M")
 @pytest.mark.parametrize("fitted", [True, False])
 def test_short_names_are_right_where_they_are_fitted(monkeypatch: pytest.MonkeyPatch, fitted: bool) -> None:
     """`MNOP` is `M`,`NO`,`P`: a flat prior, and neighbours that are not looked at, leave it to the names."""
-    monkeypatch.setattr(TextFitter, "_cross", lambda self, fit: fit.constraints)
+    monkeypatch.setattr(TextFitter, "_straddle", lambda self, fit: fit.constraints)
     fitter = a_large_fitter(monkeypatch, NAMES, exponent=0.0)
-    fitter._names_fitted = fitted
+    fitter.plan = replace(fitter.plan, names=fitted)
     found = fitter.unigram.with_scores(fitter.fit().scores_V)
     names = Batch.of([b"MNOP", b" MNOP", b"MNop", b"Mnop"])
     assert (found.encode(names).ids.tolist() == fitter.encoder.encode(names).ids.tolist()) is fitted
@@ -114,7 +116,7 @@ def test_short_names_are_right_where_they_are_fitted(monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize("failure", ["too large", "a part is lost"])
 def test_without_room_for_names_all_else_is_fitted(monkeypatch: pytest.MonkeyPatch, failure: str) -> None:
     plain = a_large_fitter(monkeypatch, NAMES)
-    plain._names_fitted = False
+    plain.plan = replace(plain.plan, names=False)
     expected = plain.fit().scores_V.tolist()
 
     def with_names(self: TextFitter, constraints: Constraints) -> Constraints:
