@@ -1,10 +1,10 @@
-"""Fitting scores and repeat rules together: scores for what scores can order, cuts for repeats.
+"""Fitting scores and split points together: scores for what scores can order, split points for repeats.
 
-1. fit weights to every distinct pretoken and token (`merge_weights`), beside constraints that make parts of the
-   vocabulary right on every string (`closed_subsets`);
-2. tabulate the repeats of every self-merging unit and cut them in the pre-tokenizer (`tables`); where a pretoken of the
-   corpus still differs, look one character further to both sides of its repeats, and tabulate again;
-3. fit weights again, now to the pieces.
+1. find the contexts that decide how BPE splits repeats (`families`), tabulate them and split there in the
+   pre-tokenizer (`RepeatSplitter`); where a pretoken is still split wrongly, look one character further to both sides;
+2. fit merge weights to every distinct pretoken, every token and the pieces, beside constraints that make parts of the
+   vocabulary right on every string (`TextFitter`);
+3. where a pretoken with repeats still differs, repeat both.
 """
 
 import contextlib
