@@ -46,19 +46,10 @@ def run(config: Config) -> Manifest:
     """Write the matrices and the aligned model."""
     paths = ArtifactPaths(config.artifacts_dir)
     check_options(config)
-    base_dir = config.model_name or paths.base_model
-    original_dir = config.original_tokenizer_dir or paths.original_tokenizer
-    remapped_dir = config.remapped_tokenizer_dir or paths.remapped_tokenizer
-    rules_path = config.remap_rules_path or paths.remap_rules
-    corpus = config.cleaned_corpora_dir or paths.cleaned_corpora
-    inputs = [
-        Input(base_dir, made_by="" if config.model_name else "init"),
-        Input(original_dir, made_by="" if config.original_tokenizer_dir else "init"),
-        Input(remapped_dir, made_by="" if config.remapped_tokenizer_dir else "remap"),
-        Input(rules_path, made_by="" if config.remap_rules_path else "remap"),
-    ]
+    base, original, remapped, rules_file, corpus = _sources(config, paths)
+    inputs = [base, original, remapped, rules_file]
     if config.compare_strategies or config.init_strategy in READ_TEXT:
-        inputs.append(Input(corpus, made_by="" if config.cleaned_corpora_dir else "init"))
+        inputs.append(corpus)
     if config.heldout_bytes:
         inputs.append(Input(paths.heldout_corpora, made_by="init", optional=True))
     with open_stage("align", config, inputs) as stage:
@@ -73,8 +64,8 @@ def run(config: Config) -> Manifest:
         from ivr.embedding.trials import Trial
         from ivr.tokenizer.remap.rules import read_rules
 
-        rules = read_rules(rules_path)
-        rows = read_rows(base_dir, original_dir, remapped_dir, rules)
+        rules = read_rules(rules_file.path)
+        rows = read_rows(base.path, original.path, remapped.path, rules)
         outputs = rows.save_originals(folder)
         by_id = {swap.id: swap for swap in rules.swaps}
         problems = [
@@ -84,24 +75,35 @@ def run(config: Config) -> Manifest:
         aligned = rows.reordered()
         outputs += rows.save_reordered(folder, aligned[0])
         with one_way(config.threads, config.seed):
-            trial = Trial(
-                problems,
-                aligned,
-                rows.new_ids,
-                rows.kept_ids,
-                [by_id[token_id].new for token_id in rows.new_ids],
-                Evidence(corpus, remapped_dir, rows.source_V, _body(config, rows), _effort(config), config.seed),
-                _heldout(config, paths, remapped_dir),
-            )
+            body, effort = _body(config, rows), _effort(config)
+            evidence = Evidence(corpus.path, remapped.path, rows.source_V, body, effort, config.seed)
+            strings = [by_id[token_id].new for token_id in rows.new_ids]
+            heldout = _heldout(config, paths, remapped.path)
+            trial = Trial(problems, aligned, rows.new_ids, rows.kept_ids, strings, evidence, heldout)
             stage.results |= _try(config, trial)
         outputs += rows.save_final(folder, aligned[0], strategy=config.init_strategy, seed=config.seed)
-        write_model_directory(paths.aligned_model, base_dir, rows.config, rows.state_with(aligned), remapped_dir)
+        write_model_directory(paths.aligned_model, base.path, rows.config, rows.state_with(aligned), remapped.path)
         stage.results |= rows.facts()
         LOG.info(
             "align: %d of %d rows are new (%s), head %s", len(rows.new_ids), len(rows.source_V),
             config.init_strategy, stage.results["head"],
         )  # fmt: skip
         return stage.finish([*outputs, paths.aligned_model])
+
+
+def _sources(config: Config, paths: ArtifactPaths) -> tuple[Input, Input, Input, Input, Input]:
+    """The base model, both tokenizers, the rules and the text: the run's own, or those that the options name."""
+    return (
+        Input(config.model_name or paths.base_model, "" if config.model_name else "init"),
+        Input(
+            config.original_tokenizer_dir or paths.original_tokenizer, "" if config.original_tokenizer_dir else "init"
+        ),
+        Input(
+            config.remapped_tokenizer_dir or paths.remapped_tokenizer, "" if config.remapped_tokenizer_dir else "remap"
+        ),
+        Input(config.remap_rules_path or paths.remap_rules, "" if config.remap_rules_path else "remap"),
+        Input(config.cleaned_corpora_dir or paths.cleaned_corpora, "" if config.cleaned_corpora_dir else "init"),
+    )
 
 
 def _try(config: Config, trial: "Trial") -> dict[str, Any]:

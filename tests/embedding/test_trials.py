@@ -17,9 +17,9 @@ from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
 from ivr.artifacts import ArtifactPaths
 from ivr.embedding import align
 from ivr.embedding.initialisers.body import Body
-from ivr.embedding.initialisers.distillation import Schedule, distill
+from ivr.embedding.initialisers.distillation import Frozen, Schedule, distill
 from ivr.embedding.initialisers.domain_text import DomainText, encode, sample_documents
-from ivr.embedding.initialisers.snippets import choose_snippets
+from ivr.embedding.initialisers.snippets import SnippetRules, choose_snippets
 from ivr.embedding.probe import probe
 from ivr.embedding.weights import embedding_names, read_config, read_layout, read_state
 from ivr.errors import ConfigError
@@ -150,11 +150,7 @@ def test_both_sides_of_a_snippet_spell_the_same_text() -> None:
         [90, 91],
         [[10, 11], [12, 13, 14]],
         sources,
-        per_token=1,
-        max_snippets=5,
-        length=10,
-        context=32,
-        seed=0,
+        SnippetRules(per_token=1, max_snippets=5, length=10, context=32, seed=0),
     )
     assert snippet.student.tolist() == [99, 1, 2, 90, 3, 91, 4]
     assert snippet.teacher.tolist() == [99, 1, 2, 10, 11, 50, 12, 13, 14, 4]
@@ -168,7 +164,7 @@ def test_rare_tokens_are_served_first_and_the_context_is_respected() -> None:
 
     def chosen(**options: int) -> list[list[int]]:
         settings = {"per_token": 3, "max_snippets": 100, "length": 3, "context": 32, "seed": 1} | options
-        found = choose_snippets(text, [90, 91], [[1, 2], [3, 4]], np.arange(100), **settings)  # type: ignore[arg-type]
+        found = choose_snippets(text, [90, 91], [[1, 2], [3, 4]], np.arange(100), SnippetRules(**settings))
         return [snippet.student.tolist() for snippet in found]
 
     assert sorted(chosen()) == [[99, 90, 5, 5]] * 3 + [[99, 91, 5, 5]]
@@ -202,17 +198,14 @@ def test_a_row_equal_to_its_only_piece_has_nothing_to_learn_from_the_states(worl
         new,
         same,
         np.arange(len(state[WTE])),
-        per_token=4,
-        max_snippets=8,
-        length=20,
-        context=32,
-        seed=0,
+        SnippetRules(per_token=4, max_snippets=8, length=20, context=32, seed=0),
     )
     assert snippets
     # an untied wte learns from the distance alone, which is 0 from the start
     head = state[WTE].clone()
     start = state[WTE][[3, 4, 5]].double().numpy()
-    rows, _ = distill(body, state[WTE], head, state[WTE], new, [start, start], snippets, Schedule(rate=0.01))
+    frozen = Frozen(body, state[WTE], head, state[WTE], new)
+    rows, _ = distill(frozen, [start, start], snippets, Schedule(rate=0.01))
     assert np.abs(rows - start).max() < 0.01 * float(state[WTE].std())
 
 
