@@ -50,6 +50,7 @@ TRAIN_ARGS =#               ... `ivr train`
 EVALUATE_ARGS =#            ... `ivr evaluate`
 REPORT_ARGS =#              ... `ivr report`
 VERIFY_ARGS =#              ... `ivr verify`, e.g. '--adversarial 100000 --runs 16'
+SWEEP_ARGS =#               `make sweep`: what is swept, e.g. '--swaps 500 2000 --init-strategy pieces distill --seed 0 1'
 PYTEST_ARGS =#              more options for pytest in `make test`
 LOCK_ARGS =#                more options for `uv lock` in `make lock`, e.g. --upgrade
 IMAGE = gpt2-ivr#           name of the container image
@@ -212,6 +213,13 @@ $(ARTIFACTS)/.make/%.args:
 	stage='$*'
 	rm -f '$(@D)'/"$${stage%-*}"-[0-9]*.args
 	touch '$@'
+
+sweep: | $(SETUP) #                  runs over SWEEP_ARGS, in ARTIFACTS, which share what is equal; then their comparison
+	@$(IVR) sweep$(configured)$(elsewhere) $(if $(filter slurm,$(EXECUTOR)),--profile=$(call quote,$(PROFILE))) $(SWEEP_ARGS)
+plan: | $(SETUP) #                   which stages would run, why, and what each takes on this machine
+	@$(IVR) plan$(configured)$(elsewhere)
+doctor: | $(SETUP) #                 look over this machine, and say what mends what
+	@$(IVR) doctor$(elsewhere)
 
 ## Set-up (every target above does it when needed)
 setup: $(SETUP) #                    uv where missing, .venv, the locked packages with hashes verified
@@ -380,7 +388,7 @@ help: #                              this list
 	  /^[a-z][a-z-]*:.* # / { name = $$1; sub(/:$$/, "", name); sub(/^.* # */, ""); printf "  %-31s %s\n", name, $$0 }
 	' $(firstword $(MAKEFILE_LIST))
 
-.PHONY: pipeline test test-fast coverage init analyze distill-tokenizer select remap align train evaluate report verify queue \
+.PHONY: sweep plan doctor pipeline test test-fast coverage init analyze distill-tokenizer select remap align train evaluate report verify queue \
   status check-run setup wheelhouse lock lock-check test-lm-eval check fmt clean help testbed-up testbed-down \
   test-cluster image \
   image-test sif sqsh

@@ -22,7 +22,7 @@ STAGE_VERSIONS = {
     "remap": 2,  # 2: an added token that merges make keeps its score
     "align": 1,
     "train": 1,
-    "evaluate": 1,
+    "evaluate": 2,  # 2: where prompts end
     "report": 2,  # 2: held-out lines before and after
 }
 
