@@ -86,7 +86,7 @@ def _chosen(token: bytes, characters: Sequence[bytes], encoder: BpeEncoder, leng
         behind_NB = _has_borders([c + token for c in characters], own, sizes, encoder, lengths_V)
     best = int(np.argmax(before_NB.sum(axis=0) + behind_NB.sum(axis=0)))
     not_behind, not_before = (
-        {characters[row] for row in np.flatnonzero(~kept_NB[:, best])} for kept_NB in (behind_NB, before_NB)
+        {characters[row] for row in np.flatnonzero(~kept_NB[:, best]).tolist()} for kept_NB in (behind_NB, before_NB)
     )
     return Inside(token, own[best], not_behind, not_before)
 
