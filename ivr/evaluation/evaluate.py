@@ -60,7 +60,7 @@ class Config(StageConfig):
     )
     max_bytes: int = option(100_000, "of each kind, together", bounds="[1, inf)")
     stride: int = option(
-        0, "new tokens a window in documents longer than the context; 0: half the context", bounds="[0, inf)"
+        0, "new tokens a window in documents longer than the context (here at most 2,048); 0: half", bounds="[0, inf)"
     )
     prompt_cuts: int = option(
         200,

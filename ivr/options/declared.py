@@ -12,13 +12,14 @@ the manifest records. Imports nothing heavy: `--help` answers at once.
 import math
 import types
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypedDict, Union, Unpack, get_args, get_origin
 
 from ivr.errors import ConfigError
 
 DECLARED = "option"  # the key in a field's metadata
+LARGEST_INTEGER = 2**63 - 1  # that a record holds
 
 
 class Facts(TypedDict, total=False):
@@ -158,6 +159,11 @@ def fault(item: Option, value: Any) -> str:
     choices, bounds = item.facts.get("choices"), item.facts.get("bounds")
     if value is None:  # an option that was not given
         return ""
+    if item.many and isinstance(value, list | tuple):
+        one = replace(item, many=False)
+        return next(filter(None, (fault(one, each) for each in value)), "")
+    if isinstance(value, int) and abs(value) > LARGEST_INTEGER:
+        return f"must be at most {LARGEST_INTEGER:,}"
     if choices and value not in choices:
         return f"must be one of {', '.join(choices)}"
     if bounds and isinstance(value, int | float) and not within(value, bounds):

@@ -24,7 +24,7 @@ pipeline_tag: text-generation
 tags: [{kind}, gpt2-ivr]
 {licence}---
 
-# A {kind} model with a reassigned Unigram vocabulary
+# A {title} model with a reassigned Unigram vocabulary
 
 Made by [gpt2-ivr]: the base model's BPE tokenizer was distilled into a Unigram tokenizer, ids it rarely used were
 given to strings of a new domain, their embedding rows were initialised, and the model was fine-tuned.{base_card}{words}
@@ -37,6 +37,10 @@ given to strings of a new domain, their embedding rows were initialised, and the
 |---|---|
 {rows}
 """
+TITLES = {  # what people call a model_type; others by their own name
+    "gpt2": "GPT-2", "gpt_neox": "GPT-NeoX", "opt": "OPT", "gpt_bigcode": "GPT-BigCode", "llama": "Llama",
+    "qwen2": "Qwen2", "qwen3": "Qwen3", "olmo2": "OLMo 2",
+}  # fmt: skip
 SUPERWORDS = """
 
 Some new tokens span several words (` of the`). A prompt that ends inside one (`... of`) is encoded otherwise than the
@@ -64,7 +68,8 @@ def write_final(target: Path, source_dir: Path, state: dict[str, Any], card_rows
         tokenizer = staging / "tokenizer.json"
         words = SUPERWORDS * (tokenizer.is_file() and has_superwords(tokenizer.read_text(encoding="utf-8")))
         loads = "AutoTokenizer" if keeps_plain_class(layout.kind) else PLAIN_CLASS
-        names = {"folder": target.name, "kind": layout.kind, "tokenizer_class": loads}
+        title = TITLES.get(layout.kind, layout.kind)
+        names = {"folder": target.name, "kind": layout.kind, "title": title, "tokenizer_class": loads}
         card = CARD.format(**names, rows=rows, licence=licence, base_card=base_card, words=words)
         write_text(staging / "README.md", card)
 

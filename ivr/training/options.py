@@ -67,7 +67,7 @@ class Config(StageConfig):
         either="length",
         bounds="[1, inf)",
     )
-    block_size: int = option(0, "tokens a block; 0: the model's context", bounds="[0, inf)")
+    block_size: int = option(0, "tokens a block; 0: the model's context, at most 2,048", bounds="[0, inf)")
     batch_size: int = option(4, "blocks a process reads at once", bounds="[1, inf)")
     gradient_accumulation: int = option(1, "such batches a step", bounds="[1, inf)")
     phases: str = option(
