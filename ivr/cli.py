@@ -18,6 +18,7 @@ from typing import Any
 import ivr
 from ivr.console import LOG, finish_output, prepare_streams, printable, redact, set_up_logging
 from ivr.errors import EXIT_CODES, FAULT, INTERRUPTED, ConfigError, CorruptInputError, IvrError
+from ivr.options import harden
 
 # stage -> (module, one line of help), in the order of the pipeline
 STAGES: dict[str, tuple[str, str]] = {
@@ -180,6 +181,7 @@ def build_parser(stage: str = "") -> tuple[argparse.ArgumentParser, ModuleType |
             child.epilog = module.EPILOG
             module.add_arguments(child)
             _add_shared_arguments(child)
+            harden(child)
     return parser, module
 
 

@@ -20,6 +20,7 @@ import json
 import os
 import shlex
 import socket
+import stat
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -334,8 +335,16 @@ def _absolute(path: str, root: Path) -> Path:
 
 
 def _describe(targets: Sequence[Path], root: Path) -> list[FileRecord]:
-    return [
-        FileRecord(_relative(path, root), sha256_file(path), path.stat().st_size)
-        for target in targets
-        for path in files_below(target)
-    ]
+    return [_describe_file(path, root) for target in targets for path in files_below(target)]
+
+
+def _describe_file(path: Path, root: Path) -> FileRecord:
+    """Raises ConfigError for a pipe, a socket or a device, from which one would read for ever."""
+    facts = path.stat()
+    if not stat.S_ISREG(facts.st_mode):
+        raise ConfigError(f"{path} is no regular file, but a pipe, a socket or a device; take it out of the directory")
+    try:
+        return FileRecord(_relative(path, root), sha256_file(path), facts.st_size)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # of a read that fails the system names no file
+        raise

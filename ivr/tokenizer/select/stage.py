@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ivr.artifacts import ArtifactPaths, write_text
 from ivr.console import LOG
 from ivr.errors import ConfigError
+from ivr.options import check_least, whole_number
 from ivr.stage import Input, Manifest, open_stage
 
 if TYPE_CHECKING:
@@ -258,6 +259,7 @@ def _check(config: Config) -> None:
 
     if isinstance(config.swaps, int) and config.swaps < 1:
         raise ConfigError(f"--swaps {config.swaps}: at least 1 is needed")
+    check_least(config, {"min_count": 0, "min_documents": 0, "max_bytes": 1})
     if not 1 <= config.max_words <= MOST_WORDS:
         raise ConfigError(f"--max-words {config.max_words}: a number from 1 to {MOST_WORDS} is needed")
     try:
@@ -288,7 +290,7 @@ def _at_least(config: Config) -> "AtLeast | None":
 
 
 def _swaps(text: str) -> int | str:
-    return text if text == "auto" else int(text)
+    return text if text == "auto" else whole_number(text)
 
 
 def _distances(paths: ArtifactPaths, tokens: "list[bytes]") -> "np.ndarray | None":
