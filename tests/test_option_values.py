@@ -48,9 +48,7 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("stage", "action"), CASES, ids=[f"{stage}{action.option_strings[0]}" for stage, action in CASES]
-)
+@pytest.mark.parametrize(("stage", "action"), CASES)
 def test_a_value_that_nobody_can_mean_ends_with_2_and_a_sentence(
     stage: str,
     action: argparse.Action,

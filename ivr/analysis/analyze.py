@@ -35,6 +35,7 @@ examples:
   ivr analyze --shards 16 --part 3   # one part, for a node of its own; `ivr analyze --shards 16` joins them
 """
 SHARDS = "analysis/shards"  # below the artifacts directory, until they are joined
+MOST_PARTS = 10_000
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(config: Config) -> Manifest | None:
     """Run the stage; returns its manifest, or None after a part of it."""
+    if config.shards > MOST_PARTS:
+        raise ConfigError(f"--shards {config.shards:,}: {MOST_PARTS:,} parts at most")
     if config.shards < 1 or (config.part is not None and not 0 <= config.part < config.shards):
         raise ConfigError(f"--shards {config.shards} --part {config.part}: parts are 0 to shards - 1")
     paths = ArtifactPaths(config.artifacts_dir)
