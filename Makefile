@@ -19,6 +19,7 @@ unexport PYTHONDONTWRITEBYTECODE
 unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP PYTHONUSERBASE PYTHONPLATLIBDIR PYTHONOPTIMIZE PYTHONINSPECT
 
 ## Variables (`make pipeline MODEL=... CORPUS=...`); empty: the option is not given and the stage's own default holds
+CONFIG =#                   a file with the options of all stages, e.g. run.toml; the variables below go before it
 MODEL = sample#             base model: sample (made here, offline), a Hub name, or a model directory
 REVISION =#                 commit, tag or branch of a Hub model (stage default: its main branch)
 CORPUS =#                   directory or file with raw text of the domain (stage default: ARTIFACTS/corpora/raw, or the sample's)
@@ -58,6 +59,22 @@ IMAGE_STORE =#              a directory for the image's layers (default: the eng
 PYTHON =#                   the Python 3.11-3.14 to use (default: the first one that runs)
 CONFIRM =#                  yes: `make clean` removes a run's outputs too
 
+# one shell word
+quote = '$(subst ','\'',$(1))'
+# what make itself must know of CONFIG; a line `key = "value"` of it
+of_config = $(if $(CONFIG),$(shell sed -nE "s/^$(1) *= *[\"']([^\"']*)[\"'].*/\1/p" $(call quote,$(CONFIG))))
+ifneq ($(CONFIG),)
+ifeq ($(shell test -f $(call quote,$(CONFIG)) && echo there),)
+$(error CONFIG='$(CONFIG)': no such file)
+endif
+ifeq ($(origin MODEL),file)
+MODEL =
+endif
+ifeq ($(origin ARTIFACTS),file)
+ARTIFACTS := $(or $(call of_config,artifacts[-_]dir),artifacts)
+endif
+endif
+
 ifneq ($(words $(ARTIFACTS)),1)
 $(error ARTIFACTS='$(ARTIFACTS)': make cannot keep track of names with blanks; use a name without, or `ivr <stage> --artifacts-dir`)
 endif
@@ -80,8 +97,7 @@ M = $(ARTIFACTS)/manifests
 # where one is newer, each stage is asked: it knows whether another version of itself made what stands there
 VERSIONS = $(wildcard ivr/versions.py uv.lock)
 
-# one shell word; `--option='value'` when the variable is not empty
-quote = '$(subst ','\'',$(1))'
+# `--option='value'` when the variable is not empty
 option = $(if $(strip $($(1))),$(2)=$(call quote,$($(1))) )
 
 # the options of each stage ---------------------------------------------------------------------------------------
@@ -102,21 +118,24 @@ report_OPTIONS = $(strip $(REPORT_ARGS))
 verify_OPTIONS = $(strip $(VERIFY_ARGS))
 
 # names, sizes and times of the files a person brings: adding, removing or changing one runs `init` again
-brought = $(or $(CORPUS),$(ARTIFACTS)/corpora/raw)
-listing = find -L $(call quote,$(brought)) $(if $(GENERAL),$(call quote,$(GENERAL))) $(call quote,$(MODEL)) \
+brought = $(or $(CORPUS),$(call of_config,raw[-_]corpora[-_]dir),$(ARTIFACTS)/corpora/raw)
+general = $(or $(GENERAL),$(call of_config,general[-_]corpora[-_]dir))
+base = $(or $(MODEL),$(firstword $(call of_config,model[-_]name)),sample)
+listing = find -L $(call quote,$(brought)) $(if $(general),$(call quote,$(general))) $(call quote,$(base)) \
 	-type f -printf '%p %s %T@\n' 2>/dev/null
 init_FINGERPRINT = { $(listing) || true; } | LC_ALL=C sort;
 
 # $(call stamp,STAGE): ARTIFACTS/.make/STAGE-<checksum of its options>.args
-stamp = $(ARTIFACTS)/.make/$(1)-$(firstword $(shell { $($(1)_FINGERPRINT) \
+stamp = $(ARTIFACTS)/.make/$(1)-$(firstword $(shell { $($(1)_FINGERPRINT) $(if $(CONFIG),cat $(call quote,$(CONFIG));) \
 	printf '%s' $(call quote,$($(1)_OPTIONS)); } | cksum)).args
-elsewhere = $(if $(filter-out artifacts,$(ARTIFACTS)), --artifacts-dir=$(call quote,$(ARTIFACTS)))
+configured = $(if $(CONFIG), --config=$(call quote,$(CONFIG)))
+elsewhere = $(if $(CONFIG)$(filter-out artifacts,$(ARTIFACTS)), --artifacts-dir=$(call quote,$(ARTIFACTS)))
 dispatched = $(and $(filter slurm,$(EXECUTOR)),$(filter $(1),$(DISPATCH)))
 # how `ivr submit` is told: the stage, its options, and where it runs
-sent = submit $(1) $($(1)_OPTIONS)$(if $(filter analyze,$(1)),$(if $(SHARDS), --shards=$(SHARDS)))$(elsewhere) \
+sent = submit $(1)$(configured) $($(1)_OPTIONS)$(if $(filter analyze,$(1)),$(if $(SHARDS), --shards=$(SHARDS)))$(elsewhere) \
 	--profile=$(call quote,$(PROFILE))
 QUEUED = analyze distill-tokenizer select remap align train evaluate report
-run = $(IVR) $(if $(call dispatched,$(1)),$(call sent,$(1)),$(1) $($(1)_OPTIONS)$(elsewhere))
+run = $(IVR) $(if $(call dispatched,$(1)),$(call sent,$(1)),$(1)$(configured) $($(1)_OPTIONS)$(elsewhere))
 
 ## The two commands
 pipeline: $(M)/report.json #         every stage that is not current, then the summary
@@ -125,6 +144,11 @@ test: check #                        lint, types, lock and every test
 	@$(VENV)/bin/python -m pytest $(PYTEST_ARGS)
 test-fast: | $(SETUP) #              the tests that are not marked slow, nothing else
 	@$(VENV)/bin/python -m pytest -m 'not slow' $(PYTEST_ARGS)
+coverage: | $(SETUP) #               every test again, and which share of ivr/ they run (some 50 minutes)
+	@$(VENV)/bin/python -m coverage erase
+	$(VENV)/bin/python -m coverage run -m pytest $(PYTEST_ARGS)
+	$(VENV)/bin/python -m coverage combine --quiet
+	$(VENV)/bin/python -m coverage report --fail-under=85
 
 ## Stages, in order; each brings the ones before it up to date
 init: $(M)/init.json #               fetch and pin the base model, clean the corpora
@@ -347,7 +371,7 @@ help: #                              this list
 	  /^[a-z][a-z-]*:.* # / { name = $$1; sub(/:$$/, "", name); sub(/^.* # */, ""); printf "  %-31s %s\n", name, $$0 }
 	' $(firstword $(MAKEFILE_LIST))
 
-.PHONY: pipeline test test-fast init analyze distill-tokenizer select remap align train evaluate report verify queue \
+.PHONY: pipeline test test-fast coverage init analyze distill-tokenizer select remap align train evaluate report verify queue \
   status check-run setup wheelhouse lock lock-check test-lm-eval check fmt clean help testbed-up testbed-down \
   test-cluster image \
   image-test sif sqsh

@@ -13,12 +13,16 @@ from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ivr
-from ivr.console import LOG, finish_output, prepare_streams, printable, redact, set_up_logging
+from ivr.console import LOG, finish_output, prepare_streams, printable, redact, say, set_up_logging
 from ivr.errors import EXIT_CODES, FAULT, INTERRUPTED, ConfigError, CorruptInputError, IvrError
-from ivr.options import harden
+from ivr.options.declared import StageConfig, options_of, own_options
+from ivr.options.parser import add_options, command_line
+
+if TYPE_CHECKING:
+    from ivr.options.config_file import Chosen
 
 # stage -> (module, one line of help), in the order of the pipeline
 STAGES: dict[str, tuple[str, str]] = {
@@ -64,12 +68,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
             build_parser()[0].print_help()
             code = 0 if not arguments else 2
         else:
-            named, root = options.stage, options.artifacts_dir
+            named = options.stage
             set_up_logging(options.verbosity)
             _say_what_was_left_out()
+            chosen = choose_config(module, options)
+            root = chosen.config.artifacts_dir
             if root.exists() and not root.is_dir():
                 raise ConfigError(f"--artifacts-dir {root}: that is a file; name a directory")
-            module.run(_make_config(module, options))
+            if options.show_config:
+                from ivr.options.config_file import show
+
+                say(show(options.stage, chosen))
+            else:
+                module.run(chosen.config)
             code = 0
         finish_output()
         return code
@@ -132,7 +143,8 @@ def _say_what_was_left_out() -> None:
 def parse(arguments: Sequence[str]) -> tuple[ModuleType | None, argparse.Namespace]:
     """The stage's module and its options; wrong usage ends the process with 2.
 
-    What `submit` does not know belongs to the stage it sends, and is checked here, before it travels.
+    What `submit` does not know belongs to the stage it sends, and is checked here, before it travels; what the sent
+    stage finds in a file travels as options.
     """
     named = next((word for word in arguments if not word.startswith("-")), "")
     parser, module = build_parser(named if named in STAGES else "")
@@ -140,15 +152,27 @@ def parse(arguments: Sequence[str]) -> tuple[ModuleType | None, argparse.Namespa
     if named == "submit" and options.sent:
         sent, sent_options = parse([options.sent, *unknown])
         assert sent is not None
-        options.arguments, options.sent_config = tuple(unknown), _make_config(sent, sent_options)
+        sent_options.config = options.config
+        options.sent_config = config = choose_config(sent, sent_options).config
+        words = unknown if options.config is None else command_line(config, own_options(type(config)))
+        options.arguments = tuple(words)
     elif unknown:
         parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     return module, options
 
 
-def _make_config(module: ModuleType, options: argparse.Namespace) -> Any:
+def choose_config(module: ModuleType, options: argparse.Namespace) -> "Chosen":
+    """The stage's config from the command line, the file of `--config`, and the defaults."""
+    from ivr.options.config_file import choose, read_config_file
+
+    file = {}
+    if options.config is not None:
+        file = read_config_file(
+            options.config, {name: importlib.import_module(STAGES[name][0]).Config for name in STAGES}
+        )
     names = {item.name for item in fields(module.Config)}
-    return module.Config(**{key: value for key, value in vars(options).items() if key in names})
+    given = {name: value for name, value in vars(options).items() if name in names}
+    return choose(module.Config, options.stage, given, options.config, file)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -179,22 +203,24 @@ def build_parser(stage: str = "") -> tuple[argparse.ArgumentParser, ModuleType |
             module = importlib.import_module(path)
             child.description = module.DESCRIPTION
             child.epilog = module.EPILOG
-            module.add_arguments(child)
-            _add_shared_arguments(child)
-            harden(child)
+            child.usage = getattr(module, "USAGE", None)
+            add_options(child, own_options(module.Config))
+            _add_shared(child)
     return parser, module
 
 
-def _add_shared_arguments(parser: argparse.ArgumentParser) -> None:
-    shared = parser.add_argument_group("every stage")
+def _add_shared(parser: argparse.ArgumentParser) -> None:
+    """What every stage has: two options, and what is no part of its config: where that is from, how much is said."""
+    (shared,) = add_options(parser, options_of(StageConfig)).values()
     shared.add_argument(
-        "--artifacts-dir",
+        "--config",
         type=Path,
-        default=Path("artifacts"),
-        metavar="DIR",
-        help="where a run's artifacts lie (default: %(default)s)",
+        metavar="FILE",
+        help="options of a whole run, one TOML table a stage; those of the command line go before (default: none)",
     )
-    shared.add_argument("--force", action="store_true", help="run again even when nothing changed")
+    shared.add_argument(
+        "--show-config", action="store_true", help="print the value and the origin of each option, and run nothing"
+    )
     shared.add_argument("-v", "--verbose", dest="verbosity", action="store_const", const=1, default=0, help="say more")
     shared.add_argument(
         "-q", "--quiet", dest="verbosity", action="store_const", const=-1, help="warnings and errors only"

@@ -10,8 +10,8 @@
             stage.results["tokens"] = 12            # figures for `ivr report` and `ivr status`
             return stage.finish([paths.token_frequency])
 
-A config is a frozen dataclass with the fields `artifacts_dir` and `force`. A field that cannot change the result
-(a number of processes) carries `field(metadata={"identity": False})` and does not make the stage stale.
+A config is a frozen dataclass derived from ivr.options.declared.StageConfig. An option that cannot change the result (a
+number of processes) is declared with `identity=False` and does not make the stage stale.
 """
 
 import contextlib
@@ -20,38 +20,24 @@ import json
 import os
 import shlex
 import socket
-import stat
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
-from ivr.artifacts import ArtifactPaths, files_below, remove_leftovers, sha256_file, sha256_json, write_json
+from ivr.artifacts import ArtifactPaths, remove_leftovers, sha256_file, sha256_json, write_json
 from ivr.console import LOG, redact
 from ivr.disk.written import adopt, check_replaceable, keep_aside
 from ivr.errors import ConfigError, CorruptInputError, StaleInputError
+from ivr.inputs import Input as Input  # part of this module's interface
+from ivr.inputs import absolute, check_recorded, describe, relative
+from ivr.inputs import check_present as check_present
 from ivr.machine.locks import directory_lock
 from ivr.manifest import FileRecord, git_commit, package_versions
 from ivr.manifest import Manifest as Manifest  # part of this module's interface
 from ivr.manifest import peak_memory_bytes as peak_memory_bytes
 from ivr.versions import package_remark, stage_version, why_outdated
-
-NOT_IDENTITY = frozenset({"artifacts_dir", "force"})
-
-
-@dataclass(frozen=True)
-class Input:
-    """A file or directory a stage reads. `made_by` names the command that makes it.
-
-    `editable`: a person may change it, so its hash need not be the recorded one. `optional`: may be absent.
-    """
-
-    path: Path
-    made_by: str = ""
-    editable: bool = False
-    optional: bool = False
 
 
 class Stage:
@@ -98,7 +84,7 @@ class Stage:
             LOG.info("%s: inputs changed, running again", self.name)
             return False
         for output in previous.outputs:
-            path = _absolute(output.path, self.root)
+            path = absolute(output.path, self.root)
             if not path.is_file():
                 LOG.info("%s: %s is gone, running again", self.name, path)
                 return False
@@ -168,7 +154,7 @@ class Stage:
                 LOG.info("%s: %s is gone again: %s is the same", self.name, kept.name, path.name)
 
     def _relative(self, path: Path) -> str:
-        return _relative(path, self.root)
+        return relative(path, self.root)
 
     def _recorded_below(self, target: Path) -> dict[str, FileRecord]:
         """The recorded outputs at (`.`) or below `target`, by their paths below it."""
@@ -190,8 +176,8 @@ class Stage:
             config={key: _without_secrets(_plain(value)) for key, value in dataclasses.asdict(self.config).items()},
             identity=self.identity,
             inputs=self.inputs,
-            outputs=_describe(outputs, self.root)
-            + [dataclasses.replace(row, editable=True) for row in _describe(editable, self.root)],
+            outputs=describe(outputs, self.root)
+            + [dataclasses.replace(row, editable=True) for row in describe(editable, self.root)],
             results=self.results,
             versions=package_versions(),
             git_commit=git_commit(),
@@ -238,8 +224,8 @@ def open_stage(name: str, config: Any, inputs: Sequence[Input]) -> Iterator[Stag
         remove_leftovers(root)
         stage = Stage(name, config, paths.manifest(name), root)
         present = check_present(name, inputs)
-        stage.inputs = [row for item in present for row in _describe([item.path], root)]
-        _check_recorded(paths, present, stage.inputs)
+        stage.inputs = [row for item in present for row in describe([item.path], root)]
+        check_recorded(paths, present, stage.inputs)
         yield stage
 
 
@@ -249,52 +235,6 @@ def _read_targets(path: Path) -> set[str]:
         return {str(target) for target in json.loads(path.read_text(encoding="utf-8"))}
     except (FileNotFoundError, ValueError, TypeError):
         return set()
-
-
-def check_present(name: str, inputs: Sequence[Input]) -> list[Input]:
-    """Those that are there; raises StaleInputError or ConfigError for one that must be and is not."""
-    return [item for item in inputs if _is_present(name, item)]
-
-
-def _is_present(name: str, item: Input) -> bool:
-    if item.path.exists():
-        return True
-    if item.optional:
-        return False
-    if item.made_by:
-        raise StaleInputError(f"`ivr {name}` needs {item.path}, which is not there; run `ivr {item.made_by}` first")
-    raise ConfigError(f"{item.path}: no such file or directory")
-
-
-def _check_recorded(paths: ArtifactPaths, inputs: Sequence[Input], rows: Sequence[FileRecord]) -> None:
-    """Refuse an input that differs from what the stage that made it recorded."""
-    for made_by in sorted({item.made_by for item in inputs if item.made_by and not item.editable}):
-        manifest = Manifest.read(paths.manifest(made_by))
-        if manifest is None:
-            raise StaleInputError(f"`ivr {made_by}` did not finish (no {paths.manifest(made_by)}); run it again")
-        recorded = {row.path: row.sha256 for row in manifest.outputs if not row.editable}
-        for row in rows:
-            expected = recorded.get(row.path)
-            if expected is not None and expected != row.sha256:
-                raise StaleInputError(
-                    f"{_absolute(row.path, paths.root)} is not what `ivr {made_by}` wrote: sha256 "
-                    f"{row.sha256[:16]}, recorded {expected[:16]}; run `ivr {made_by}` again"
-                )
-        read = {row.path for row in rows}
-        for item in inputs:
-            if item.made_by != made_by or item.editable:
-                continue
-            place = PurePath(_relative(item.path, paths.root))
-            ours = {path for path in recorded if PurePath(path).is_relative_to(place)}
-            if (gone := min(ours - read, default=None)) is not None:
-                raise StaleInputError(f"{_absolute(gone, paths.root)} is gone; run `ivr {made_by}` again")
-            # a directory outside that the stage knows nothing of was named by the person, who answers for all of it
-            brought = {path for path in read - ours if PurePath(path).is_relative_to(place)}
-            if brought and (ours or not place.is_absolute()):
-                raise StaleInputError(
-                    f"{_absolute(min(brought), paths.root)} lies where `ivr {made_by}` writes, and is none of it; "
-                    "move it elsewhere"
-                )
 
 
 def artifacts_lock(path: Path, name: str, shared: bool = False) -> contextlib.AbstractContextManager[None]:
@@ -310,7 +250,7 @@ def config_identity(config: Any) -> dict[str, Any]:
     return {
         item.name: _plain(getattr(config, item.name))
         for item in dataclasses.fields(config)
-        if item.name not in NOT_IDENTITY and item.metadata.get("identity", True)
+        if item.metadata.get("identity", True)
     }
 
 
@@ -326,40 +266,3 @@ def _without_secrets(value: Any) -> Any:
     if isinstance(value, list):
         return [_without_secrets(item) for item in value]
     return redact(value) if isinstance(value, str) else value
-
-
-def _relative(path: Path, root: Path) -> str:
-    """Relative inside the artifacts directory, so that it can be moved; absolute outside.
-
-    Raises ConfigError for a name that no record can hold, before any work.
-    """
-    absolute = path.absolute()
-    try:
-        str(absolute).encode()
-    except UnicodeEncodeError:
-        shown = os.fsencode(absolute).decode("utf-8", "backslashreplace")
-        raise ConfigError(f"{shown}: the file's name is not UTF-8; rename it") from None
-    try:
-        return str(absolute.relative_to(root.absolute()))
-    except ValueError:
-        return str(absolute)
-
-
-def _absolute(path: str, root: Path) -> Path:
-    return root / path  # an absolute path replaces root
-
-
-def _describe(targets: Sequence[Path], root: Path) -> list[FileRecord]:
-    return [_describe_file(path, root) for target in targets for path in files_below(target)]
-
-
-def _describe_file(path: Path, root: Path) -> FileRecord:
-    """Raises ConfigError for a pipe, a socket or a device, from which one would read for ever."""
-    facts = path.stat()
-    if not stat.S_ISREG(facts.st_mode):
-        raise ConfigError(f"{path} is no regular file, but a pipe, a socket or a device; take it out of the directory")
-    try:
-        return FileRecord(_relative(path, root), sha256_file(path), facts.st_size)
-    except OSError as error:
-        error.filename = error.filename or str(path)  # of a read that fails the system names no file
-        raise

@@ -14,7 +14,8 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from ivr.artifacts import ArtifactPaths, sha256_file, write_json
 from ivr.corpus.documents import write_document
-from ivr.stage import Manifest, _describe
+from ivr.inputs import describe
+from ivr.stage import Manifest
 from ivr.tokenizer.remap import rules
 from ivr.tokenizer.remap.rules import Swap
 
@@ -107,7 +108,7 @@ def write_manifest(paths: ArtifactPaths, stage: str, outputs: list[Path]) -> Non
         for row in (earlier.outputs if earlier else [])
         if not any((paths.root / row.path).is_relative_to(path) for path in outputs)
     ]
-    written = _describe([path for path in outputs if path.exists()], paths.root)
+    written = describe([path for path in outputs if path.exists()], paths.root)
     Manifest(stage, "", {}, "", [], [*kept, *written]).write(paths.manifest(stage))
 
 

@@ -12,7 +12,7 @@ from tokenizers import Regex, Tokenizer
 from tokenizers.pre_tokenizers import Split
 
 from ivr.base.tokenizer import build_tokenizer, byte_alphabet, write_tokenizer
-from ivr.base.weights import gpt2_tensors
+from ivr.base.weights import gpt2_layout
 from ivr.encoding.bpe import ByteLevelBpe
 from ivr.encoding.byte_alphabet import from_alphabet, to_alphabet
 from ivr.tokenizer.scores.merge_counts import Differences
@@ -112,7 +112,7 @@ def write_model_directory(folder: Path, merges: Merges, width: int = 4) -> Path:
     config = {"model_type": "gpt2", "vocab_size": len(vocab), "n_positions": 32, "n_embd": width}
     config |= {"n_layer": 1, "n_head": 1}
     (folder / "config.json").write_text(json.dumps(config))
-    zeros = {name: np.zeros(shape, np.float32) for name, shape in gpt2_tensors.shapes(config, "")}
+    zeros = {name: np.zeros(shape, np.float32) for name, shape in gpt2_layout.shapes(config, "")}
     save_file(zeros, str(folder / "model.safetensors"))
     write_tokenizer(folder, vocab, merges, 32)
     return folder

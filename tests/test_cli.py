@@ -18,6 +18,7 @@ import pytest
 
 from ivr import errors
 from ivr.cli import STAGES, build_parser, main, parse
+from ivr.options.declared import StageConfig, option
 
 GOLDEN = Path(__file__).parent / "golden"
 HELP_SECONDS = 0.3
@@ -118,10 +119,8 @@ def test_the_examples_parse(stage: str) -> None:
 
 
 @dataclass(frozen=True)
-class FakeConfig:
-    artifacts_dir: Path
-    force: bool
-    word: str
+class FakeConfig(StageConfig):
+    word: str = option("a", "any word", metavar="WORD", group="words")
 
 
 def fake_stage(monkeypatch: pytest.MonkeyPatch, outcome: BaseException | None = None) -> list[FakeConfig]:
@@ -133,12 +132,7 @@ def fake_stage(monkeypatch: pytest.MonkeyPatch, outcome: BaseException | None = 
         if outcome is not None:
             raise outcome
 
-    def add_arguments(parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("--word", default="a", help="(default: %(default)s)")
-
-    module = SimpleNamespace(
-        DESCRIPTION="d", EPILOG="e", Config=FakeConfig, add_arguments=add_arguments, run=run, __name__="fake_stage"
-    )
+    module = SimpleNamespace(DESCRIPTION="d", EPILOG="e", Config=FakeConfig, run=run, __name__="fake_stage")
     monkeypatch.setitem(sys.modules, "fake_stage", module)  # type: ignore[arg-type]
     monkeypatch.setitem(STAGES, "fake", ("fake_stage", "a fake"))
     return ran

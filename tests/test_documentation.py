@@ -89,6 +89,16 @@ def test_pictures_are_whole_and_some_document_shows_them() -> None:
         assert path in shown, f"no document shows {path.name}"
 
 
+def test_every_axis_of_an_array_is_explained() -> None:
+    letters = set(re.findall(r"^\| ([A-Z](?:, [A-Z])*) \|", read(Path("ivr/tokenizer/METHOD.md")), re.MULTILINE))
+    explained = {letter for row in letters for letter in row.split(", ")}
+    for path in sorted((ROOT / "ivr").rglob("*.py")):
+        for axes in re.findall(
+            r"\b[a-z][a-z0-9]*(?:_[a-z0-9]+)*_([A-Z]{1,3})[0-9]?\b", path.read_text(encoding="utf-8")
+        ):
+            assert set(axes) <= explained, f"{path}: _{axes}"
+
+
 def test_every_promise_has_tests() -> None:
     told = promises.promises(read(Path("tests/README.md")))
     assert len(told) > 15

@@ -43,6 +43,7 @@ FOUNDATION = {  # what every room stands on
     "console",
     "artifacts",
     "disk",
+    "inputs",
     "machine",
     "manifest",
     "options",

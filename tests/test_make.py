@@ -1,8 +1,7 @@
 """The Makefile: what runs, what does not, and whether `make -n` says so. A fake `ivr` writes the manifests."""
 
-import argparse
 import contextlib
-import importlib.util
+import importlib
 import os
 import re
 import shutil
@@ -13,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from ivr.cli import STAGES, build_parser
+from ivr.cli import STAGES
 from ivr.manifest import PIPELINE
+from ivr.options.declared import options_of
 
 MAKEFILE = Path(__file__).parent.parent / "Makefile"
 RUN_STAGES = list(PIPELINE)
@@ -313,6 +313,26 @@ def test_another_version_of_the_program_asks_every_stage(checkout: Checkout) -> 
     assert checkout.stages_of("pipeline") == RUN_STAGES
 
 
+def test_a_file_gives_the_options_and_the_command_line_goes_before(checkout: Checkout) -> None:
+    run_file = checkout.folder / "run.toml"
+    run_file.write_text('artifacts-dir = "runs/a"\n[init]\nraw-corpora-dir = "texts"\n')
+    (checkout.folder / "texts").mkdir()
+    (checkout.folder / "texts" / "a.txt").write_text("a")
+    assert checkout.stages_of("select", "CONFIG=run.toml", "SWAPS=3") == RUN_STAGES[:4]
+    assert checkout.stages_of("select", "CONFIG=run.toml", "SWAPS=3") == []
+    assert (checkout.folder / "runs" / "a" / "manifests" / "select.json").exists()
+    (checkout.folder / "texts" / "b.txt").write_text("b")
+    assert checkout.stages_of("init", "CONFIG=run.toml") == ["init"]
+    run_file.write_text(run_file.read_text() + "seed = 3\n")
+    checkout.make("select", "CONFIG=run.toml", "SWAPS=3")
+    assert checkout.ran() == [
+        f"{stage} --config=run.toml {options}--artifacts-dir=runs/a"
+        for stage, options in (("init", ""), ("analyze", ""), ("distill-tokenizer", ""), ("select", "--swaps=3 "))
+    ]
+    done = checkout.make("init", "CONFIG=none.toml", check=False)
+    assert done.returncode == 2 and "CONFIG='none.toml': no such file" in done.stderr
+
+
 def make_options() -> list[tuple[str, str, str]]:
     """(stage, variable, option) for every option the Makefile passes."""
     found = []
@@ -323,13 +343,9 @@ def make_options() -> list[tuple[str, str, str]]:
 
 @pytest.mark.parametrize(("stage", "variable", "option"), make_options())
 def test_every_option_passed_exists_and_its_default_is_told_truly(stage: str, variable: str, option: str) -> None:
-    module = STAGES[stage][0]
-    if importlib.util.find_spec(module) is None:
-        pytest.skip(f"{module} does not exist yet")
-    parser, _ = build_parser(stage)
-    child = next(a for a in parser._actions if isinstance(a, argparse._SubParsersAction)).choices[stage]
-    action = child._option_string_actions[option]
+    declared = {item.flag: item for item in options_of(importlib.import_module(STAGES[stage][0]).Config)}
+    default = declared[option].default
     told = re.search(rf"^{variable} =.*\(stage default: ([^,)]*)", MAKEFILE.read_text(), re.MULTILINE)
-    if action.default is not None and variable != "MODEL":
-        assert told is not None, f"make help does not say that {variable} is {action.default}"
-        assert told.group(1) == str(action.default)
+    if default is not None and variable != "MODEL":
+        assert told is not None, f"make help does not say that {variable} is {default}"
+        assert told.group(1) == str(default)

@@ -3,7 +3,6 @@
 What is refused is refused before any work and before a directory is made; a new option is tried by itself.
 """
 
-import argparse
 import os
 import re
 from pathlib import Path
@@ -12,7 +11,11 @@ from unittest.mock import patch
 import pytest
 
 from ivr.cli import STAGES, build_parser, main
-from ivr.options import number, path, whole_number, worker_count
+from ivr.errors import ConfigError
+from ivr.options.config_file import read_config_file
+from ivr.options.declared import Option, StageConfig, own_options
+from ivr.options.declared import options_of as all_options
+from ivr.options.values import MOST_WORKERS, impossible, read_value
 
 NUMBERS = ("", "x", "nan", "inf", "-inf", "-1", "-9", "9" * 30, "9" * 400, "1_0", "１", "0x10")
 WORDS = {
@@ -27,38 +30,35 @@ FREE_TEXT = {  # what each means is the stage's own business, and tested there
 }  # fmt: skip
 
 
-def kind_of(action: argparse.Action) -> str:
-    if action.choices:
+def options_of(stage: str) -> list[Option]:
+    module = build_parser(stage)[1]
+    assert module is not None
+    shared = [item for item in all_options(StageConfig) if item.name == "artifacts_dir"]
+    return [item for item in [*own_options(module.Config), *shared] if item.kind is not bool]
+
+
+def kind_of(item: Option) -> str:
+    if item.facts.get("choices"):
         return "choice"
-    if action.type in (whole_number, worker_count) or getattr(action.type, "__name__", "") == "_swaps":
+    if item.name == "swaps":
         return "whole number"
-    return {number: "number", path: "path"}.get(action.type, "")  # type: ignore[call-overload, no-any-return]
+    return {int: "whole number", float: "number", Path: "path"}.get(item.kind, "")
 
 
-def options_of(stage: str) -> list[argparse.Action]:
-    parser = build_parser(stage)[0]
-    child = next(a for a in parser._actions if isinstance(a, argparse._SubParsersAction)).choices[stage]
-    return [action for action in child._actions if action.option_strings and action.nargs != 0]
+CASES = [pytest.param(stage, item, id=f"{stage}{item.flag}") for stage in STAGES for item in options_of(stage)]
 
 
-CASES = [
-    pytest.param(stage, action, id=f"{stage}{action.option_strings[0]}")
-    for stage in STAGES
-    for action in options_of(stage)
-]
-
-
-@pytest.mark.parametrize(("stage", "action"), CASES)
+@pytest.mark.parametrize(("stage", "item"), CASES)
 def test_a_value_that_nobody_can_mean_ends_with_2_and_a_sentence(
     stage: str,
-    action: argparse.Action,
+    item: Option,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    option, kind = action.option_strings[0], kind_of(action)
+    option, kind = item.flag, kind_of(item)
     if not kind:
-        assert option in FREE_TEXT, f"{option} has no reader that refuses anything: see ivr.options.harden"
+        assert option in FREE_TEXT, f"{option} has a type that refuses nothing: see ivr.options.values"
         return
     (tmp_path / "odd").mkdir()
     (tmp_path / "empty").mkdir()
@@ -85,14 +85,23 @@ def test_home_is_meant_by_a_tilde_and_a_name_that_is_not_there_yet_is_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert path("~/run") == tmp_path / "run"
-    assert path("./~") == Path("./~") and path("new\nline") == Path("new\nline")
-    assert path(str(tmp_path)) == tmp_path
+    assert read_value(Path, "~/run") == tmp_path / "run"
+    assert read_value(Path, "./~") == Path("./~")
+    assert impossible("output", Path("new\nline")) == impossible("output", tmp_path) == ""
 
 
-def test_numbers_at_their_limits_are_taken() -> None:
-    assert [whole_number("0"), whole_number(str(2**53)), worker_count("1024")] == [0, 2**53, 1024]
-    assert [number("0"), number("-0.0"), number("1e-320"), number(str(2**53))] == [0, 0, 1e-320, 2**53]
-    for reader, value in ((whole_number, 2**53 + 1), (worker_count, 1025)):
-        with pytest.raises(argparse.ArgumentTypeError):
-            reader(str(value))
+def test_numbers_at_their_limits_are_taken_and_those_beyond_are_not() -> None:
+    for name, value in (("seed", 2**53), ("threads", MOST_WORKERS), ("lr", 1e-320), ("lr", -0.0)):
+        assert impossible(name, value) == ""
+    for name, value in (("seed", 2**53 + 1), ("seed", 10**400), ("threads", MOST_WORKERS + 1), ("lr", 1e308)):
+        assert impossible(name, value).startswith("must be at most ")
+
+
+def test_a_file_of_options_is_held_to_the_same(tmp_path: Path) -> None:
+    module = build_parser("train")[1]
+    assert module is not None
+    path = tmp_path / "run.toml"
+    for text in ("threads = 5000", "seed = -1", "lr = nan", 'cleaned-corpora-dir = ""', 'deepspeed = "/dev/null"'):
+        path.write_text(f"[train]\n{text}\n")
+        with pytest.raises(ConfigError, match=text.partition(" ")[0]):
+            read_config_file(path, {"train": module.Config})

@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -14,17 +14,16 @@ from ivr.artifacts import ArtifactPaths, sha256_file, write_text
 from ivr.console import LOG
 from ivr.errors import ConfigError, CorruptInputError, StaleInputError, TryAgainError
 from ivr.manifest import FileRecord
+from ivr.options.declared import StageConfig, option
 from ivr.schema import write_sealed
 from ivr.stage import Input, Manifest, artifacts_lock, open_stage
 from ivr.versions import DECIDING_PACKAGES, NOTED_PACKAGES, STAGE_VERSIONS
 
 
 @dataclass(frozen=True)
-class Config:
-    artifacts_dir: Path
-    force: bool = False
-    size: int = 1
-    processes: int = field(default=1, metadata={"identity": False})
+class Config(StageConfig):
+    size: int = option(1, "what is written")
+    processes: int = option(1, "that write it", identity=False)
 
 
 def run_stage(

@@ -13,8 +13,9 @@ from tokenizers import Tokenizer
 
 from ivr.analysis.pretokens import Pieces, PretokenSplitter
 from ivr.encoding.batch import Batch, Segmentations
-from ivr.encoding.bpe import ByteLevelBpe
+from ivr.encoding.bpe import NO_ID, ByteLevelBpe
 from ivr.encoding.bpe_encoder import BpeEncoder
+from ivr.encoding.byte_alphabet import from_alphabet
 
 MARK = b"\xff"  # in no text: a piece that begins with it is an added token, its id in figures behind
 
@@ -25,23 +26,26 @@ class TextPieces:
 
     splitter: PretokenSplitter
     marked: dict[int, bytes]  # id in the finder of each added token that text can hold -> its piece
-    contents: tuple[bytes, ...]  # of these
+    contents: tuple[bytes, ...]  # of these, of which one is in every text that holds any of them
     finder: Tokenizer | None  # gives these alone, with their places, and nothing for other text
 
     @classmethod
     def of(cls, tokenizer: Tokenizer) -> "TextPieces":
         """For a byte-level tokenizer."""
-        entries = json.loads(tokenizer.to_str())["added_tokens"]
+        whole = json.loads(tokenizer.to_str())
+        entries, normalizer = whole["added_tokens"], whole["normalizer"]
         marked = {place: MARK + b"%d" % entry["id"] for place, entry in enumerate(entries) if not entry["special"]}
         finder = None
         if marked:
             entries = [{**entry, "id": place} for place, entry in enumerate(entries)]
             model = {"type": "BPE", "vocab": {}, "merges": []}
-            finder = Tokenizer.from_str(json.dumps({"version": "1.0", "added_tokens": entries, "model": model}))
+            spec = {"version": "1.0", "added_tokens": entries, "normalizer": normalizer, "model": model}
+            finder = Tokenizer.from_str(json.dumps(spec))
             finder.encode_special_tokens = True
-        return cls(
-            PretokenSplitter(tokenizer), marked, tuple(entries[place]["content"].encode() for place in marked), finder
-        )
+        contents = {entries[place]["content"].encode() for place in marked}
+        if normalizer and any(entries[place]["normalized"] for place in marked):
+            contents.add(b"")  # some text may hold one once it is normalized: the library is asked about all
+        return cls(PretokenSplitter(tokenizer), marked, tuple(sorted(contents)), finder)
 
     def split(self, texts: Sequence[bytes]) -> Pieces:
         """The pieces of every text, which is valid UTF-8."""
@@ -73,24 +77,29 @@ class TextPieces:
 
 
 class PieceEncoder:
-    """The ids of such pieces: BPE's of a pretoken, its own of an added token."""
+    """The ids of such pieces: BPE's of a pretoken, its own of an added token or of one that is taken whole."""
 
     def __init__(self, bpe: ByteLevelBpe) -> None:
         self._bpe = BpeEncoder(bpe)
+        self._whole = {from_alphabet(bpe.tokens[token_id]): token_id for token_id in bpe.whole_ids}
 
     def encode(self, batch: Batch, threads: int | None = None) -> Segmentations:
         """The ids of every piece."""
-        added = is_added(batch)
-        if not added.any():
+        own = np.full(len(batch), NO_ID, np.int64)  # of the pieces that are one token whatever merges make
+        for row in np.flatnonzero(is_added(batch)).tolist():
+            own[row] = int(batch.string(row)[len(MARK) :])
+        if self._whole:
+            own = np.maximum(own, [self._whole.get(batch.string(row), NO_ID) for row in range(len(batch))])
+        merged = own == NO_ID
+        if merged.all():
             return self._bpe.encode(batch, threads)
-        others = self._bpe.encode(batch.select(np.flatnonzero(~added)), threads)
+        others = self._bpe.encode(batch.select(np.flatnonzero(merged)), threads)
         lengths = np.ones(len(batch), np.int64)
-        lengths[~added] = others.lengths()
+        lengths[merged] = others.lengths()
         starts = np.concatenate([[0], np.cumsum(lengths)])
         ids = np.empty(starts[-1], np.int32)
-        ids[np.repeat(~added, lengths)] = others.ids
-        rows = np.flatnonzero(added)
-        ids[starts[rows]] = [int(batch.string(row)[len(MARK) :]) for row in rows.tolist()]
+        ids[np.repeat(merged, lengths)] = others.ids
+        ids[starts[:-1][~merged]] = own[~merged]
         return Segmentations(ids, starts)
 
 

@@ -4,15 +4,15 @@ Writes the ids of every document, how often each id and each pretoken occurs and
 same pretoken counts for the general text that is to be protected.
 """
 
-import argparse
 import contextlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ivr.artifacts import ArtifactPaths, sha256_json
 from ivr.disk.written import remove_written
 from ivr.errors import ConfigError
+from ivr.options.declared import StageConfig, option
 from ivr.stage import Input, Manifest, check_present, config_identity, open_stage
 from ivr.versions import stage_version
 
@@ -35,69 +35,40 @@ examples:
   ivr analyze --shards 16 --part 3   # one part, for a node of its own; `ivr analyze --shards 16` joins them
 """
 SHARDS = "analysis/shards"  # below the artifacts directory, until they are joined
-MOST_PARTS = 10_000
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(StageConfig):
     """Options of `ivr analyze`."""
 
-    artifacts_dir: Path = Path("artifacts")
-    force: bool = False
-    cleaned_corpora_dir: Path | None = None
-    original_tokenizer_dir: Path | None = None
-    sequences: bool = True
-    threads: int = field(default=0, metadata={"identity": False})
-    shards: int = field(default=1, metadata={"identity": False})
-    part: int | None = field(default=None, metadata={"identity": False})
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the stage's options."""
-    inputs = parser.add_argument_group("input")
-    inputs.add_argument(
-        "--cleaned-corpora-dir", type=Path, metavar="DIR", help="cleaned text (default: ARTIFACTS/corpora/cleaned)"
+    cleaned_corpora_dir: Path | None = option(
+        None, "cleaned text (default: ARTIFACTS/corpora/cleaned)", group="input", metavar="DIR"
     )
-    inputs.add_argument(
-        "--original-tokenizer-dir",
-        type=Path,
-        metavar="DIR",
-        help="base tokenizer (default: ARTIFACTS/tokenizers/original)",
+    original_tokenizer_dir: Path | None = option(
+        None, "base tokenizer (default: ARTIFACTS/tokenizers/original)", metavar="DIR"
     )
-    work = parser.add_argument_group("work")
-    work.add_argument(
-        "--no-sequences",
-        dest="sequences",
-        action="store_false",
-        help="do not write bpe_token_id_sequences.txt, the largest output (default: write it)",
+    sequences: bool = option(
+        True,
+        "do not write bpe_token_id_sequences.txt, the largest output (default: write it)",
+        group="work",
+        flag="--no-sequences",
     )
-    work.add_argument(
-        "--threads",
-        type=int,
-        default=Config.threads,
-        metavar="N",
-        help="worker threads, 0 for every core (default: %(default)s)",
+    threads: int = option(0, "worker threads, 0 for every core", bounds="[0, inf)", identity=False)
+    shards: int = option(
+        1, "count in N parts and join them; the result is the same", bounds="[1, 10000]", identity=False
     )
-    work.add_argument(
-        "--shards",
-        type=int,
-        default=Config.shards,
-        metavar="N",
-        help="count in N parts and join them; the result is the same (default: %(default)s)",
-    )
-    work.add_argument(
-        "--part",
-        type=int,
+    part: int | None = option(
+        None,
+        "only count part K of the N, 0 the first; parts may run at once (default: all that are missing)",
         metavar="K",
-        help="only count part K of the N, 0 the first; parts may run at once (default: all that are missing)",
+        bounds="[0, inf)",
+        identity=False,
     )
 
 
 def run(config: Config) -> Manifest | None:
     """Run the stage; returns its manifest, or None after a part of it."""
-    if config.shards > MOST_PARTS:
-        raise ConfigError(f"--shards {config.shards:,}: {MOST_PARTS:,} parts at most")
-    if config.shards < 1 or (config.part is not None and not 0 <= config.part < config.shards):
+    if config.part is not None and config.part >= config.shards:
         raise ConfigError(f"--shards {config.shards} --part {config.part}: parts are 0 to shards - 1")
     paths = ArtifactPaths(config.artifacts_dir)
     corpus = config.cleaned_corpora_dir or paths.cleaned_corpora
@@ -145,18 +116,23 @@ def run(config: Config) -> Manifest | None:
             stage.results["general_tokens"] = int(general.token_counts_V.sum())
         else:
             paths.general_pretoken_frequency.unlink(missing_ok=True)
-        stage.results.update(
-            documents=counts.num_documents,
-            bytes=counts.num_bytes,
-            tokens=int(counts.token_counts_V.sum()),
-            pretokens=int(counts.counts_P.sum()),
-            distinct_pretokens=len(counts.pretokens),
-            ids_used=int((counts.token_counts_V > 0).sum()),
-            ids=len(counts.token_counts_V),
-        )
+        stage.results.update(_figures(counts))
         manifest = stage.finish(outputs)
         _remove_shards(paths.root / SHARDS)  # joined: of no more use
         return manifest
+
+
+def _figures(counts: "CorpusCounts") -> dict[str, int]:
+    """What the manifest records of the corpus."""
+    return {
+        "documents": counts.num_documents,
+        "bytes": counts.num_bytes,
+        "tokens": int(counts.token_counts_V.sum()),
+        "pretokens": int(counts.counts_P.sum()),
+        "distinct_pretokens": len(counts.pretokens),
+        "ids_used": int((counts.token_counts_V > 0).sum()),
+        "ids": len(counts.token_counts_V),
+    }
 
 
 def _remove_shards(folder: Path) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from queue import SimpleQueue
-from typing import IO, TypeVar
+from typing import IO, NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -39,20 +39,35 @@ class CorpusCounts:
     num_bytes: int
 
 
+class _Tally(NamedTuple):
+    """Counts of P pretokens and of V ids so far."""
+
+    counts_P: np.ndarray
+    documents_P: np.ndarray
+    last_document_P: np.ndarray  # the number of the last document that holds it, from 1
+    token_documents_V: np.ndarray
+    last_document_V: np.ndarray
+
+    def with_room(self, size: int) -> "_Tally":
+        """For `size` pretokens."""
+        counts, documents, last = (resized(array, size) for array in self[:3])
+        return self._replace(counts_P=counts, documents_P=documents, last_document_P=last)
+
+
 @compiled
-def _tally(rows, piece_starts, document, counts, documents, last_document, ids, id_starts, token_documents, last_token):  # type: ignore[no-untyped-def]
+def _count(rows, piece_starts, document, ids, id_starts, tally):  # type: ignore[no-untyped-def]
     """Count pretokens, and the documents that hold a pretoken or an id; `document` numbers the first one, from 1."""
     for text in range(len(piece_starts) - 1):
         for piece in range(piece_starts[text], piece_starts[text + 1]):
             row = rows[piece]
-            counts[row] += 1
-            if last_document[row] != document:
-                last_document[row] = document
-                documents[row] += 1
+            tally.counts_P[row] += 1
+            if tally.last_document_P[row] != document:
+                tally.last_document_P[row] = document
+                tally.documents_P[row] += 1
                 for place in range(id_starts[row], id_starts[row + 1]):
-                    if last_token[ids[place]] != document:
-                        last_token[ids[place]] = document
-                        token_documents[ids[place]] += 1
+                    if tally.last_document_V[ids[place]] != document:
+                        tally.last_document_V[ids[place]] = document
+                        tally.token_documents_V[ids[place]] += 1
         document += 1
 
 
@@ -82,8 +97,8 @@ class PretokenCounter:
         self._known = 0  # rows of the table that are encoded
         self._ids = np.zeros(1 << 12, np.int32)
         self._id_starts = np.zeros(1, np.int64)
-        self._counts_P, self._documents_P, self._last_document_P = (np.zeros(0, np.int64) for _ in range(3))
-        self._token_documents_V, self._last_document_V = (np.zeros(len(numerals), np.int64) for _ in range(2))
+        sizes = (0, 0, 0, len(numerals), len(numerals))
+        self._tally = _Tally(*(np.zeros(size, np.int64) for size in sizes))
         self._num_documents = self._num_bytes = 0
 
     def count(self, documents: list[bytes], write_lines: bool) -> bytes:
@@ -91,10 +106,7 @@ class PretokenCounter:
         pieces = self._splitter.split(documents)
         rows = self._table.numbers(pieces.data, pieces.ends)
         self._learn()
-        _tally(
-            rows, pieces.starts, self._num_documents + 1, self._counts_P, self._documents_P, self._last_document_P,
-            self._ids, self._id_starts, self._token_documents_V, self._last_document_V,
-        )  # fmt: skip
+        _count(rows, pieces.starts, self._num_documents + 1, self._ids, self._id_starts, self._tally)
         self._num_documents += len(documents)
         self._num_bytes += sum(map(len, documents))
         if not write_lines:
@@ -117,10 +129,9 @@ class PretokenCounter:
         total = used + len(encoded.ids)
         if total > len(self._ids):
             self._ids = resized(self._ids, 2 * total)
-        if size > len(self._counts_P):
+        if size > len(self._tally.counts_P):
             self._id_starts = resized(self._id_starts, 2 * size + 1)
-            for name in ("_counts_P", "_documents_P", "_last_document_P"):
-                setattr(self, name, resized(getattr(self, name), 2 * size))
+            self._tally = self._tally.with_room(2 * size)
         self._ids[used:total] = encoded.ids
         self._id_starts[known + 1 : size + 1] = used + encoded.starts[1:]
         self._known = size
@@ -130,16 +141,16 @@ class PretokenCounter:
         strings, size = other._table.strings(), len(other._table)
         rows = self._table.numbers(strings.data, strings.starts[1:])
         self._learn()
-        self._counts_P[rows] += other._counts_P[:size]  # its strings are distinct, so are the rows
-        self._documents_P[rows] += other._documents_P[:size]
-        self._token_documents_V += other._token_documents_V
+        self._tally.counts_P[rows] += other._tally.counts_P[:size]  # its strings are distinct, so are the rows
+        self._tally.documents_P[rows] += other._tally.documents_P[:size]
+        self._tally.token_documents_V[:] += other._tally.token_documents_V
         self._num_documents += other._num_documents
         self._num_bytes += other._num_bytes
 
     def totals(self) -> CorpusCounts:
         """What was counted, sorted."""
         size = len(self._table)
-        strings, counts_P = self._table.strings(), self._counts_P[:size]
+        strings, counts_P = self._table.strings(), self._tally.counts_P[:size]
         order = sorted_rows(strings, counts_P)
         order = order[~is_added(strings)[order]]  # tokens they are, and no pretokens
         segmentations = Segmentations(self._ids[: self._id_starts[size]], self._id_starts[: size + 1])
@@ -148,10 +159,10 @@ class PretokenCounter:
         return CorpusCounts(
             pretokens=strings.select(order),
             counts_P=counts_P[order],
-            documents_P=self._documents_P[:size][order],
+            documents_P=self._tally.documents_P[:size][order],
             # floats that hold integers are exact below 2^53
             token_counts_V=np.bincount(segmentations.ids, weights, len(self._numerals)).astype(np.int64),
-            token_documents_V=self._token_documents_V,
+            token_documents_V=self._tally.token_documents_V,
             num_documents=self._num_documents,
             num_bytes=self._num_bytes,
         )

@@ -19,7 +19,7 @@ from tokenizers.pre_tokenizers import ByteLevel
 
 from ivr.analysis.pattern_steps import compiled_steps
 from ivr.encoding.batch import Batch
-from ivr.encoding.byte_alphabet import from_alphabet
+from ivr.encoding.byte_alphabet import CHARACTER_TO_BYTE, from_alphabet
 from ivr.encoding.gpt2_pattern import (
     BLANK,
     LETTER,
@@ -31,7 +31,8 @@ from ivr.encoding.gpt2_pattern import (
     unseen_code_points,
 )
 from ivr.encoding.patterns.machine import Machine
-from ivr.encoding.tokenizer_steps import normalizes
+from ivr.encoding.text.missing_bytes import missing_bytes
+from ivr.encoding.text.normalizing import Normalizing
 from ivr.errors import ConfigError
 
 ASCII = 0x80
@@ -55,16 +56,14 @@ class Pieces:
 
 
 class PretokenSplitter:
-    """`splitter(text)` lists the pretokens of a text; joined they are the text (after its prefix blank, if any).
+    """`splitter(text)` lists the pretokens of a text; joined they are the text (normalized, after its prefix blank).
 
-    Raises ConfigError for a tokenizer whose text is changed before splitting (a normalizer) or that is not
-    byte-level. May be shared by threads.
+    Raises ConfigError for a tokenizer that is not byte-level. May be shared by threads.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         spec = json.loads(tokenizer.to_str())
-        if found := normalizes(spec):
-            raise ConfigError(f"the tokenizer has a normalizer ({found}); none is supported")
+        self.normalizing = Normalizing(tokenizer)
         self._pre_tokenizer = tokenizer.pre_tokenizer
         steps = _steps(spec["pre_tokenizer"])
         byte_level = [step for step in steps if step["type"] == "ByteLevel"]
@@ -72,7 +71,9 @@ class PretokenSplitter:
             raise ConfigError("the tokenizer has no ByteLevel pre-tokenizer; only byte-level BPE is supported")
         self.adds_prefix_space: bool = byte_level[0]["add_prefix_space"]
         self._own_pattern: bool = byte_level[0].get("use_regex", True)  # GPT-2's, on what the other steps leave
-        self.is_gpt2 = len(steps) == 1 and self._own_pattern
+        # where the vocabulary lacks bytes, they are taken out of pretokens: these have to be made before
+        lacks = missing_bytes(dict(spec["model"]["vocab"]) or CHARACTER_TO_BYTE)  # a Unigram's is pairs
+        self.is_gpt2 = len(steps) == 1 and self._own_pattern and not lacks
         self._steps_before = steps[: steps.index(byte_level[0])]
         self._splits_otherwise = steps[-1] is not byte_level[0] or (self.adds_prefix_space and len(steps) > 1)
         self._byte_level = ByteLevel(add_prefix_space=False)
@@ -88,6 +89,7 @@ class PretokenSplitter:
 
     def split(self, texts: Sequence[bytes]) -> Pieces:
         """The pretokens of every text, which is valid UTF-8."""
+        texts = self.normalizing(texts)
         if self._machines is None:
             return self._by_library(texts)
         if self.adds_prefix_space:

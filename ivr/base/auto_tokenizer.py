@@ -6,18 +6,22 @@ the two give can differ, and people load a model both ways.
 """
 
 import json
+import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ivr.base.tokenizer import read_json
+from ivr.base.weights.layout import layout_of
+from ivr.console import LOG
 from ivr.encoding.tokenizer_steps import steps
 from ivr.errors import ConfigError
 
 DEFAULT_NAMES = ("bos_token", "eos_token", "unk_token")  # <|endoftext|> to GPT2Tokenizer where nothing is said
 GPT2_CLASSES = (None, "GPT2Tokenizer", "GPT2TokenizerFast")  # beside a gpt2 config None is GPT2Tokenizer
 PLAIN_CLASS = "PreTrainedTokenizerFast"  # takes tokenizer.json as it stands
+PLAIN_CLASSES = (PLAIN_CLASS, "TokenizersBackend")
 FLAGS = ("single_word", "lstrip", "rstrip", "special")
 
 
@@ -61,6 +65,35 @@ def load_auto(folder: Path, origin: str) -> Loaded:
     attributes = {name: getattr(found, name, None) for name in names}
     extra = [str(token) for token in found.extra_special_tokens]
     return Loaded(spec, special, extra, type(found).__name__, attributes)
+
+
+def becomes_gpt2s(declared: str | None, kind: str) -> bool:
+    """Whether AutoTokenizer makes a GPT2Tokenizer for this tokenizer_class beside a model of this model_type."""
+    if kind == "gpt2" or declared not in GPT2_CLASSES:
+        return declared in GPT2_CLASSES
+    from transformers.models.auto.tokenization_auto import TOKENIZER_MAPPING_NAMES
+
+    registered = TOKENIZER_MAPPING_NAMES.get(kind)
+    if declared is None or registered in PLAIN_CLASSES:
+        return registered in GPT2_CLASSES[1:]
+    return True
+
+
+def keeps_plain_class(kind: str) -> bool:
+    """Whether AutoTokenizer loads tokenizer.json as it stands beside a model of this model_type, when the files ask so.
+
+    Beside some (qwen2) it builds a tokenizer of its own whatever tokenizer_config.json says. Found out by trying.
+    """
+    from tokenizers import Tokenizer, models
+    from transformers import AutoTokenizer
+
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        (folder / "config.json").write_text(json.dumps({"model_type": kind}))
+        (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": PLAIN_CLASS}))
+        Tokenizer(models.Unigram([("a", 0.0)])).save(str(folder / "tokenizer.json"))
+        found = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        return json.loads(found.backend_tokenizer.to_str())["model"]["type"] == "Unigram"
 
 
 def names_its_class(folder: Path) -> bool:
@@ -180,7 +213,18 @@ def check_auto_tokenizer(folder: Path, origin: str) -> None:
     Raises ConfigError, naming the field or token, where it does not.
     """
     spec, auto = read_json(folder / "tokenizer.json", origin), load_auto(folder, origin)
-    if part := differing_part(spec, auto.spec):
+    config, model_config = (
+        read_json(folder / name, origin) if (folder / name).is_file() else {}
+        for name in ("tokenizer_config.json", "config.json")
+    )
+    part = differing_part(spec, auto.spec)
+    if part and config.get("tokenizer_class") in PLAIN_CLASSES and not keeps_plain_class(model_config["model_type"]):
+        LOG.warning(
+            "%s: beside a %s AutoTokenizer loads %s whatever tokenizer_config.json says; load this tokenizer, and what "
+            "is made of it, with %s", origin, model_config["model_type"], auto.kind, PLAIN_CLASS,
+        )  # fmt: skip
+        return
+    if part:
         raise ConfigError(
             f"{origin}: {part} of its tokenizer.json is not what AutoTokenizer loads (as {auto.kind}, which builds its "
             f'own); set "tokenizer_class": "{PLAIN_CLASS}" in tokenizer_config.json if tokenizer.json is right, or '
@@ -191,10 +235,6 @@ def check_auto_tokenizer(folder: Path, origin: str) -> None:
             f"{origin}: the added token {found}; make added_tokens of tokenizer.json and added_tokens_decoder of "
             "tokenizer_config.json agree"
         )
-    config, model_config = (
-        read_json(folder / name, origin) if (folder / name).is_file() else {}
-        for name in ("tokenizer_config.json", "config.json")
-    )
     for stated, entry in (config.get("added_tokens_decoder") or {}).items():
         given = auto.added.get(entry["content"], {"id": None})["id"]
         if str(given) != str(stated):
@@ -207,7 +247,7 @@ def check_auto_tokenizer(folder: Path, origin: str) -> None:
 
 def rows_of(model_config: Mapping[str, Any]) -> int | None:
     """The rows of the model's embedding matrix; None where no config.json says."""
-    return int(model_config.get("vocab_size", 50257)) if model_config else None
+    return layout_of(model_config, "config.json").rows if model_config else None
 
 
 def check_rows(spec: Mapping[str, Any], auto: Loaded, model_config: Mapping[str, Any], origin: str) -> None:

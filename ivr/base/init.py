@@ -1,8 +1,7 @@
 """Stage `init`: pin the base model and its tokenizer, clean the corpora, hold a part of them out."""
 
-import argparse
 import os
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -11,16 +10,20 @@ from ivr.base.model_directory import check_free_space, model_files
 from ivr.base.pinning import SAMPLE, ModelChoice, find_model, pin_model
 from ivr.base.sample_model import SampleRecipe
 from ivr.base.special_tokens import special_tokens
+from ivr.base.tokenizer import read_json
 from ivr.console import LOG
 from ivr.corpus.cleaners import clean_corpus
 from ivr.corpus.cleaning import CleaningOptions, total
+from ivr.corpus.dropped_bytes import say_dropped
 from ivr.corpus.preview import check_beginnings, least_bytes, no_document
 from ivr.corpus.readers import SEPARATORS, ReadOptions
 from ivr.corpus.reading.encodings import check_encoding
 from ivr.corpus.sample_text import DOMAIN_PACKAGES, GENERAL_PACKAGES, write_sample_corpora
 from ivr.corpus.sources import READABLE, find_sources
 from ivr.disk.written import remove_written
+from ivr.encoding.text.missing_bytes import missing_bytes
 from ivr.errors import ConfigError
+from ivr.options.declared import StageConfig, option
 from ivr.stage import Input, Manifest, open_stage
 
 DESCRIPTION = """\
@@ -47,112 +50,61 @@ class Corpus:
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(StageConfig):
     """Everything that decides what `ivr init` makes."""
 
-    artifacts_dir: Path = Path("artifacts")
-    force: bool = False
-    model_name: str = SAMPLE
-    revision: str | None = None
-    raw_corpora_dir: Path | None = None
-    cleaned_corpora_dir: Path | None = None
-    general_corpora_dir: Path | None = None
-    text_key: str = "text"
-    encoding: str = "utf-8"
-    document_separator: str = "auto"
-    heldout_fraction: float = 0.1
-    seed: int = 0
-    normalize: str = "none"
-    normalize_force: bool = field(default=False, metadata={"identity": False})
-    processes: int = field(default=0, metadata={"identity": False})
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of `ivr init`."""
-    model = parser.add_argument_group("base model")
-    model.add_argument(
-        "--model-name",
-        default=Config.model_name,
+    model_name: str = option(
+        SAMPLE,
+        "`sample` (trained here, offline), a Hub id such as openai-community/gpt2, or a local directory",
+        group="base model",
         metavar="NAME",
-        help="`sample` (trained here, offline), a Hub id such as openai-community/gpt2, or a local directory "
-        "(default: %(default)s)",
     )
-    model.add_argument(
-        "--revision", default=Config.revision, metavar="REV", help="branch, tag or commit on the Hub (default: main)"
-    )
-    corpora = parser.add_argument_group("corpora")
-    corpora.add_argument(
-        "--raw-corpora-dir",
-        type=Path,
-        default=Config.raw_corpora_dir,
-        metavar="DIR",
-        help=f"your text: {READABLE} (default: ARTIFACTS_DIR/corpora/raw; with the sample model and nothing there, "
+    revision: str | None = option(None, "branch, tag or commit on the Hub (default: main)", metavar="REV")
+    raw_corpora_dir: Path | None = option(
+        None,
+        f"your text: {READABLE} (default: ARTIFACTS_DIR/corpora/raw; with the sample model and nothing there, "
         "the docstrings of NumPy and PyTorch)",
-    )
-    corpora.add_argument(
-        "--cleaned-corpora-dir",
-        type=Path,
-        default=Config.cleaned_corpora_dir,
+        group="corpora",
         metavar="DIR",
-        help="where the cleaned text goes (default: ARTIFACTS_DIR/corpora/cleaned)",
     )
-    corpora.add_argument(
-        "--general-corpora-dir",
-        type=Path,
-        default=Config.general_corpora_dir,
+    cleaned_corpora_dir: Path | None = option(
+        None, "where the cleaned text goes (default: ARTIFACTS_DIR/corpora/cleaned)", metavar="DIR"
+    )
+    general_corpora_dir: Path | None = option(
+        None,
+        "general text that must not get worse (default: none; with the sample model, the text it learned from)",
         metavar="DIR",
-        help="general text that must not get worse (default: none; with the sample model, the text it learned from)",
     )
-    reading = parser.add_argument_group("reading")
-    reading.add_argument(
-        "--text-key",
-        default=Config.text_key,
-        metavar="KEY",
-        help="where the text is in a JSON object; a.b reaches into objects (default: %(default)s)",
+    text_key: str = option(
+        "text", "where the text is in a JSON object; a.b reaches into objects", group="reading", metavar="KEY"
     )
-    reading.add_argument(
-        "--encoding",
-        default=Config.encoding,
-        metavar="NAME",
-        help="of raw files without a byte order mark, such as cp949 or utf-16 (default: %(default)s)",
-    )
-    reading.add_argument(
-        "--document-separator",
-        choices=SEPARATORS,
-        default=Config.document_separator,
-        help="what parts the documents of a .txt file; special-token: <|endoftext|>, <|startoftext|> and the model's "
+    encoding: str = option("utf-8", "of raw files without a byte order mark, such as cp949 or utf-16", metavar="NAME")
+    document_separator: str = option(
+        "auto",
+        "what parts the documents of a .txt file; special-token: <|endoftext|>, <|startoftext|> and the model's "
         "own; auto: those where its first MiB has them on lines of their own, else blank lines where it has one, else "
-        "every line is a document (default: %(default)s)",
+        "every line is a document",
+        choices=SEPARATORS,
     )
-    reading.add_argument(
-        "--normalize",
-        choices=("none", "NFC"),
-        default=Config.normalize,
-        help="NFC: compose letters that stand in parts, as in text from macOS (default: %(default)s)",
+    normalize: str = option(
+        "none", "NFC: compose letters that stand in parts, as in text from macOS", choices=("none", "NFC")
     )
-    reading.add_argument(
-        "--normalize-force",
-        action="store_true",
-        help="clean the corpora again, but keep the base model (default: only when something changed)",
+    normalize_force: bool = option(
+        False,
+        "clean the corpora again, but keep the base model (default: only when something changed)",
+        identity=False,
     )
-    reading.add_argument(
-        "--processes",
-        type=int,
-        default=Config.processes,
-        metavar="N",
-        help="processes that clean, 0 for every core; the result is the same (default: %(default)s)",
+    processes: int = option(
+        0, "processes that clean, 0 for every core; the result is the same", bounds="[0, inf)", identity=False
     )
-    split = parser.add_argument_group("held-out text")
-    split.add_argument(
-        "--heldout-fraction",
-        type=float,
-        default=Config.heldout_fraction,
+    heldout_fraction: float = option(
+        0.1,
+        "share of the documents no stage learns from, chosen by their own bytes",
+        group="held-out text",
         metavar="F",
-        help="share of the documents no stage learns from, chosen by their own bytes (default: %(default)s)",
+        bounds="[0, 1)",
     )
-    split.add_argument(
-        "--seed", type=int, default=Config.seed, metavar="N", help="of the split and the sample (default: %(default)s)"
-    )
+    seed: int = option(0, "of the split and the sample")
 
 
 def run(config: Config) -> Manifest:
@@ -178,6 +130,9 @@ def run(config: Config) -> Manifest:
         stage.results["corpora"] = _clean(config, paths, domain, general)
         if choice.name == SAMPLE:  # trained here: it takes longer than the text
             stage.results["model"] = pin_model(choice, paths, stage.previous, config.force, RECIPE, source)
+        vocabulary = read_json(file := paths.original_tokenizer / "tokenizer.json", str(file))["model"]["vocab"]
+        if lacking := missing_bytes(vocabulary):
+            stage.results["dropped_bytes"] = say_dropped(lacking, _cleaned(config, paths))
         stage.results["revision"] = stage.results["model"]["revision"]
         outputs = [paths.base_model, paths.original_tokenizer, *cleaned]
         if choice.name == SAMPLE:
@@ -190,10 +145,6 @@ def run(config: Config) -> Manifest:
 def _check(config: Config, paths: ArtifactPaths) -> ModelChoice:
     """Raises ConfigError for options that cannot work, before anything is read or locked."""
     check_encoding(config.encoding)
-    if not 0 <= config.heldout_fraction < 1:
-        raise ConfigError(f"--heldout-fraction {config.heldout_fraction}: give a share from 0 to below 1, such as 0.1")
-    if config.processes < 0:
-        raise ConfigError(f"--processes {config.processes}: a number from 0 on is needed, 0 for every core")
     if not config.text_key:
         raise ConfigError("--text-key is empty; name the key that holds the text, such as text")
     choice = ModelChoice(config.model_name, config.revision, config.heldout_fraction, config.seed)
@@ -201,12 +152,12 @@ def _check(config: Config, paths: ArtifactPaths) -> ModelChoice:
         raise ConfigError(
             f"--revision is for models of the Hub; --model-name {config.model_name} has none, leave it out"
         )
-    for option, folder in (
+    for name, folder in (
         ("--raw-corpora-dir", config.raw_corpora_dir),
         ("--general-corpora-dir", config.general_corpora_dir),
     ):
         if folder is not None and not folder.exists():
-            raise ConfigError(f"{option} {folder}: no such file or directory")
+            raise ConfigError(f"{name} {folder}: no such file or directory")
     targets = (_cleaned(config, paths), paths.heldout_corpora, paths.general_cleaned, paths.general_heldout)
     for raw in (_raw(config, paths), *([config.general_corpora_dir] if config.general_corpora_dir else [])):
         for target in targets:

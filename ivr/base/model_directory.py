@@ -18,7 +18,7 @@ from ivr.base.model_files import CARD, LICENCE, VERSIONED_TOKENIZER, WeightsChoi
 from ivr.base.tokenizer import TOKENIZER_FILES, load_tokenizer, read_json
 from ivr.base.tokenizer_directory import complete_tokenizer
 from ivr.base.weights.checkpoint import Checkpoint, read_checkpoint, weight_files, write_weights
-from ivr.base.weights.gpt2_tensors import sizes
+from ivr.base.weights.layout import Layout, layout_of
 from ivr.base.whole_files import check_whole
 from ivr.console import LOG
 from ivr.errors import ConfigError, CorruptInputError, IvrError
@@ -28,7 +28,7 @@ FREE_BYTES_BESIDE_MODEL = 64 << 20
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """A model directory as far as it is a GPT-2's. names: of all files but the weights. origin: where it is from."""
+    """A model directory as far as it is taken. names: of all files but the weights. origin: where it is from."""
 
     folder: Path
     origin: str
@@ -40,7 +40,7 @@ class ModelFiles:
 def read_model(folder: Path, origin: str) -> ModelFiles:
     """What is taken of a directory, checked by names and headers.
 
-    Raises ConfigError for a model that is no GPT-2 or in a form that cannot be taken, CorruptInputError for files that
+    Raises ConfigError for a model of a kind or in a form that cannot be taken, CorruptInputError for files that
     are damaged or not there; each names the file and the mend.
     """
     names, choice = _choose(folder, origin)
@@ -102,13 +102,14 @@ def is_text(name: str) -> bool:
 
 
 def check_config(path: Path, origin: str) -> dict[str, Any]:
-    """The model's config.json. Raises ConfigError where the architecture is not GPT-2's, naming what it is."""
+    """The model's config.json. Raises ConfigError where it is none of a causal language model, naming what it is."""
     config = read_json(path, origin)
-    kind = config.get("model_type") if isinstance(config, dict) else None
-    if kind != "gpt2":
-        raise ConfigError(f"{origin}: model_type is {kind!r}, this works on 'gpt2' only; choose a GPT-2 model")
+    if not isinstance(config, dict):
+        raise CorruptInputError(f"{origin} is no JSON object; fetch it again")
     _refuse_code(config, origin)
-    sizes(config, origin)
+    if config.get("quantization_config"):
+        raise ConfigError(f"{origin}: the model is quantised (quantization_config); bring the weights before that")
+    layout_of(config, origin)
     return dict(config)
 
 
@@ -123,8 +124,8 @@ def check_settings(path: Path, origin: str) -> None:
 def _refuse_code(settings: Mapping[str, Any], origin: str) -> None:
     if settings.get("auto_map"):
         raise ConfigError(
-            f"{origin} asks for code of its own (auto_map), and no code of a model is run here; where it is a plain "
-            "GPT-2, take auto_map out of a copy and give --model-name that"
+            f"{origin} asks for code of its own (auto_map), and no code of a model is run here; where "
+            "transformers knows its model_type, take auto_map out of a copy and give --model-name that"
         )
 
 
@@ -206,13 +207,25 @@ def check_sizes(folder: Path, config: Mapping[str, Any], origin: str) -> dict[st
     """Figures of a model directory. Raises ConfigError where its tokenizer has ids the model has no row for."""
     tokenizer = load_tokenizer(folder / "tokenizer.json", f"{origin}/tokenizer.json")
     vocab = tokenizer.get_vocab(with_added_tokens=True)
-    rows = sizes(config, origin)["vocab_size"] if config else None
+    layout = layout_of(config, origin) if config else None
+    rows = layout.rows if layout else None
     if rows is not None and max(vocab.values()) >= rows:
         raise ConfigError(
             f"{origin}: the tokenizer has the id {max(vocab.values())}, the model only {rows} rows (vocab_size); "
             "bring the tokenizer that belongs to the model"
         )
-    return {"tokens": len(vocab), "model_rows": rows, "weights_bytes": 0}
+    figures = {"tokens": len(vocab), "model_rows": rows, "weights_bytes": 0}
+    return figures | (_facts(layout) if layout else {})
+
+
+def _facts(layout: Layout) -> dict[str, Any]:
+    """What later stages, and people, want to know of the kind of model."""
+    return {
+        "model_type": layout.kind,
+        "head": "tied" if layout.output is None else "untied",
+        "positions": "learned" if layout.positions else "computed",
+        "context": layout.context,
+    }
 
 
 def check_free_space(target: Path, num_bytes: int) -> None:

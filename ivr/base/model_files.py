@@ -1,4 +1,4 @@
-"""Which files of a model directory, or of a repository on a Hub, a GPT-2 is made of. Names only: nothing is opened.
+"""Which files of a model directory, or of a repository on a Hub, a model is made of. Names only: nothing is opened.
 
 transformers looks for weights under these names and in this order: model.safetensors, its index, pytorch_model.bin, its
 index; a variant (model.fp16.safetensors) only when it is asked for one, so here it comes last, and is named.
@@ -96,6 +96,11 @@ def check_names(names: Collection[str], origin: str) -> WeightsChoice | None:
         raise ConfigError(
             f"{origin} holds an adapter (adapter_config.json), whose weights are changes to another model's; merge it "
             "(peft: model.merge_and_unload().save_pretrained(DIR)) and give --model-name that directory"
+        )
+    if "tokenizer.model" in names and not {"tokenizer.json", "vocab.json"} & set(names):
+        raise ConfigError(
+            f"{origin} has SentencePiece's tokenizer.model alone, and a byte-level BPE is needed (tokenizer.json, or "
+            "vocab.json with merges.txt); choose another model"
         )
     choice = choose_weights(names)
     if choice is None:

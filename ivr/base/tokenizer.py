@@ -112,6 +112,11 @@ def check_tokenizer_json(path: Path, origin: str) -> None:
 
 def _check_pre_tokenizer(content: dict[str, Any]) -> None:
     model = content["model"]
+    if model.get("byte_fallback") and "<0x0A>" in model.get("vocab", ()):
+        raise ConfigError(
+            "the tokenizer is SentencePiece's BPE with byte fallback (tokens such as <0x0A>), not byte-level BPE; "
+            "choose another model"
+        )
     kind = model.get("type", "BPE" if "merges" in model else None)
     if kind != "BPE":
         raise ConfigError(f"the tokenizer is {kind}, not byte-level BPE as GPT-2's is; choose another model")

@@ -15,6 +15,7 @@ from ivr.base.auto_tokenizer import (
     GPT2_CLASSES,
     PLAIN_CLASS,
     Loaded,
+    becomes_gpt2s,
     check_rows,
     differing_part,
     ids_of_processor,
@@ -31,9 +32,9 @@ from ivr.base.tokenizer import (
     read_json,
     read_vocab_and_merges,
 )
-from ivr.base.weights.gpt2_tensors import sizes
+from ivr.base.weights.layout import layout_of
 from ivr.console import LOG
-from ivr.corpus.document_end import KEY, end_of_text_id, end_token
+from ivr.corpus.document_end import KEY, end_of_text_id, end_token, put_in_front
 from ivr.encoding.tokenizer_steps import steps
 from ivr.errors import ConfigError, CorruptInputError
 
@@ -85,7 +86,9 @@ def complete_tokenizer(folder: Path, origin: str, model_config: dict[str, Any]) 
 def _is_gpt2s(config: dict[str, Any], was_there: bool, model_config: dict[str, Any]) -> bool:
     """Whether AutoTokenizer takes GPT2Tokenizer; a tokenizer.json beside no config.json it takes as it stands."""
     kind = config.get("tokenizer_class")
-    return kind in GPT2_CLASSES and (kind is not None or bool(model_config) or not was_there)
+    if not model_config:
+        return kind in GPT2_CLASSES and (kind is not None or not was_there)
+    return becomes_gpt2s(kind, str(model_config.get("model_type")))
 
 
 def _contents(spec: dict[str, Any]) -> set[str]:
@@ -156,7 +159,7 @@ def _config(
     """tokenizer_config.json, in which nothing is left to a default of GPT2Tokenizer or to another file."""
     # transformers may add it, at a row that the model has
     has_end = END_OF_TEXT in _contents(spec) or (before is not None and END_OF_TEXT in before.added and not left_out)
-    context = sizes(model_config, "config.json")["n_positions"] if model_config else None
+    context = layout_of(model_config, "config.json").context if model_config else None
     config = dict(given[CONFIG])
     if by_gpt2:
         config = config or gpt2_config(context, has_end)
@@ -218,6 +221,11 @@ def _check_stated(given: dict[str, Any], auto: Loaded, origin: str) -> None:
 def _name_document_end(folder: Path, origin: str) -> None:
     """tokenizer_config.json must say what ends a text: other directories have no config.json beside it."""
     tokenizer = load_tokenizer(folder / "tokenizer.json", origin)
+    if len(before := put_in_front(tokenizer)) > 1:
+        raise ConfigError(
+            f"{origin}: its tokenizer puts {len(before)} tokens in front of every text, and at most one is supported; "
+            "choose another model, or take them out of post_processor in tokenizer.json"
+        )
     try:
         end = tokenizer.id_to_token(end_of_text_id(tokenizer, folder))
     except CorruptInputError:

@@ -1,17 +1,16 @@
 """Stage `status`: the stages of a run and their Slurm jobs in one table."""
 
-import argparse
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 from ivr.artifacts import ArtifactPaths, check_there
 from ivr.cluster.folder import SharedFolder
 from ivr.cluster.records import Job, latest_submission, read_jobs, replaced, update_jobs
 from ivr.console import LOG, say
 from ivr.errors import ClusterError
+from ivr.options.declared import StageConfig, option
 from ivr.report.status import StageStatus, read_manifests, stage_statuses, status_table
 
 DESCRIPTION = """\
@@ -29,18 +28,13 @@ examples:
 
 
 @dataclass(frozen=True)
-class Config:
-    artifacts_dir: Path = Path("artifacts")
-    force: bool = False
-    json: bool = False
+class Config(StageConfig):
+    """Options of `ivr status`."""
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    output = parser.add_argument_group("output")
-    output.add_argument(
-        "--json",
-        action="store_true",
-        help="print a JSON list, one object a stage with a list of its jobs (default: print a table)",
+    json: bool = option(
+        False,
+        "print a JSON list, one object a stage with a list of its jobs (default: print a table)",
+        group="output",
     )
 
 

@@ -1,6 +1,5 @@
 """Stage `submit`: send another stage to Slurm, wait for it or not."""
 
-import argparse
 import shlex
 import shutil
 from collections.abc import Mapping, Sequence
@@ -17,6 +16,7 @@ from ivr.cluster.sending import send
 from ivr.console import LOG, say
 from ivr.errors import ConfigError, TryAgainError
 from ivr.manifest import PIPELINE
+from ivr.options.declared import StageConfig, option
 
 DESCRIPTION = """\
 Run a stage as a Slurm job, with that stage's own options, and wait for it; Ctrl-C ends the waiting, not the job.
@@ -28,51 +28,35 @@ examples:
   ivr submit train --profile slurm/profiles/two-nodes.toml --dry-run
   ivr submit --attach 1234
 """
+USAGE = "ivr submit STAGE [options of STAGE] --profile FILE [options]"
 SENDABLE = (*PIPELINE, "verify")
 
 
 @dataclass(frozen=True)
-class Config:
-    artifacts_dir: Path = Path("artifacts")
-    force: bool = False
-    sent: str | None = None
-    arguments: tuple[str, ...] = ()
-    sent_config: Any = None
-    profile: Path | None = None
-    dry_run: bool = False
-    detach: bool = False
-    after: tuple[str, ...] = ()
-    attach: str | None = None
+class Config(StageConfig):
+    """Options of `ivr submit`; those of the stage that is sent come after its name and are checked by itself."""
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The stage's options; those of the stage that is sent come after its name and are checked by itself."""
-    parser.usage = "ivr submit STAGE [options of STAGE] --profile FILE [options]"
-    parser.add_argument(
-        "sent",
-        nargs="?",
-        choices=SENDABLE,
+    sent: str | None = option(
+        None,
+        f"what to run: {', '.join(SENDABLE)}; its own options may follow (default: none, with --attach)",
         metavar="STAGE",
-        help=f"what to run: {', '.join(SENDABLE)}; its own options may follow (default: none, with --attach)",
+        choices=SENDABLE,
+        positional=True,
     )
-    where = parser.add_argument_group("where")
-    where.add_argument(
-        "--profile",
-        type=Path,
+    profile: Path | None = option(
+        None,
+        "facts of the site: partition, GPUs, image; see slurm/profiles/ (default: none, it must be given)",
+        group="where",
         metavar="FILE",
-        help="facts of the site: partition, GPUs, image; see slurm/profiles/ (default: none, it must be given)",
     )
-    how = parser.add_argument_group("how")
-    how.add_argument("--dry-run", action="store_true", help="print what sbatch would get, and submit nothing")
-    how.add_argument("--detach", action="store_true", help="do not wait for the job")
-    how.add_argument(
-        "--after",
-        nargs="+",
-        default=(),
-        metavar="JOB",
-        help="wait in Slurm for these jobs, too (default: the unfinished jobs of earlier stages)",
+    dry_run: bool = option(False, "print what sbatch would get, and submit nothing", group="how")
+    detach: bool = option(False, "do not wait for the job")
+    after: tuple[str, ...] = option(
+        (), "wait in Slurm for these jobs, too (default: the unfinished jobs of earlier stages)", metavar="JOB"
     )
-    how.add_argument("--attach", metavar="JOB", help="wait for a job submitted earlier (default: none)")
+    attach: str | None = option(None, "wait for a job submitted earlier (default: none)", metavar="JOB")
+    arguments: tuple[str, ...] = ()  # the words of the sent stage's options, and what they make
+    sent_config: Any = None
 
 
 def run(config: Config) -> None:

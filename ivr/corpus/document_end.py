@@ -1,4 +1,8 @@
-"""The token between the documents of a token stream: the one that ends a text for the model, <|endoftext|> in GPT-2."""
+"""The tokens around a document in a token stream: what begins a text and what ends it, in GPT-2 both <|endoftext|>.
+
+Most models were trained with one token between texts. Some tokenizers put another in front of every text, such as
+Llama 3's <|begin_of_text|>, and there a document starts after that.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -39,6 +43,22 @@ def end_of_text_id(tokenizer: Any, folder: Path) -> int:
         f"{folder}: the tokenizer has no token that ends a text ({named or END_OF_TEXT}), which separates documents; "
         "name one of its tokens as eos_token in tokenizer_config.json"
     )
+
+
+def start_of_text_id(tokenizer: Any, folder: Path) -> int:
+    """The id that a text starts after: what the tokenizer puts in front of it, otherwise the one that ends a text.
+
+    Raises CorruptInputError as `end_of_text_id`.
+    """
+    before = put_in_front(tokenizer)
+    return before[-1] if before else end_of_text_id(tokenizer, folder)
+
+
+def put_in_front(tokenizer: Any) -> list[int]:
+    """The ids that the tokenizer's post-processor puts in front of every text; none in GPT-2's."""
+    encoding = tokenizer.encode("a", add_special_tokens=True)
+    mask = encoding.special_tokens_mask
+    return list(encoding.ids[: mask.index(0)]) if 0 in mask else []
 
 
 def _by_number(tokenizer: Any, folder: Path) -> str | None:

@@ -2,8 +2,8 @@
 
 The stream is `E doc E doc ... E` with E the token that ends a text, `<|endoftext|>` in GPT-2: every document starts and
 ends at a boundary, nothing is padded. Block i is the tokens [i*T, i*T + T], inputs and targets shifted by one, so that
-each token is predicted once. A shard ends where it is full, in the midst of a document if need be; a block may lie in
-two.
+each token is predicted once. Where a tokenizer puts another token B in front of texts, it is `B doc E B doc E B`.
+A shard ends where it is full, in the midst of a document if need be; a block may lie in two.
 """
 
 from collections.abc import Iterable, Iterator
@@ -129,18 +129,24 @@ def stream_key(tokenizer: str, corpus: list[list[str]]) -> str:
 
 
 def tokenise(
-    folder: Path, tokenizer: Any, end_id: int, documents: Iterable[str], tokens_a_shard: int = TOKENS_A_SHARD
+    folder: Path,
+    tokenizer: Any,
+    around: tuple[int, int],
+    documents: Iterable[str],
+    tokens_a_shard: int = TOKENS_A_SHARD,
 ) -> None:
-    """Write the stream of `documents` to `folder`, whole or not at all."""
+    """Write the stream of `documents` to `folder`, whole or not at all. around: the ids before and after a document."""
+    start_id, end_id = around
+    after = [end_id] if start_id == end_id else [end_id, start_id]
     dtype = np.dtype("<u2" if tokenizer.get_vocab_size() <= 1 << 16 else "<u4")
     num_documents = num_bytes = 0
     with atomic_directory(folder, contents=False) as staging, Progress("tokenise", unit="B") as bar:
         shards = _ShardWriter(staging, dtype, tokens_a_shard)
-        shards.append([end_id])
+        shards.append([start_id])
         for text, ids in encode_documents(tokenizer, documents):
             if not ids:
                 continue
-            shards.append([*ids, end_id])
+            shards.append([*ids, *after])
             size = len(text.encode())
             num_documents += 1
             num_bytes += size

@@ -12,7 +12,6 @@ from safetensors.torch import save_file
 from ivr.artifacts import atomic_directory
 from ivr.base.companions import chat_templates, copy_chat_templates, copy_licence
 from ivr.base.model_files import SAFETENSORS
-from ivr.embedding.weights import EmbeddingNames
 from ivr.errors import CorruptInputError
 
 # never vocab.json and merges.txt: beside a gpt2 config they would bring the BPE tokenizer back
@@ -33,9 +32,9 @@ def copy_tokenizer_files(source: Path, target: Path, model_dir: Path) -> None:
             raise CorruptInputError(f"{source} is no complete tokenizer directory: it holds no {name}")
 
 
-def save_weights(path: Path, state: dict[str, torch.Tensor], tied: bool) -> None:
-    """Write a safetensors file. A tied head is left out, as `save_pretrained` does: loading ties it again."""
-    tensors = {name: value.contiguous() for name, value in state.items() if not (tied and name == "lm_head.weight")}
+def save_weights(path: Path, state: dict[str, torch.Tensor]) -> None:
+    """Write a safetensors file."""
+    tensors = {name: value.contiguous() for name, value in state.items()}
     save_file(tensors, path, metadata={"format": "pt"})
     umask = os.umask(0)
     os.umask(umask)
@@ -43,17 +42,12 @@ def save_weights(path: Path, state: dict[str, torch.Tensor], tied: bool) -> None
 
 
 def write_model_directory(
-    target: Path,
-    base_dir: Path,
-    config: dict[str, Any],
-    state: dict[str, torch.Tensor],
-    names: EmbeddingNames,
-    tokenizer_dir: Path,
+    target: Path, base_dir: Path, config: dict[str, Any], state: dict[str, torch.Tensor], tokenizer_dir: Path
 ) -> None:
     """Replace `target`, whole, by the base model with the tensors of `state` and the tokenizer of `tokenizer_dir`."""
     with atomic_directory(target) as staging:
         shutil.copyfile(base_dir / "config.json", staging / "config.json")
-        save_weights(staging / SAFETENSORS, state, tied=names.head is None)
+        save_weights(staging / SAFETENSORS, state)
         write_generation_config(staging / "generation_config.json", base_dir, config)
         copy_tokenizer_files(tokenizer_dir, staging, base_dir)
         copy_licence(base_dir, staging)

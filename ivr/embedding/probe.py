@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ivr.embedding.initialisers.body import Body
+from ivr.embedding.initialisers.body import Body, for_head
 from ivr.embedding.initialisers.domain_text import DomainText
 
 FLAGGED_SHARE = 0.01  # of the probability mass, on average over the places of the text
@@ -65,14 +65,15 @@ def probe(
         while windows:
             size = max(1, LOGITS_AT_ONCE // (len(head) * len(windows[0])))
             batch, windows = windows[:size], windows[size:]
-            ids_BT = np.full((len(batch), len(batch[0]) + 1), text.end_id, dtype=np.int64)
+            ids_BT = np.full((len(batch), len(batch[0]) + 1), text.start_id, dtype=np.int64)
             real_BT = np.zeros((len(batch), len(batch[0])), dtype=bool)
             for row, ids in enumerate(batch):
                 ids_BT[row, 1 : len(ids) + 1] = ids
                 real_BT[row, : len(ids)] = True
             inputs = torch.from_numpy(ids_BT[:, :-1])
             states_BTD = body.hidden(wte_VD[inputs].to(body.device, torch.float32))
-            log_p_NV = torch.log_softmax(states_BTD[torch.from_numpy(real_BT).to(body.device)] @ head_f.T, dim=-1)
+            states_ND = for_head(states_BTD[torch.from_numpy(real_BT).to(body.device)], head_f.shape[1])
+            log_p_NV = torch.log_softmax(states_ND @ head_f.T, dim=-1)
             targets = torch.from_numpy(ids_BT[:, 1:][real_BT]).to(body.device)
             nats -= float(log_p_NV.gather(1, targets[:, None]).double().sum())
             mass_K += log_p_NV[:, new].exp().double().sum(dim=0).cpu().numpy()

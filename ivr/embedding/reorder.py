@@ -22,7 +22,7 @@ def row_sources(
     `original`, `remapped`: token string -> id. Rows at ids without a token (padding) stay where they are.
     Raises StaleInputError where the two vocabularies differ in anything but what the rules say.
 
-    >>> row_sources({"a": 0, "b": 1}, {"a": 0, "c": 1}, [Swap(1, "b", "c", [0])], 3)
+    >>> row_sources({"a": 0, "b": 1}, {"a": 0, "c": 1}, [Swap(1, "b", "c", (0,), 7)], 3)
     (array([0, 1, 2]), [1])
     """
     by_id = {swap.id: swap for swap in swaps}

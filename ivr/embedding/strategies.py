@@ -14,11 +14,11 @@ import torch
 from ivr.console import LOG
 from ivr.embedding.initialisers import rows as initialisers
 from ivr.embedding.initialisers.body import Body
-from ivr.embedding.initialisers.distillation import Schedule, best_start, distill
+from ivr.embedding.initialisers.distillation import Frozen, Schedule, best_start, distill
 from ivr.embedding.initialisers.domain_text import DomainText, read_domain_text
 from ivr.embedding.initialisers.focus import focus, static_vectors
 from ivr.embedding.initialisers.rows import Initialiser, Problem
-from ivr.embedding.initialisers.snippets import choose_snippets
+from ivr.embedding.initialisers.snippets import SnippetRules, choose_snippets
 
 # those that need the matrix alone
 INITIALISERS: dict[str, Initialiser] = {
@@ -93,11 +93,7 @@ def make_rows(strategy: str, problems: Sequence[Problem], aligned: Sequence[torc
         first.new_ids,
         first.pieces,
         evidence.sources,
-        per_token=effort.per_token,
-        max_snippets=effort.max_snippets,
-        length=effort.length,
-        context=evidence.body.context,
-        seed=evidence.seed,
+        SnippetRules(effort.per_token, effort.max_snippets, effort.length, evidence.body.context, evidence.seed),
     )
     met = set(np.concatenate([s.student for s in snippets]).tolist()) if snippets else set()
     never = sum(token_id not in met for token_id in first.new_ids)
@@ -112,9 +108,10 @@ def make_rows(strategy: str, problems: Sequence[Problem], aligned: Sequence[torc
         "are in none",
         read,
     )
-    parts = (evidence.body, aligned[0], aligned[1] if len(aligned) > 1 else None, first.base_VD, first.new_ids)
+    head_VD = aligned[1] if len(aligned) > 1 else None
+    frozen = Frozen(evidence.body, aligned[0], head_VD, first.base_VD, first.new_ids)
     starts = {name: [INITIALISERS[name](problem) for problem in problems] for name in STARTS}
-    read["started_from"] = chosen = best_start(*parts, starts, snippets, effort.schedule)
+    read["started_from"] = chosen = best_start(frozen, starts, snippets, effort.schedule)
     LOG.info("align: distilling starts from %s", chosen)
-    rows = distill(*parts, starts[chosen], snippets, effort.schedule)
+    rows = distill(frozen, starts[chosen], snippets, effort.schedule)
     return Made(rows, read)

@@ -1,7 +1,7 @@
-"""What must agree before rows are moved: rules, both tokenizers, the model's config and its matrix."""
+"""What must agree before rows are moved: rules, both tokenizers and the model's matrix."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ivr.artifacts import sha256_file
 from ivr.errors import ConfigError, CorruptInputError, StaleInputError
@@ -39,17 +39,12 @@ def _vocabulary(path: Path) -> dict[str, int]:
         raise CorruptInputError(f"{path} is not a tokenizer that can be loaded: {error}") from None
 
 
-def check_sizes(
-    model_config: dict[str, Any], wte_VD: "torch.Tensor", original: dict[str, int], base_dir: Path, tokenizer_dir: Path
-) -> None:
-    """The matrix, the config and the tokenizer must agree; rows beyond the tokenizer's ids are padding."""
-    stated = model_config.get("vocab_size", 50257)
-    if wte_VD.ndim != 2 or wte_VD.shape[0] != stated:
-        raise CorruptInputError(f"{base_dir}: config.json says vocab_size {stated}, wte has shape {list(wte_VD.shape)}")
+def check_sizes(input_VD: "torch.Tensor", original: dict[str, int], base_dir: Path, tokenizer_dir: Path) -> None:
+    """The input embeddings need a row for every id of the tokenizer; rows beyond them are padding."""
     needed = max(original.values()) + 1
-    if needed > wte_VD.shape[0]:
+    if needed > input_VD.shape[0]:
         raise ConfigError(
-            f"{tokenizer_dir} needs {needed} embedding rows, {base_dir} has {wte_VD.shape[0]}: "
+            f"{tokenizer_dir} needs {needed} embedding rows, {base_dir} has {input_VD.shape[0]}: "
             "this tokenizer is not this model's"
         )
 

@@ -20,6 +20,12 @@ class Batch:
 
     @classmethod
     def of(cls, strings: Sequence[bytes]) -> "Batch":
+        """The strings one behind another.
+
+        >>> batch = Batch.of([b"ab", b"", b"c"])
+        >>> batch.data.tobytes(), batch.starts.tolist(), len(batch), batch.string(2)
+        (b'abc', [0, 2, 2, 3], 3, b'c')
+        """
         starts = np.zeros(len(strings) + 1, np.int64)
         np.cumsum([len(string) for string in strings], out=starts[1:])
         return cls(np.frombuffer(b"".join(strings), np.uint8), starts)
@@ -28,10 +34,11 @@ class Batch:
         return len(self.starts) - 1
 
     def select(self, rows: np.ndarray) -> "Batch":
-        """The strings at `rows`."""
+        """The strings at `rows` (int), in that order; a row may stand twice."""
         return Batch(*select_rows(self.data, self.starts, rows))
 
     def string(self, row: int) -> bytes:
+        """The bytes of one row."""
         return self.data[self.starts[row] : self.starts[row + 1]].tobytes()
 
 
@@ -43,9 +50,15 @@ class Segmentations:
     starts: np.ndarray  # int64, N + 1
 
     def row(self, index: int) -> np.ndarray:
+        """The ids of one string, a view."""
         return self.ids[self.starts[index] : self.starts[index + 1]]
 
     def lengths(self) -> np.ndarray:
+        """Ids of each string, int64 (N,).
+
+        >>> Segmentations(np.array([5, 6, 7], np.int32), np.array([0, 2, 3])).lengths().tolist()
+        [2, 1]
+        """
         return np.diff(self.starts)
 
     def select(self, rows: np.ndarray) -> "Segmentations":
@@ -54,7 +67,19 @@ class Segmentations:
 
 
 def select_rows(data: np.ndarray, starts: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(data[starts[r]:starts[r + 1]] of every row r one after another, where each begins and the last one ends)."""
+    """Rows of an array of arrays.
+
+    Args:
+        data: the rows one behind another, any dtype.
+        starts: where each of the N rows begins and the last one ends, int64 (N + 1,).
+        rows: which ones are wanted, int (M,).
+
+    Returns:
+        (their data one behind another, where each begins and the last one ends, int64 (M + 1,)).
+
+    >>> [part.tolist() for part in select_rows(np.array([1, 2, 3, 4]), np.array([0, 1, 3, 4]), np.array([2, 1]))]
+    [[4, 2, 3], [0, 1, 3]]
+    """
     lengths = starts[rows + 1] - starts[rows]
     ends = np.zeros(len(rows) + 1, np.int64)
     np.cumsum(lengths, out=ends[1:])

@@ -2,6 +2,8 @@
 
 What the distillation rests on: every id has one string; every token that a text can give is a byte or the product of
 one merge; both parts of a merge are made before it (so a merge's product has a higher rank than anything inside it).
+A few merges that the library applies before their parts are made are moved behind these here; where the model takes
+pretokens that are tokens whole, some tokens may be given in this way alone.
 Merges that never happen are left out: of parts that nothing makes, and of several with one product, as in vocabularies
 that were joined, all but one.
 """
@@ -14,12 +16,13 @@ from typing import Any, Protocol
 import numpy as np
 
 from ivr.encoding.byte_alphabet import BYTE_TO_CHARACTER, CHARACTER_TO_BYTE, from_alphabet
-from ivr.encoding.merge_order import made_of_itself, out_of_order, own_merges
-from ivr.encoding.tokenizer_steps import normalizes
+from ivr.encoding.merge_order import made_of_itself, out_of_order, own_merges, parts_first
+from ivr.encoding.text.missing_bytes import check_missing, missing_bytes
+from ivr.encoding.text.normalizing import check_normalizer
 from ivr.errors import ConfigError
 
-NEVER_IN_UTF8 = frozenset([0xC0, 0xC1, *range(0xF5, 0x100)])
 NO_ID = -1
+MOST_MOVED = 0.001  # of the merges: so few that come before their parts are named by the certificate where they matter
 
 
 class Tokenizer(Protocol):
@@ -35,13 +38,17 @@ class ByteLevelBpe:
     tokens: list[str]  # id -> string, V; in the byte alphabet for all but unmade ids
     merges_R3: np.ndarray  # (R, 3) int32: id of the left part, of the right part, of the product; a product stands once
     unmade_ids: frozenset[int]  # neither a byte nor the product of a merge: the model gives them for no text
+    missing: frozenset[int] = frozenset()  # bytes that text can hold and that have no id: the library drops them
+    applied_R: np.ndarray | None = None  # int64: each merge's rank in the library, where that is another order
+    whole_ids: frozenset[int] = frozenset()  # of the unmade: given for a pretoken that is the token, and nowhere else
 
     @property
     def num_ids(self) -> int:
+        """V, with the ids of added tokens."""
         return len(self.tokens)
 
     def byte_ids(self) -> np.ndarray:
-        """The id of each of the 256 bytes, int64 (256,); NO_ID for what UTF-8 never has and the vocabulary lacks."""
+        """The id of each of the 256 bytes, int64 (256,); NO_ID where the vocabulary lacks it."""
         places = {token: i for i, token in enumerate(self.tokens) if i not in self.unmade_ids}
         return np.array([places.get(BYTE_TO_CHARACTER[byte], NO_ID) for byte in range(256)], np.int64)
 
@@ -67,7 +74,14 @@ class ByteLevelBpe:
 def read_bpe(tokenizer: Tokenizer, in_order: bool = True) -> ByteLevelBpe:
     """Read and check. Raises ConfigError, naming the first offender, for a tokenizer that cannot be distilled.
 
-    `in_order` False: merges may come before those that make their parts; enough to encode, not to distill.
+    >>> from tokenizers import Tokenizer as Library, models, pre_tokenizers
+    >>> symbols = sorted(pre_tokenizers.ByteLevel.alphabet())
+    >>> vocabulary = {token: number for number, token in enumerate([*symbols, "ab", "abc"])}
+    >>> bpe = read_bpe(Library(models.BPE(vocabulary, [("a", "b"), ("ab", "c")])))
+    >>> bpe.num_ids, bpe.token_bytes()[256:], [[bpe.tokens[i] for i in merge] for merge in bpe.merges_R3.tolist()]
+    (258, [b'ab', b'abc'], [['a', 'b', 'ab'], ['ab', 'c', 'abc']])
+
+    `in_order` False: any merges may come before those that make their parts; enough to encode, not to distill.
     """
     return bpe_of_spec(json.loads(tokenizer.to_str()), in_order)
 
@@ -90,31 +104,34 @@ def bpe_of_spec(spec: dict[str, Any], in_order: bool = True) -> ByteLevelBpe:
             f"the ids have holes: id {min(holes)} belongs to no token; give it one in model.vocab, such as "
             f"'<unused{min(holes)}>'"
         )
-    missing = [c for c, byte in CHARACTER_TO_BYTE.items() if c not in vocabulary and byte not in NEVER_IN_UTF8]
-    if missing:
-        raise ConfigError(
-            f"the byte symbol {missing[0]!r} (byte 0x{CHARACTER_TO_BYTE[missing[0]]:02X}) has no id, and "
-            f"{len(missing) - 1} others: text that holds them would be dropped or become unknown; give each an id in "
-            "model.vocab that the model has a row for"
-        )
+    check_missing(spec, missing := missing_bytes(vocabulary))
     tokens = [strings[token_id] for token_id in range(len(strings))]
     merges = _check_merges(model["merges"], vocabulary)
     made_by = own_merges(tokens, [merge for _, merge in merges])
-    if in_order and (misplaced := out_of_order(tokens, [merge for _, merge in merges], made_by)):
-        rank, part, made = misplaced
+    misplaced = out_of_order(tokens, [merge for _, merge in merges], made_by)
+    if in_order and len(misplaced) > MOST_MOVED * len(merges):
+        rank, part, made = misplaced[0]
         raise ConfigError(
             f"merge {_told(tokens, merges[rank])} is out of order: its part {tokens[part]!r} is not made before it but "
-            f"by merge {_told(tokens, merges[made])}; no scores can follow that, so move it behind that one in "
-            "model.merges, or choose another tokenizer"
+            f"by merge {_told(tokens, merges[made])}, and {len(misplaced) - 1:,} others are; no scores can follow "
+            "that, so move each behind that one in model.merges, or choose another tokenizer"
         )
-    happening = [merge for place, (_, merge) in enumerate(merges) if made_by[merge[2]] == place]
+    whole_ids: frozenset[int] = frozenset()
+    if model.get("ignore_merges"):
+        taken_whole = set(vocabulary.values()) - {added[content] for content in added if _is_split(spec, content)}
+        whole_ids = frozenset(taken_whole - made_of_itself(tokens, [merge for _, merge in merges]))
+    happening = [
+        merge for place, (_, merge) in enumerate(merges) if made_by[merge[2]] == place and whole_ids.isdisjoint(merge)
+    ]
     products = {product for _, _, product in happening}
     bytes_ids = {vocabulary[character] for character in CHARACTER_TO_BYTE if character in vocabulary}
     unmade_ids = frozenset(range(len(tokens))) - products - bytes_ids
-    if model.get("ignore_merges"):
-        taken_whole = set(vocabulary.values()) - {added[content] for content in added if _is_split(spec, content)}
-        _check_made_by_merges(tokens, merges, taken_whole)
-    return ByteLevelBpe(tokens, np.array(happening, np.int32).reshape(-1, 3), unmade_ids)
+    merges_R3 = np.array(happening, np.int32).reshape(-1, 3)
+    applied_R = None
+    if misplaced and in_order:
+        applied_R = np.array(parts_first(happening), np.int64)
+        merges_R3 = merges_R3[applied_R]
+    return ByteLevelBpe(tokens, merges_R3, unmade_ids, missing, applied_R, whole_ids)
 
 
 def _is_split(spec: dict[str, Any], content: str) -> bool:
@@ -124,20 +141,6 @@ def _is_split(spec: dict[str, Any], content: str) -> bool:
     empty = {"type": "BPE", "vocab": {}, "merges": []}
     alone = {**spec, "model": empty, "added_tokens": [], "post_processor": None, "decoder": None}
     return len(tokenizers.Tokenizer.from_str(json.dumps(alone)).pre_tokenizer.pre_tokenize_str(content)) > 1
-
-
-def _check_made_by_merges(
-    tokens: list[str], merges: list[tuple[int, tuple[int, int, int]]], token_ids: set[int]
-) -> None:
-    """`ignore_merges` takes a pretoken that is a token whole: the same as merging, where merges make every token."""
-    unmade = [tokens[token_id] for token_id in sorted(token_ids - made_of_itself(tokens, [row for _, row in merges]))]
-    if unmade:
-        raise ConfigError(
-            f"the BPE model sets ignore_merges, and {len(unmade):,} of its {len(tokens):,} tokens are not what merges "
-            f"make of their own strings ({', '.join(map(repr, unmade[:3]))}): these are taken only where they are "
-            "whole pretokens, which no scores can follow; set model.ignore_merges to null, if such tokens may be "
-            "encoded by merges, or choose another tokenizer"
-        )
 
 
 def _check_kind(spec: dict[str, Any], model: dict[str, Any]) -> None:
@@ -156,11 +159,7 @@ def _check_kind(spec: dict[str, Any], model: dict[str, Any]) -> None:
                 f"the BPE model sets {key} = {model[key]!r}, which changes what merges give; a byte-level BPE without "
                 f"it is needed (set model.{key} to null if the model was trained without)"
             )
-    if found := normalizes(spec):
-        raise ConfigError(
-            f"the tokenizer has a normalizer ({found}), which changes text before it is split; none is supported (set "
-            "normalizer to null if the model was trained without)"
-        )
+    check_normalizer(spec)
 
 
 def _check_added(entries: Any, vocabulary: dict[str, int]) -> dict[str, int]:

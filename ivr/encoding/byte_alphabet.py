@@ -4,8 +4,6 @@ Token strings in vocab.json are written in it; a Unigram model sees text in it. 
 printable Latin-1 bytes stand for themselves, the others for U+0100 onwards in byte order.)
 """
 
-from tokenizers import pre_tokenizers
-
 _PRINTABLE = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
 _OTHERS = [byte for byte in range(256) if byte not in _PRINTABLE]
 BYTE_TO_CHARACTER: dict[int, str] = {byte: chr(byte) for byte in _PRINTABLE} | {
@@ -14,21 +12,31 @@ BYTE_TO_CHARACTER: dict[int, str] = {byte: chr(byte) for byte in _PRINTABLE} | {
 CHARACTER_TO_BYTE: dict[str, int] = {character: byte for byte, character in BYTE_TO_CHARACTER.items()}
 _TABLE = "".join(BYTE_TO_CHARACTER[byte] for byte in range(256))
 
-assert set(pre_tokenizers.ByteLevel.alphabet()) == set(CHARACTER_TO_BYTE)
-
 
 def to_alphabet(data: bytes) -> str:
-    """`b" a"` -> `"Ġa"`."""
+    """Bytes as a token string of vocab.json writes them.
+
+    >>> to_alphabet(" é".encode())
+    'ĠÃ©'
+    """
     return data.decode("latin-1").translate(_TABLE)
 
 
 def from_alphabet(token: str) -> bytes:
-    """`"Ġa"` -> `b" a"`. Raises KeyError for a character outside the alphabet."""
+    """The bytes of a token string. Raises KeyError for a character outside the alphabet.
+
+    >>> from_alphabet("ĠÃ©").decode()
+    ' é'
+    """
     return bytes(CHARACTER_TO_BYTE[character] for character in token)
 
 
 def readable(token: str) -> str:
-    """A token for a person: its text where it is whole characters, else the byte alphabet in angle brackets."""
+    """A token for a person: its text where it is whole characters, else the byte alphabet in angle brackets.
+
+    >>> readable("Ġthe"), readable("Ã")
+    (' the', '<Ã>')
+    """
     try:
         return from_alphabet(token).decode("utf-8")
     except (UnicodeDecodeError, KeyError):

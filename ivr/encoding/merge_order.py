@@ -33,19 +33,41 @@ def own_merges(tokens: Sequence[str], merges: Sequence[Merge]) -> dict[int, int]
 
 def out_of_order(
     tokens: Sequence[str], merges: Sequence[Merge], made_by: Mapping[int, int]
-) -> tuple[int, int, int] | None:
-    """(rank, its part, rank of the merge that makes the part) of the first merge that comes before one of its parts.
+) -> list[tuple[int, int, int]]:
+    """(rank, its part, rank of the merge that makes the part) of every merge that comes before one of its parts.
 
-    None when there is none but those that never happen. `made_by`: as `own_merges` has it. What such a BPE does in one
-    merge depends on what it did in the places before: `abcabc` with ab, bc, a+bc, abc+ab, ab+c becomes abcab, c.
+    Less those that never happen. `made_by`: as `own_merges` has it. What such a BPE does in one merge depends on what
+    it did in the places before: `abcabc` with ab, bc, a+bc, abc+ab, ab+c becomes abcab, c.
     """
     bpe = _OneString(tokens, merges)
+    found = []
     for rank, (left, right, product) in enumerate(merges):
-        for part in (left, right):
-            made = made_by.get(part, -1)
-            if made > rank and made_by[product] == rank and bpe.last_merge(tokens[product]) == rank:
-                return rank, part, made
-    return None
+        late = [(made_by[part], part) for part in (left, right) if made_by.get(part, -1) > rank]
+        if late and made_by[product] == rank and bpe.last_merge(tokens[product]) == rank:
+            made, part = late[0]
+            found.append((rank, part, made))
+    return found
+
+
+def parts_first(merges: Sequence[Merge]) -> list[int]:
+    """The places of these merges, of which no two have one product, in an order in which each follows its parts.
+
+    A merge that comes before one of its parts stands right behind the last one of these.
+
+    >>> parts_first([(3, 2, 5), (0, 1, 3), (2, 2, 4)])
+    [1, 0, 2]
+    """
+    place_of = {product: place for place, (_, _, product) in enumerate(merges)}
+    keys: dict[int, tuple[int, int]] = {}
+
+    def key(place: int) -> tuple[int, int]:
+        """(the last place among a merge and all that make its parts, how far behind that one it is)."""
+        if place not in keys:
+            parts = [key(place_of[part]) for part in merges[place][:2] if part in place_of]
+            keys[place] = max([(place, 0), *((last, behind + 1) for last, behind in parts)])
+        return keys[place]
+
+    return sorted(range(len(merges)), key=lambda place: (key(place), place))
 
 
 def made_of_itself(tokens: Sequence[str], merges: Sequence[Merge]) -> set[int]:

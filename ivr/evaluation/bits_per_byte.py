@@ -2,8 +2,9 @@
 
     bits per byte = sum over tokens of -log2 p(token | context) / number of UTF-8 bytes of the text
 
-Each document starts after `<|endoftext|>`, which is context only. A document longer than the model's context is read
-through a sliding window; every token is scored exactly once, with at least context - stride tokens before it.
+Each document starts after `<|endoftext|>`, or what the model's tokenizer puts in front: context only. A document longer
+than the model's context is read through a sliding window; every token is scored exactly once, with at least
+context - stride tokens before it.
 """
 
 from collections.abc import Sequence
@@ -49,7 +50,7 @@ class Scores:
 
 
 def windows(document: int, num_targets: int, context: int, stride: int) -> list[Window]:
-    """The windows over one document of `num_targets` tokens (its inputs are the end-of-text id and all but the last).
+    """The windows over one document of `num_targets` tokens (inputs: the start and all but the last).
 
     >>> windows(0, 5, context=4, stride=2)
     [Window(document=0, start=0, first=0, end=4), Window(document=0, start=1, first=4, end=5)]
@@ -64,7 +65,7 @@ def windows(document: int, num_targets: int, context: int, stride: int) -> list[
 
 
 def score_documents(
-    model: Any, documents: Sequence[tuple[str, Sequence[int]]], end_id: int, context: int, stride: int, device: Any
+    model: Any, documents: Sequence[tuple[str, Sequence[int]]], start_id: int, context: int, stride: int, device: Any
 ) -> Scores:
     """Score (text, its ids) pairs with `model`, a causal language model of transformers, in eval mode.
 
@@ -83,7 +84,7 @@ def score_documents(
         while pending:
             size = max(1, logits_at_once // (vocab_size * pending[0].length))
             batch, pending = pending[:size], pending[size:]
-            for window, bits in zip(batch, _bits_of_windows(model, documents, batch, end_id, device), strict=True):
+            for window, bits in zip(batch, _bits_of_windows(model, documents, batch, start_id, device), strict=True):
                 bits_N[window.document] += bits
     model.train(was_training)
     return Scores(
@@ -99,15 +100,15 @@ def model_config(model: Any) -> Any:
 
 
 def _bits_of_windows(
-    model: Any, documents: Sequence[tuple[str, Sequence[int]]], batch: Sequence[Window], end_id: int, device: Any
+    model: Any, documents: Sequence[tuple[str, Sequence[int]]], batch: Sequence[Window], start_id: int, device: Any
 ) -> list[float]:
     """-log2 likelihood of the scored targets of each window."""
     longest = max(window.length for window in batch)
-    inputs_BT = np.full((len(batch), longest), end_id, dtype=np.int64)
+    inputs_BT = np.full((len(batch), longest), start_id, dtype=np.int64)
     targets_BT = np.full((len(batch), longest), -100, dtype=np.int64)
     for row, window in enumerate(batch):
         ids = documents[window.document][1]
-        shifted = [end_id, *ids[: window.end - 1]] if window.start == 0 else ids[window.start - 1 : window.end - 1]
+        shifted = [start_id, *ids[: window.end - 1]] if window.start == 0 else ids[window.start - 1 : window.end - 1]
         inputs_BT[row, : window.length] = shifted
         targets_BT[row, window.first - window.start : window.length] = ids[window.first : window.end]
     targets = torch.from_numpy(targets_BT).to(device)

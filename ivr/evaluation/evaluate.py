@@ -3,7 +3,6 @@
 Bits per byte compare models with different tokenizers; tokens per byte and agreement compare the tokenizers alone.
 """
 
-import argparse
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
@@ -14,8 +13,8 @@ from ivr.artifacts import ArtifactPaths, atomic_file, sha256_file, write_json
 from ivr.console import LOG
 from ivr.errors import ConfigError, CorruptInputError
 from ivr.evaluation.subjects import Subject, choose_subjects, named_paths
-from ivr.machine.devices import add_device, choose_device
-from ivr.options import add_number, check_least
+from ivr.machine.devices import DEVICE_HELP, DEVICES, choose_device
+from ivr.options.declared import StageConfig, option
 from ivr.stage import Input, Manifest, Stage, open_stage
 
 if TYPE_CHECKING:
@@ -34,51 +33,47 @@ KINDS = ("domain", "general")
 
 
 @dataclass(frozen=True)
-class Config:
-    artifacts_dir: Path = Path("artifacts")
-    force: bool = False
-    model: Sequence[str] = ()
-    text: Sequence[str] = ()
-    leave_out: Sequence[str] = ()
-    max_documents: int = 1000
-    max_bytes: int = 100_000
-    stride: int = 0
-    samples: int = 16
-    sample_tokens: int = 64
-    seed: int = 0
-    threads: int = 2
-    device: str = "auto"
+class Config(StageConfig):
+    """Options of `ivr evaluate`."""
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The stage's options."""
-    models = parser.add_argument_group("models and texts beside the run's own; each option may be given several times")
-    for name, metavar, what in (
-        ("--model", "NAME=DIR", "measure this model, too, with its own tokenizer"),
-        ("--text", "NAME=DIR", "on this text, too: a folder in the form of corpora/heldout"),
-        ("--leave-out", "NAME", "do not measure base, aligned or trained"),
-    ):
-        models.add_argument(name, action="append", default=[], metavar=metavar, help=f"{what} (default: none)")
-    text = parser.add_argument_group("held-out text scored by the models")
-    add_number(text, Config, "--max-documents", "of each kind, domain and general; the same for every model")
-    add_number(text, Config, "--max-bytes", "of each kind, together")
-    add_number(
-        text, Config, "--stride", "new tokens a window in documents longer than the context; 0: half the context"
+    model: Sequence[str] = option(
+        (),
+        "measure this model, too, with its own tokenizer (default: none)",
+        group="models and texts beside the run's own; each option may be given several times",
+        metavar="NAME=DIR",
+        repeat=True,
     )
-    sampling = parser.add_argument_group("what the models write by themselves")
-    add_number(sampling, Config, "--samples", "texts drawn from each model; 0: none")
-    add_number(sampling, Config, "--sample-tokens", "tokens of each, at most the model's context")
-    add_number(sampling, Config, "--seed", "of what is drawn, and of the intervals")
-    machine = parser.add_argument_group("machine")
-    add_number(machine, Config, "--threads", "CPU threads; another number rounds differently")
-    add_device(machine, Config.device)
+    text: Sequence[str] = option(
+        (),
+        "on this text, too: a folder in the form of corpora/heldout (default: none)",
+        metavar="NAME=DIR",
+        repeat=True,
+    )
+    leave_out: Sequence[str] = option(
+        (), "do not measure base, aligned or trained (default: none)", metavar="NAME", repeat=True
+    )
+    max_documents: int = option(
+        1000,
+        "of each kind, domain and general; the same for every model",
+        group="held-out text scored by the models",
+        bounds="[1, inf)",
+    )
+    max_bytes: int = option(100_000, "of each kind, together", bounds="[1, inf)")
+    stride: int = option(
+        0, "new tokens a window in documents longer than the context; 0: half the context", bounds="[0, inf)"
+    )
+    samples: int = option(
+        16, "texts drawn from each model; 0: none", group="what the models write by themselves", bounds="[0, inf)"
+    )
+    sample_tokens: int = option(64, "tokens of each, at most the model's context", bounds="[1, inf)")
+    seed: int = option(0, "of what is drawn, and of the intervals", bounds="[0, inf)")
+    threads: int = option(2, "CPU threads; another number rounds differently", group="machine", bounds="[1, inf)")
+    device: str = option("auto", DEVICE_HELP, choices=DEVICES)
 
 
 def run(config: Config) -> Manifest:
     """Measure what there is and write evaluation.json and documents.parquet."""
     paths = ArtifactPaths(config.artifacts_dir)
-    least = {"max_documents": 1, "max_bytes": 1, "stride": 0, "samples": 0, "sample_tokens": 1, "seed": 0, "threads": 1}
-    check_least(config, least)
     subjects = choose_subjects(paths, config.model, config.leave_out)
     texts = dict(named_paths("--text", config.text, taken=KINDS))
     inputs = [Input(subject.model_dir, made_by=subject.made_by) for subject in subjects]
@@ -200,16 +195,16 @@ def _measure_one(
     """Add the figures of one model; it is freed again on return."""
     import numpy as np
 
-    from ivr.corpus.document_end import end_of_text_id
+    from ivr.corpus.document_end import start_of_text_id
     from ivr.corpus.packing import bytes_per_token, encode_documents, load_tokenizer
     from ivr.evaluation.bits_per_byte import score_documents
-    from ivr.evaluation.models import load_model
+    from ivr.evaluation.models import context_of, load_model
     from ivr.evaluation.sampling import new_token_figures, sample
 
     tokenizer = load_tokenizer(subject.tokenizer_dir)
-    end_id = end_of_text_id(tokenizer, subject.tokenizer_dir)
+    start_id = start_of_text_id(tokenizer, subject.tokenizer_dir)
     model = load_model(subject.model_dir).to(device)
-    context = int(model.config.n_positions)
+    context = context_of(model)
     stride = config.stride or context // 2
     if not 1 <= stride <= context:
         raise ConfigError(f"--stride {stride}: the context of the {subject.name} model is {context}")
@@ -217,7 +212,7 @@ def _measure_one(
     for kind, chosen in measured.texts.items():
         LOG.info("evaluate: %s model on %d documents of %s text", subject.name, len(chosen), kind)
         encoded[kind] = list(encode_documents(tokenizer, chosen))
-        scores = score_documents(model, encoded[kind], end_id, context, stride, device)
+        scores = score_documents(model, encoded[kind], start_id, context, stride, device)
         if not np.isfinite(scores.bits_N).all():
             raise CorruptInputError(
                 f"{subject.model_dir}: the {subject.name} model gives {kind} text no finite probability: its weights "
@@ -226,7 +221,7 @@ def _measure_one(
             )
         measured.scores[kind][subject.name] = scores
     if config.samples:
-        drawn = sample(model, end_id, config.samples, min(config.sample_tokens, context), config.seed, device)
+        drawn = sample(model, start_id, config.samples, min(config.sample_tokens, context), config.seed, device)
         sizes_V = bytes_per_token(tokenizer)
         sizes_V = np.pad(sizes_V, (0, max(0, model.config.vocab_size - len(sizes_V))))  # rows that are no token's
         measured.samples[subject.name] = drawn.results(sizes_V)

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from ivr.base.weights.layout import usable_context
 from ivr.errors import CorruptInputError
 
 
@@ -30,6 +31,12 @@ def load_model(model_dir: Path) -> Any:
             "bring the whole model, or take it in with `ivr init --model-name`, which mends names like _orig_mod.NAME"
         )
     return model
+
+
+def context_of(model: Any) -> int:
+    """Tokens read at once: the model's context, but at most what `usable_context` gives where it is longer."""
+    stated = getattr(model.config, "max_position_embeddings", None)
+    return usable_context(stated if isinstance(stated, int) and stated > 0 else None)
 
 
 def recompute_activations(model: Any) -> None:

@@ -14,7 +14,7 @@ import torch
 
 @dataclass(frozen=True)
 class Sample:
-    """ids_BT: what was drawn, without the end-of-text id it began from."""
+    """ids_BT: what was drawn, without the id it began from."""
 
     ids_BT: np.ndarray
 
@@ -23,14 +23,14 @@ class Sample:
         return {"tokens": self.ids_BT.size, "bytes": num_bytes, "bytes_per_token": num_bytes / self.ids_BT.size}
 
 
-def sample(model: Any, end_id: int, count: int, length: int, seed: int, device: Any) -> Sample:
+def sample(model: Any, start_id: int, count: int, length: int, seed: int, device: Any) -> Sample:
     """Draw `count` texts of `length` tokens from the model's own distribution, each begun as a document is.
 
     A text that ends goes on with another one, so that all models write equally many tokens.
     """
     model.eval()
     dice = torch.Generator().manual_seed(seed)  # on the CPU: the same numbers on every device
-    ids_B1 = torch.full((count, 1), end_id, dtype=torch.int64, device=device)
+    ids_B1 = torch.full((count, 1), start_id, dtype=torch.int64, device=device)
     drawn, past = [], None
     with torch.no_grad():
         for _ in range(length):

@@ -8,12 +8,15 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ivr.console import LOG
 from ivr.errors import ConfigError, DeviceError
 
 DEVICES = ("auto", "cpu", "cuda")
+DEVICE_HELP = (  # of --device, wherever it is an option
+    "auto: a GPU where there is one or one was asked for (of Slurm, by CUDA_VISIBLE_DEVICES), else the CPU; "
+    "a GPU that was asked for and cannot be used is an error"
+)
 PRECISIONS = ("auto", "float32", "bf16")
 NATIVE_BF16 = (8, 0)  # compute capability from which on a GPU multiplies bf16 itself; older ones emulate it, slowly
 NODES = Path("/dev")  # a GPU's files; a container has them when it was given the GPU
@@ -30,17 +33,6 @@ class Device:
     kind: str
     capability: tuple[int, int] = (0, 0)
     name: str = ""
-
-
-def add_device(group: Any, default: str) -> None:
-    """Add --device to an argparse group."""
-    group.add_argument(
-        "--device",
-        choices=DEVICES,
-        default=default,
-        help="auto: a GPU where there is one or one was asked for (of Slurm, by CUDA_VISIBLE_DEVICES), else the CPU; "
-        "a GPU that was asked for and cannot be used is an error (default: %(default)s)",
-    )
 
 
 def gpus_asked(environment: Mapping[str, str], nodes: Path = NODES) -> str:

@@ -1,6 +1,5 @@
 """Stage `check`: every byte of a finished run against the hashes that its stages recorded."""
 
-import argparse
 import contextlib
 import dataclasses
 import json
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING
 from ivr.artifacts import ArtifactPaths, check_there
 from ivr.console import Progress, say
 from ivr.errors import CorruptInputError, StaleInputError
-from ivr.options import check_least
+from ivr.options.declared import StageConfig, option
 from ivr.stage import artifacts_lock
 
 if TYPE_CHECKING:
@@ -34,30 +33,20 @@ examples:
 
 
 @dataclass(frozen=True)
-class Config:
-    artifacts_dir: Path = Path("artifacts")
-    force: bool = False
-    json: bool = False
-    threads: int = min(8, os.cpu_count() or 1)
+class Config(StageConfig):
+    """Options of `ivr check`."""
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The stage's options."""
-    output = parser.add_argument_group("output")
-    output.add_argument("--json", action="store_true", help="print one JSON object (default: print a list)")
-    machine = parser.add_argument_group("machine")
-    machine.add_argument(
-        "--threads",
-        type=int,
-        default=Config.threads,
-        metavar="N",
-        help="files read at once (default: one a core, at most 8)",
+    json: bool = option(False, "print one JSON object (default: print a list)", group="output")
+    threads: int = option(
+        min(8, os.cpu_count() or 1),
+        "files read at once (default: one a core, at most 8)",
+        group="machine",
+        bounds="[1, inf)",
     )
 
 
 def run(config: Config) -> None:
     """Print what was found. Raises CorruptInputError when something is damaged or missing."""
-    check_least(config, {"threads": 1})
     paths = ArtifactPaths(config.artifacts_dir)
     check_there(paths.root)
     from ivr.report.integrity import check, expected_files

@@ -1,12 +1,11 @@
 """Stage `report`: the short summary of a run, and its HTML page."""
 
-import argparse
 from dataclasses import dataclass
-from pathlib import Path
 
 from ivr.artifacts import ArtifactPaths, check_there, write_text
 from ivr.console import say
 from ivr.errors import StaleInputError
+from ivr.options.declared import StageConfig
 from ivr.stage import Input, Manifest, open_stage
 
 DESCRIPTION = """\
@@ -22,12 +21,7 @@ examples:
 
 
 @dataclass(frozen=True)
-class Config:
-    artifacts_dir: Path = Path("artifacts")
-    force: bool = False
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+class Config(StageConfig):
     """Only what every stage has."""
 
 

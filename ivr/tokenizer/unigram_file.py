@@ -48,7 +48,11 @@ def unigram_tokenizer(
 
 
 def token_bytes(tokens: Sequence[str], scores_V: np.ndarray) -> list[bytes]:
-    """The bytes of every id; empty for one that the model never gives."""
+    """The bytes of every id; empty for one that the model never gives.
+
+    >>> token_bytes(["Ġa", "<unused>"], np.array([3, NEVER]))
+    [b' a', b'']
+    """
     return [
         b"" if score == NEVER else from_alphabet(token) for token, score in zip(tokens, scores_V.tolist(), strict=True)
     ]

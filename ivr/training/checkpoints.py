@@ -59,8 +59,30 @@ class Note:
     checksum: str = ""
 
 
-def save(folder: Path, step: int, card: Card, team: Team, model: Any, optimizer: Any, metrics: Path, keep: int) -> Path:
-    """Write the checkpoint of `step`, then drop what `superfluous` names. Every rank calls this."""
+@dataclass(frozen=True)
+class Trained:
+    """What a checkpoint holds of a run."""
+
+    card: Card
+    team: Team
+    model: Any
+    optimizer: Any
+    metrics: Path  # what was logged so far, JSON lines
+
+
+def save(folder: Path, step: int, trained: Trained, keep: int) -> Path:
+    """Write the checkpoint of `step`, then drop what `superfluous` names. Every rank calls this.
+
+    Args:
+        folder: of all checkpoints.
+        step: the steps taken.
+        trained: what is saved.
+        keep: how many checkpoints there are afterwards, at most.
+
+    Returns:
+        The checkpoint's directory.
+    """
+    team, model, optimizer = trained.team, trained.model, trained.optimizer
     target = folder / f"step-{step:08d}"
     if not team.is_main:
         _write_state(Path(team.share()), team, model, optimizer)
@@ -70,10 +92,10 @@ def save(folder: Path, step: int, card: Card, team: Team, model: Any, optimizer:
     with atomic_directory(target, contents=False) as staging:
         team.share(str(staging))
         _write_state(staging, team, model, optimizer)
-        shutil.copyfile(metrics, staging / METRICS)
+        shutil.copyfile(trained.metrics, staging / METRICS)
         team.wait()  # every rank has written its part
         files = {name: asdict(facts) for name, facts in facts_below(staging).items()}
-        write_sealed(staging / MARKER, {"step": step, "card": card, "files": files})
+        write_sealed(staging / MARKER, {"step": step, "card": trained.card, "files": files})
     for old in superfluous(folder, step, keep):
         remove_written(old, contents=False)
     team.wait()  # nobody goes on before the checkpoint is in place

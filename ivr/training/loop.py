@@ -73,16 +73,9 @@ class Run:
     peak: float | None
 
     def save(self, step: int) -> Path:
-        return checkpoints.save(
-            self.checkpoint_folder,
-            step,
-            self.card,
-            self.team,
-            self.model,
-            self.optimizer,
-            self.metrics.path,
-            self.keep_checkpoints,
-        )
+        """Write a checkpoint; returns its directory."""
+        trained = checkpoints.Trained(self.card, self.team, self.model, self.optimizer, self.metrics.path)
+        return checkpoints.save(self.checkpoint_folder, step, trained, self.keep_checkpoints)
 
 
 def fit(run: Run, first_step: int, stop: StopRequest) -> None:

@@ -11,6 +11,7 @@ from ivr.training.phases import embedding_matrices
 BETAS = (0.9, 0.95)
 FINAL_SHARE = 0.1  # of the peak, where the cosine ends
 EMBEDDINGS, MATRICES, VECTORS = "embeddings", "matrices", "vectors"
+HEAD_BIAS = "bias of the head"  # learns as the embeddings do, decays as little as vectors do
 
 
 def learning_rate(step: int, max_steps: int, warmup_steps: int, peak: float) -> float:
@@ -49,19 +50,20 @@ class Schedule:
         """Set lr and weight_decay of the optimizer's groups for 0-based `step`."""
         rate, rows_alone = self.rate(step), self.rows_alone(step)
         for group in groups:
-            embeddings = group["name"] == EMBEDDINGS
+            embeddings = group["name"] in (EMBEDDINGS, HEAD_BIAS)
             group["lr"] = rate if embeddings or not rows_alone else 0.0
-            decays = group["name"] != VECTORS and not (embeddings and rows_alone)
+            decays = group["name"] not in (VECTORS, HEAD_BIAS) and not (embeddings and rows_alone)
             group["weight_decay"] = self.weight_decay if decays else 0.0
 
 
 def make_optimizer(model: Any, schedule: Schedule) -> torch.optim.Optimizer:
     """AdamW over what is to be trained; biases and LayerNorm weights (1-d parameters) are not decayed."""
     matrices = {id(parameter) for parameter in embedding_matrices(model)}
-    members: dict[str, list[torch.nn.Parameter]] = {EMBEDDINGS: [], MATRICES: [], VECTORS: []}
+    members: dict[str, list[torch.nn.Parameter]] = {EMBEDDINGS: [], MATRICES: [], VECTORS: [], HEAD_BIAS: []}
     for parameter in model.parameters():
         if parameter.requires_grad:
-            name = EMBEDDINGS if id(parameter) in matrices else MATRICES if _dimensions(parameter) >= 2 else VECTORS
+            is_matrix, is_rows = _dimensions(parameter) >= 2, id(parameter) in matrices
+            name = (EMBEDDINGS if is_matrix else HEAD_BIAS) if is_rows else MATRICES if is_matrix else VECTORS
             members[name].append(parameter)
     groups: list[dict[str, Any]] = [{"params": found, "name": name} for name, found in members.items() if found]
     optimizer = torch.optim.AdamW(groups, lr=schedule.lr, betas=BETAS, eps=1e-8)

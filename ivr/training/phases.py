@@ -17,7 +17,8 @@ import torch
 
 
 class RowMask:
-    """Gradient hooks on a model. While `.active`, only the rows `new_ids` (of wte, and of an untied head) learn."""
+    """Gradient hooks on a model. While `.active`, only the rows `new_ids` learn: of the input embeddings, and of an
+    untied head and its bias."""
 
     def __init__(self, model: Any, new_ids: Sequence[int]) -> None:
         self.active = False
@@ -35,16 +36,18 @@ class RowMask:
             kept_V = torch.ones(grad_VD.shape[0], dtype=torch.bool)
             kept_V[self._new_ids] = False
             self._kept_V = kept_V.to(grad_VD.device)
-        return grad_VD.masked_fill(self._kept_V[:, None], 0.0)  # a product would keep a NaN
+        kept = self._kept_V if grad_VD.ndim == 1 else self._kept_V[:, None]
+        return grad_VD.masked_fill(kept, 0.0)  # a product would keep a NaN
 
     def _nothing(self, grad: torch.Tensor) -> torch.Tensor:
         return torch.zeros_like(grad) if self.active else grad
 
 
 def embedding_matrices(model: Any) -> list[torch.nn.Parameter]:
-    """wte, and the head where it is another matrix."""
-    wte, head = model.get_input_embeddings().weight, model.get_output_embeddings().weight
-    return [wte] if head is wte else [wte, head]
+    """What has a row for each token: the input embeddings, the head where it is another matrix, and its bias."""
+    rows, head = model.get_input_embeddings().weight, model.get_output_embeddings()
+    own = [] if head.weight is rows else [head.weight]
+    return [rows, *own, *([] if head.bias is None else [head.bias])]
 
 
 def freeze_all_but_embeddings(model: Any) -> None:

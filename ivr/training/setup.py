@@ -12,12 +12,12 @@ import torch
 
 from ivr.artifacts import ArtifactPaths
 from ivr.console import LOG
-from ivr.corpus.document_end import end_of_text_id
+from ivr.corpus.document_end import end_of_text_id, start_of_text_id
 from ivr.corpus.packing import encode_documents, load_tokenizer, open_stream
 from ivr.errors import ConfigError
 from ivr.evaluation.bits_per_byte import score_documents
 from ivr.evaluation.heldout import choose_documents
-from ivr.evaluation.models import load_model, recompute_activations
+from ivr.evaluation.models import context_of, load_model, recompute_activations
 from ivr.training.checkpoints import Card
 from ivr.training.divergence import save_evidence
 from ivr.training.feed import Feed, make_feed
@@ -26,8 +26,8 @@ from ivr.training.loop import Plan, Run
 from ivr.training.metrics import JsonLines
 from ivr.training.optimisation import Schedule, make_optimizer
 from ivr.training.options import Config
-from ivr.training.phases import RowMask, embedding_matrices, freeze_all_but_embeddings
-from ivr.training.throughput import flops_per_token, peak_flops
+from ivr.training.phases import RowMask, freeze_all_but_embeddings
+from ivr.training.throughput import attention_width, flops_per_token, num_multiplied, peak_flops
 
 
 @dataclass(frozen=True)
@@ -44,20 +44,19 @@ class Job:
 def build(config: Config, paths: ArtifactPaths, team: Team, model_dir: Path, job: Job) -> Run:
     """Load, check and prepare everything. Raises ConfigError where the options do not fit the model or the text."""
     tokenizer = load_tokenizer(model_dir)
-    end_id = end_of_text_id(tokenizer, model_dir)
+    start_id, end_id = start_of_text_id(tokenizer, model_dir), end_of_text_id(tokenizer, model_dir)
     data = paths.training / "data"
     replay = open_stream(data / job.replay_key, tokenizer) if job.replay_key else None
     feed = make_feed(open_stream(data / job.domain_key, tokenizer), replay, config.replay_share)
     torch.manual_seed(config.seed)
     model = load_model(model_dir)
-    context, width, layers = int(model.config.n_positions), int(model.config.n_embd), int(model.config.n_layer)
+    context = context_of(model)
     plan = make_plan(config, feed, context, team.size)
     row_mask = _choose_what_learns(config, model, job.new_ids)
     num_parameters, num_trained = _count(model, trained=False), _count(model, trained=True)
     if team.is_main:
         _check_disk(paths, num_parameters, num_trained, config.keep_checkpoints)
-    untied = len(embedding_matrices(model)) - 1
-    num_multiplied = num_parameters - context * width - untied * int(model.config.vocab_size) * width
+    flops = flops_per_token(num_multiplied(model), attention_width(model.config), plan.block_size)
     if config.gradient_checkpointing:
         recompute_activations(model)
     optimizer = make_optimizer(model, plan.schedule)
@@ -82,12 +81,12 @@ def build(config: Config, paths: ArtifactPaths, team: Team, model_dir: Path, job
         optimizer=optimizer,
         row_mask=row_mask,
         metrics=JsonLines(paths.training / "metrics.jsonl"),
-        evaluate=_heldout_measure(config, paths, team, model, tokenizer, end_id, context),
+        evaluate=_heldout_measure(config, paths, team, model, tokenizer, start_id, context),
         keep_evidence=keep_evidence,
         checkpoint_folder=paths.training / "checkpoints" / job.identity,
         keep_checkpoints=config.keep_checkpoints,
         card=job.card,
-        flops=flops_per_token(num_multiplied, layers, width, plan.block_size),
+        flops=flops,
         peak=peak_flops(torch.cuda.get_device_name(device)) if device.type == "cuda" else None,
     )
 
@@ -181,7 +180,7 @@ def _compile(model: Any, team: Team) -> None:
 
 
 def _heldout_measure(
-    config: Config, paths: ArtifactPaths, team: Team, model: Any, tokenizer: Any, end_id: int, context: int
+    config: Config, paths: ArtifactPaths, team: Team, model: Any, tokenizer: Any, start_id: int, context: int
 ) -> Callable[[], float | None]:
     """A function that gives held-out bits per byte now. All ranks score all documents: ZeRO-3 needs them together."""
     if config.eval_bytes == 0 or not paths.heldout_corpora.is_dir():
@@ -193,7 +192,7 @@ def _heldout_measure(
         return lambda: None
 
     def measure() -> float | None:
-        return score_documents(model, documents, end_id, context, context // 2, team.accelerator.device).bits_per_byte
+        return score_documents(model, documents, start_id, context, context // 2, team.accelerator.device).bits_per_byte
 
     return measure
 

@@ -15,8 +15,6 @@ from ivr.console import LOG
 from ivr.errors import ConfigError, IvrError, StaleInputError
 from ivr.stage import Input, Manifest, Stage, open_stage
 from ivr.training.options import Config as Config  # the stage's interface
-from ivr.training.options import add_arguments as add_arguments
-from ivr.training.options import check_options
 from ivr.versions import stage_version
 
 if TYPE_CHECKING:
@@ -38,7 +36,6 @@ examples:
 
 def run(config: Config) -> Manifest:
     """Train; returns the manifest, on every rank."""
-    check_options(config)
     from ivr.training.launch import ending
     from ivr.training.launch.deepspeed_file import asked_precision, read_deepspeed_file
     from ivr.training.launch.place import take_place
@@ -207,7 +204,7 @@ def _card(config: Config, paths: ArtifactPaths, stage: Stage) -> "Card":
 def _tokenise(paths: ArtifactPaths, model_dir: Path, corpora: list[Path], check: Callable[[], None]) -> list[str]:
     """Make sure each corpus lies tokenised in training/data/<key>, and no other; returns the keys."""
     from ivr.corpus import packing
-    from ivr.corpus.document_end import end_of_text_id, end_token
+    from ivr.corpus.document_end import end_of_text_id, end_token, start_of_text_id
     from ivr.corpus.documents import corpus_files, read_documents
     from ivr.disk.written import remove_written
 
@@ -222,8 +219,8 @@ def _tokenise(paths: ArtifactPaths, model_dir: Path, corpora: list[Path], check:
         keys.append(key := packing.stream_key(made_by, files))
         if not packing.is_whole(folder / key):
             tokenizer = packing.load_tokenizer(model_dir)
-            end_id = end_of_text_id(tokenizer, model_dir)
-            packing.tokenise(folder / key, tokenizer, end_id, _checked(read_documents(corpus_dir), check))
+            around = start_of_text_id(tokenizer, model_dir), end_of_text_id(tokenizer, model_dir)
+            packing.tokenise(folder / key, tokenizer, around, _checked(read_documents(corpus_dir), check))
     for other in folder.iterdir():
         if other.is_dir() and other.name not in keys:
             remove_written(other, contents=False)  # of an earlier tokenizer or corpus

@@ -98,11 +98,13 @@ def test_a_tokenizer_that_is_not_byte_level_is_refused(pre_tokenizer: object) ->
         PretokenSplitter(tokenizer_with(pre_tokenizer))
 
 
-def test_a_normalizer_is_refused() -> None:
-    tokenizer = tokenizer_with(ByteLevel())
-    tokenizer.normalizer = normalizers.NFKC()
-    with pytest.raises(ConfigError, match="NFKC"):
-        PretokenSplitter(tokenizer)
+@pytest.mark.parametrize("normalizer", [normalizers.NFC(), normalizers.NFKC(), normalizers.Lowercase()])
+def test_text_is_split_as_the_normalizer_leaves_it(normalizer: normalizers.Normalizer) -> None:
+    tokenizer = tokenizer_with(ByteLevel(add_prefix_space=False))
+    tokenizer.normalizer = normalizer
+    splitter = PretokenSplitter(tokenizer)
+    for text in [*NASTY, "cafe\u0301s", "Å ﬁ \u212b", "\u1100\u1161\u11a8"]:
+        assert by_us(splitter, text) == by_library(tokenizer, normalizer.normalize_str(text))
 
 
 def test_the_pretoken_encoder_takes_its_input_whole() -> None:

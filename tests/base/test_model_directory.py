@@ -31,7 +31,7 @@ def merges_with(line: str) -> bytes:
 @pytest.mark.parametrize(
     ("name", "content", "error", "message"),
     [
-        ("config.json", json.dumps({**CONFIG, "model_type": "llama"}).encode(), ConfigError, "model_type is 'llama'"),
+        ("config.json", json.dumps({**CONFIG, "model_type": "t5"}).encode(), ConfigError, "model_type is 't5'"),
         ("config.json", b'{"model_type": "gp', CorruptInputError, "config.json is not JSON"),
         ("config.json", json.dumps({**CONFIG, "vocab_size": 258}).encode(), CorruptInputError, "set vocab_size to 259"),
         ("model.safetensors", safetensors_bytes()[:-1], CorruptInputError, "cut short"),
@@ -39,7 +39,7 @@ def merges_with(line: str) -> bytes:
         ("model.safetensors", b"", CorruptInputError, "is empty"),
         ("tokenizer.json", tokenizer_json(model_type="Unigram"), ConfigError, "is Unigram, not byte-level BPE"),
         ("tokenizer.json", tokenizer_json(pre_tokenizer={"type": "Whitespace"}), ConfigError, "Whitespace"),
-        ("tokenizer.json", tokenizer_json(normalizer={"type": "NFC"}), ConfigError, "NFC"),
+        ("tokenizer.json", tokenizer_json(normalizer={"type": "NFKC"}), ConfigError, "NFKC"),
         ("tokenizer.json", tokenizer_json()[:500], CorruptInputError, "tokenizer.json is not JSON"),
         ("tokenizer.json", b"[]", CorruptInputError, "no tokenizer"),
         ("tokenizer_config.json", b'{"eos_token": "\\ud800"}', CorruptInputError, "half a character"),

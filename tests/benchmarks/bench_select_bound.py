@@ -29,7 +29,7 @@ from ivr.encoding.batch import Batch
 from ivr.encoding.unigram_encoder import UnigramEncoder
 from ivr.tokenizer.remap.apply import DistilledTokenizer
 from ivr.tokenizer.select.candidates import CandidateRules
-from ivr.tokenizer.select.selection import Wishes, select_swaps
+from ivr.tokenizer.select.selection import Request, select_swaps
 from ivr.tokenizer.select.texts import join_texts
 from ivr.tokenizer.unigram_file import read_unigram
 
@@ -126,7 +126,7 @@ def main() -> None:
     rules = CandidateRules(min_count=1, min_documents=1, max_bytes=48, whole_characters=True, exclude="")
     droppable = [i for i in range(len(tokens) - 1, -1, -1) if len(tokens[i]) > 1]
     selection = select_swaps(
-        tokens, distilled.scores_V, droppable, join_texts(part, None, splitter), Wishes(options.swaps, 0, 1, 0, rules)
+        tokens, distilled.scores_V, droppable, join_texts(part, None, splitter), Request(options.swaps, 0, 1, 0, rules)
     )
     problem = programme([p.encode() for p in part.pretokens], part.counts_P, old)
     found = {"pretokens": len(part), "swaps": options.swaps, "strings": problem.num_new}

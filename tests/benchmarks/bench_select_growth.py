@@ -28,7 +28,7 @@ def measure(artifacts: Path, swaps: int, step: int) -> dict[str, float]:
     from ivr.artifacts import ArtifactPaths
     from ivr.tokenizer.remap.apply import DistilledTokenizer
     from ivr.tokenizer.select.candidates import DEFAULT_EXCLUDE, CandidateRules
-    from ivr.tokenizer.select.selection import Wishes, select_swaps
+    from ivr.tokenizer.select.selection import Request, select_swaps
     from ivr.tokenizer.select.texts import join_texts
     from ivr.tokenizer.unigram_file import read_unigram
 
@@ -40,7 +40,7 @@ def measure(artifacts: Path, swaps: int, step: int) -> dict[str, float]:
     droppable = [i for i in range(len(tokens) - 1, -1, -1) if len(tokens[i]) > 1]
     rules = CandidateRules(3, 2, 128, whole_characters=True, exclude=DEFAULT_EXCLUDE)
     texts = join_texts(part, None, PretokenSplitter(distilled.tokenizer))
-    selection = select_swaps(tokens, distilled.scores_V, droppable, texts, Wishes(swaps, 2, 1, 0, rules))
+    selection = select_swaps(tokens, distilled.scores_V, droppable, texts, Request(swaps, 2, 1, 0, rules))
     return {
         "pretokens": len(part),
         "swaps": len(selection.swaps),

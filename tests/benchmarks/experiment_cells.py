@@ -198,7 +198,7 @@ def training_flops(size: Size) -> float:
     """Of one token, forward and backward (Chowdhery et al. 2022, appendix B)."""
     from ivr.training.throughput import flops_per_token
 
-    return flops_per_token(sum(body_and_head(size)), size.base.num_layers, size.base.width, size.block_size)
+    return flops_per_token(sum(body_and_head(size)), size.base.num_layers * size.base.width, size.block_size)
 
 
 def distillation_flops(size: Size, effort: dict[str, int]) -> float:

@@ -26,7 +26,7 @@ def packed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     folder = tmp_path_factory.mktemp("packed")
     save_tokenizer(bpe_tokenizer(), folder / "tokenizer")
     tokenizer = load_tokenizer(folder / "tokenizer")
-    tokenise(folder / "data", tokenizer, end_of_text_id(tokenizer, folder), TEXTS, tokens_a_shard=request.param)
+    tokenise(folder / "data", tokenizer, (end_of_text_id(tokenizer, folder),) * 2, TEXTS, tokens_a_shard=request.param)
     stream = open_stream(folder / "data", tokenizer)
     assert (len(stream.shards) == 1) == (request.param > 100)
     assert all(len(shard) == request.param for shard in stream.shards[:-1])

@@ -273,8 +273,8 @@ def test_a_directory_that_is_no_model(world: ArtifactPaths) -> None:
 
 
 def test_another_architecture(world: ArtifactPaths) -> None:
-    replace_base(world, base_state(world), model_type="llama")
-    assert "'llama'" in refusal(world, ConfigError)
+    replace_base(world, base_state(world), model_type="t5")
+    assert "'t5'" in refusal(world, ConfigError)
 
 
 def test_a_tokenizer_larger_than_the_model(world: ArtifactPaths) -> None:

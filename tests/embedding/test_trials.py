@@ -17,11 +17,11 @@ from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
 from ivr.artifacts import ArtifactPaths
 from ivr.embedding import align
 from ivr.embedding.initialisers.body import Body
-from ivr.embedding.initialisers.distillation import Schedule, distill
+from ivr.embedding.initialisers.distillation import Frozen, Schedule, distill
 from ivr.embedding.initialisers.domain_text import DomainText, encode, sample_documents
-from ivr.embedding.initialisers.snippets import choose_snippets
+from ivr.embedding.initialisers.snippets import SnippetRules, choose_snippets
 from ivr.embedding.probe import probe
-from ivr.embedding.weights import embedding_names, read_config, read_state
+from ivr.embedding.weights import embedding_names, read_config, read_layout, read_state
 from ivr.errors import ConfigError
 from ivr.evaluation.bits_per_byte import score_documents
 from ivr.tokenizer.remap.rules import read_rules
@@ -31,7 +31,7 @@ WTE, HEAD = "transformer.wte.weight", "lm_head.weight"
 
 def body_of(model_dir: Path) -> tuple[Body, dict[str, torch.Tensor]]:
     config, state = read_config(model_dir), read_state(model_dir)
-    return Body(config, state, embedding_names(state, config, model_dir)), state
+    return Body(config, state, embedding_names(state, read_layout(model_dir))), state
 
 
 NEW_WORDS = ["zebrafish", "carcinomaneuron"]
@@ -89,7 +89,7 @@ def test_the_loss_before_training_is_what_evaluate_would_say(world: ArtifactPath
     found = probe(body, state[WTE], None if tied else state[HEAD], new, text)
     pairs = [(one, ids.tolist()) for one, ids in zip(texts, text.documents, strict=True)]
     assert max(len(ids) for _, ids in pairs) < 32
-    scores = score_documents(model, pairs, text.end_id, 32, 32, "cpu")
+    scores = score_documents(model, pairs, text.start_id, 32, 32, "cpu")
     assert found.bits_per_byte == pytest.approx(scores.bits_per_byte, rel=1e-5)
     assert found.tokens_per_byte == pytest.approx(scores.tokens_per_byte)
     every = [token_id for ids in text.documents for token_id in ids.tolist()]
@@ -142,7 +142,7 @@ def test_all_strategies_in_one_table(world: ArtifactPaths, capsys: pytest.Captur
 
 
 def test_both_sides_of_a_snippet_spell_the_same_text() -> None:
-    text = DomainText([np.array([1, 2, 90, 3, 91, 4])], 20, end_id=99)
+    text = DomainText([np.array([1, 2, 90, 3, 91, 4])], 20, start_id=99)
     sources = np.arange(100)
     sources[3] = 50  # a token that moved: its row is elsewhere in the base
     (snippet,) = choose_snippets(
@@ -150,11 +150,7 @@ def test_both_sides_of_a_snippet_spell_the_same_text() -> None:
         [90, 91],
         [[10, 11], [12, 13, 14]],
         sources,
-        per_token=1,
-        max_snippets=5,
-        length=10,
-        context=32,
-        seed=0,
+        SnippetRules(per_token=1, max_snippets=5, length=10, context=32, seed=0),
     )
     assert snippet.student.tolist() == [99, 1, 2, 90, 3, 91, 4]
     assert snippet.teacher.tolist() == [99, 1, 2, 10, 11, 50, 12, 13, 14, 4]
@@ -164,11 +160,11 @@ def test_both_sides_of_a_snippet_spell_the_same_text() -> None:
 
 def test_rare_tokens_are_served_first_and_the_context_is_respected() -> None:
     rare = [np.array([91, 5, 5])]
-    text = DomainText([np.array([90, 5, 5])] * 50 + rare, 200, end_id=99)
+    text = DomainText([np.array([90, 5, 5])] * 50 + rare, 200, start_id=99)
 
     def chosen(**options: int) -> list[list[int]]:
         settings = {"per_token": 3, "max_snippets": 100, "length": 3, "context": 32, "seed": 1} | options
-        found = choose_snippets(text, [90, 91], [[1, 2], [3, 4]], np.arange(100), **settings)  # type: ignore[arg-type]
+        found = choose_snippets(text, [90, 91], [[1, 2], [3, 4]], np.arange(100), SnippetRules(**settings))
         return [snippet.student.tolist() for snippet in found]
 
     assert sorted(chosen()) == [[99, 90, 5, 5]] * 3 + [[99, 91, 5, 5]]
@@ -198,21 +194,18 @@ def test_a_row_equal_to_its_only_piece_has_nothing_to_learn_from_the_states(worl
     same = [[3], [4], [5]]
     ids = [np.where(np.arange(len(ids)) % 4 == 3, new[0], ids) for ids in text.documents]
     snippets = choose_snippets(
-        DomainText(ids, text.num_bytes, text.end_id),
+        DomainText(ids, text.num_bytes, text.start_id),
         new,
         same,
         np.arange(len(state[WTE])),
-        per_token=4,
-        max_snippets=8,
-        length=20,
-        context=32,
-        seed=0,
+        SnippetRules(per_token=4, max_snippets=8, length=20, context=32, seed=0),
     )
     assert snippets
     # an untied wte learns from the distance alone, which is 0 from the start
     head = state[WTE].clone()
     start = state[WTE][[3, 4, 5]].double().numpy()
-    rows, _ = distill(body, state[WTE], head, state[WTE], new, [start, start], snippets, Schedule(rate=0.01))
+    frozen = Frozen(body, state[WTE], head, state[WTE], new)
+    rows, _ = distill(frozen, [start, start], snippets, Schedule(rate=0.01))
     assert np.abs(rows - start).max() < 0.01 * float(state[WTE].std())
 
 

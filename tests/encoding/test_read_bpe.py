@@ -218,8 +218,8 @@ def test_a_merge_that_takes_what_only_a_later_one_makes_is_refused() -> None:
 
 def test_a_normalizer() -> None:
     tokenizer = bpe_of(MERGES)
-    tokenizer.normalizer = normalizers.NFC()
-    assert "normalizer (NFC)" in refusal(tokenizer)
+    tokenizer.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
+    assert "normalizer (Lowercase)" in refusal(tokenizer) and "only NFC is supported" in refusal(tokenizer)
 
 
 @pytest.mark.parametrize(

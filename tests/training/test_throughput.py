@@ -1,20 +1,8 @@
-"""Speed of a step, and FLOPs of a token against a count by hand."""
+"""Speed of a step. FLOPs of a token are held to what PyTorch counts in tests/families/."""
 
 import pytest
-from builders import tiny_model
 
-from ivr.training.throughput import PEAK_FLOPS, flops_per_token, peak_flops, speed
-
-
-def test_flops_of_a_token_are_those_of_its_matrix_products() -> None:
-    model = tiny_model(50)
-    config, block = model.config, 16
-    products = sum(p.numel() for name, p in model.named_parameters() if p.ndim == 2 and "wpe" not in name)
-    vectors = sum(p.numel() for p in model.parameters() if p.ndim == 1)
-    # forward: 2 a weight; attention: T keys and T values of width C a layer, 2 each; backward twice that
-    by_hand = 3 * (2 * products + config.n_layer * 2 * 2 * block * config.n_embd)
-    found = flops_per_token(products + vectors, config.n_layer, config.n_embd, block)
-    assert found == by_hand + 6 * vectors
+from ivr.training.throughput import PEAK_FLOPS, peak_flops, speed
 
 
 def test_a_device_is_known_by_its_name() -> None:

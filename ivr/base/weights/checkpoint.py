@@ -1,4 +1,4 @@
-"""The weights of a GPT-2 directory: found, checked against config.json, made the one file that later stages read."""
+"""The weights of a model directory: found, checked against config.json, made the one file that later stages read."""
 
 import itertools
 import re
@@ -10,7 +10,7 @@ from typing import Any
 
 from ivr.artifacts import atomic_file
 from ivr.base.model_files import SAFETENSORS, WeightsChoice
-from ivr.base.weights.gpt2_tensors import BUFFER, HEAD, bare_name, loads_as_it_is, saved_name, shapes
+from ivr.base.weights.layout import Layout, layout_of
 from ivr.base.weights.stored_tensors import (
     StoredTensor,
     check_shards,
@@ -24,7 +24,9 @@ from ivr.console import LOG
 from ivr.errors import ConfigError, CorruptInputError
 
 FLOATS = frozenset({"F64", "F32", "F16", "BF16"})
-LAYER = re.compile(r"h\.(\d+)\.")
+LAYER = re.compile(r"(?:[A-Za-z_]\w*\.)+?(\d+)\.")  # h.3.ln_1.bias, decoder.layers.3.fc1.weight
+# masks and the like that old checkpoints store; no weights
+MASK = re.compile(r".*\.(?:attn|attention|crossattention)\.(?:masked_)?bias|.*\.inv_freq")
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class Checkpoint:
 
     files: tuple[Path, ...]
     tensors: tuple[StoredTensor, ...]
+    layout: Layout
 
     @property
     def num_bytes(self) -> int:
@@ -47,11 +50,12 @@ class Checkpoint:
     def renamed(self) -> dict[str, str] | None:
         """Name in the files -> name that transformers gives it; None where it loads the names as they are."""
         names = [tensor.name for tensor in self.tensors]
-        bare = {name: bare_name(name) for name in names}
-        prefixed = {name == saved_name(bare[name]) for name in names if saved_name(bare[name]) != bare[name]}
-        if len(prefixed) < 2 and all(loads_as_it_is(name) for name in names):
-            return None
-        return {name: saved_name(bare[name]) for name in names}
+        saved = {name: self.layout.saved(self.layout.bare(name)) for name in names}
+        has_prefix = {self.layout.renamed(name) == saved[name] for name in names if self._has_prefix(saved[name])}
+        return None if len(has_prefix) < 2 and all(map(self.layout.loads_as, names)) else saved
+
+    def _has_prefix(self, saved: str) -> bool:
+        return saved != self.layout.bare(saved)
 
 
 def weight_files(folder: Path, choice: WeightsChoice, origin: str) -> tuple[Path, ...]:
@@ -71,8 +75,9 @@ def read_checkpoint(folder: Path, choice: WeightsChoice, config: Mapping[str, An
         tensors += read(path, f"{origin}/{path.name}")
     if choice.is_index:
         _check_index(files[0], tensors, origin)
-    _check_fits(tensors, config, f"{origin}/{choice.name}")
-    return Checkpoint(files, tuple(tensors))
+    layout = layout_of(config, f"{origin}/config.json")
+    _check_fits(tensors, layout, f"{origin}/{choice.name}")
+    return Checkpoint(files, tuple(tensors), layout)
 
 
 def write_weights(checkpoint: Checkpoint, target: Path) -> None:
@@ -99,49 +104,47 @@ def _check_index(index: Path, tensors: Sequence[StoredTensor], origin: str) -> N
         )
 
 
-def _check_fits(tensors: Sequence[StoredTensor], config: Mapping[str, Any], origin: str) -> None:
-    """All tensors of the config's GPT-2, once, in their shapes, as floating-point numbers; a head if it is untied."""
+def _check_fits(tensors: Sequence[StoredTensor], layout: Layout, origin: str) -> None:
+    """All tensors of the config's model, once, in their shapes, as floating-point numbers; a head if it is untied."""
     by_name: dict[str, StoredTensor] = {}
     for tensor in tensors:
-        bare = bare_name(tensor.name)
+        bare = layout.bare(tensor.name)
         if bare in by_name:
             raise CorruptInputError(
-                f"{origin} holds {by_name[bare].name} and {tensor.name}, which are one tensor of a GPT-2; "
+                f"{origin} holds {by_name[bare].name} and {tensor.name}, which are one tensor of the model; "
                 "leave one of them out"
             )
         by_name[bare] = tensor
-    _refuse_changed_weights(by_name, config, origin)
-    expected = dict(shapes(config, origin))
-    _check_layers(by_name, expected, origin)
-    if HEAD in by_name:
-        expected[HEAD] = expected["wte.weight"]
-    elif not config.get("tie_word_embeddings", True):
+    _refuse_adapters(by_name, origin)
+    _check_layers(by_name, layout, origin)
+    missing = [name for name in layout.shapes if name not in by_name]
+    if missing == [layout.output]:
         raise CorruptInputError(
-            f"{origin} has no {HEAD}, and config.json says tie_word_embeddings false; fetch the whole model, or set it "
-            "to true where the head is the embedding matrix"
+            f"{origin} has no {layout.output}, and by config.json the head is a matrix of its own "
+            "(tie_word_embeddings is false); fetch the whole model, or set it to true where the head is the embedding "
+            "matrix"
         )
-    missing = [name for name in expected if name not in by_name]
     if missing:
         raise CorruptInputError(
-            f"{origin} lacks {missing[0]} of a GPT-2 as config.json describes it ({len(missing)} of {len(expected)} "
-            "tensors are missing); bring the whole model"
+            f"{origin} lacks {missing[0]} of a {layout.kind} as config.json describes it ({len(missing)} of "
+            f"{len(layout.shapes)} tensors are missing); bring the whole model"
         )
+    expected = {**layout.shapes, **{copy: layout.shapes[of] for copy, of in layout.tied.items() if copy in by_name}}
     for name, shape in expected.items():
         tensor = by_name[name]
         if tensor.shape != shape:
-            raise CorruptInputError(f"{origin}: {_shape_differs(tensor, name, shape)}")
+            raise CorruptInputError(f"{origin}: {_shape_differs(tensor, name, shape, layout)}")
         if tensor.dtype not in FLOATS:
             raise ConfigError(f"{origin}: {tensor.name} is stored as {tensor.dtype}; bring floating-point weights")
-    if HEAD in by_name and config.get("tie_word_embeddings", True):
-        _check_tied(by_name[HEAD], by_name["wte.weight"], origin)
-    unused = [tensor.name for name, tensor in by_name.items() if name not in expected and not BUFFER.fullmatch(name)]
+    for copy, of in layout.tied.items():
+        if copy in by_name:
+            _check_tied(by_name[copy], by_name[of], origin)
+    unused = [tensor.name for name, tensor in by_name.items() if name not in expected and not MASK.fullmatch(name)]
     if unused:
         LOG.info("%s: %d tensors are no part of a language model (%s)", origin, len(unused), unused[0])
 
 
-def _refuse_changed_weights(by_name: Mapping[str, StoredTensor], config: Mapping[str, Any], origin: str) -> None:
-    if config.get("quantization_config"):
-        raise ConfigError(f"{origin} is quantised (quantization_config in config.json); bring the model before that")
+def _refuse_adapters(by_name: Mapping[str, StoredTensor], origin: str) -> None:
     adapted = next((tensor.name for name, tensor in by_name.items() if "lora_" in name), None)
     if adapted is not None:
         raise ConfigError(
@@ -149,26 +152,30 @@ def _refuse_changed_weights(by_name: Mapping[str, StoredTensor], config: Mapping
         )
 
 
-def _check_layers(by_name: Mapping[str, StoredTensor], expected: Mapping[str, Any], origin: str) -> None:
+def _check_layers(by_name: Mapping[str, Any], layout: Layout, origin: str) -> None:
     """Layers beyond the config's would be left out in silence."""
     stored, stated = (
         1 + max((int(match[1]) for name in names if (match := LAYER.match(name))), default=-1)
-        for names in (by_name, expected)
+        for names in (by_name, layout.shapes)
     )
     if stored > stated:
         raise CorruptInputError(
-            f"{origin} has {stored} layers, config.json says n_layer {stated}; bring the config.json of these weights"
+            f"{origin} has {stored} layers, config.json says {layout.said('num_hidden_layers')} {stated}; bring the "
+            "config.json of these weights"
         )
 
 
-def _shape_differs(tensor: StoredTensor, name: str, expected: tuple[int, ...]) -> str:
+def _shape_differs(tensor: StoredTensor, name: str, expected: tuple[int, ...], layout: Layout) -> str:
     stated = " x ".join(map(str, expected))
     there = " x ".join(map(str, tensor.shape)) or "one number"
-    key = {"wte.weight": "vocab_size", HEAD: "vocab_size", "wpe.weight": "n_positions"}.get(name)
-    if key and len(tensor.shape) == 2 and tensor.shape[1] == expected[1]:
+    sizes = {layout.input: ("vocab_size", layout.rows), layout.positions: ("max_position_embeddings", layout.context)}
+    sizes |= dict.fromkeys((layout.output, *layout.tied), sizes[layout.input])
+    key, size = sizes.get(name, ("", None))
+    if size == expected[0] and tensor.shape[1:] == expected[1:]:
+        key, rows = layout.said(key), tensor.shape[0]
         return (
-            f"config.json says {key} {expected[0]}, {tensor.name} has {tensor.shape[0]} rows; set {key} to "
-            f"{tensor.shape[0]} in config.json, or bring the weights that belong to it"
+            f"config.json says {key} {size}, {tensor.name} has {rows} rows; set {key} to {rows} in config.json, or "
+            "bring the weights that belong to it"
         )
     return f"{tensor.name} is {there}, and {stated} by config.json; bring the config.json of these weights"
 

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from ivr.console import Progress
-from ivr.embedding.initialisers.body import Body
+from ivr.embedding.initialisers.body import Body, for_head
 from ivr.embedding.initialisers.snippets import Snippet
 
 WARMUP_SHARE = 0.05
@@ -37,27 +37,38 @@ class Schedule:
     rate: float = 0.1
 
 
-def distill(
-    body: Body,
-    wte_VD: torch.Tensor,
-    head_VD: torch.Tensor | None,
-    base_VD: torch.Tensor,
-    new_ids: Sequence[int],
-    start: Sequence[np.ndarray],
-    snippets: Sequence[Snippet],
-    schedule: Schedule,
-) -> list[np.ndarray]:
-    """The rows (K, D) for wte and, where it is untied, for the head, started from `start`.
+@dataclass(frozen=True)
+class Frozen:
+    """What stays as it is while new rows are trained: the model between its matrices, and all other rows."""
 
-    `wte_VD`, `head_VD`: by remapped id, of which only kept rows are read; `base_VD`: the teacher's wte. float32, and
-    the same bytes for the same machine, threads and inputs.
+    body: Body
+    wte_VD: torch.Tensor  # by remapped id; only kept rows are read
+    head_VD: torch.Tensor | None  # the same of an untied head
+    base_VD: torch.Tensor  # the teacher's wte, by original id
+    new_ids: Sequence[int]  # K
+
+
+def distill(
+    frozen: Frozen, start: Sequence[np.ndarray], snippets: Sequence[Snippet], schedule: Schedule
+) -> list[np.ndarray]:
+    """Train new rows, so that the model's last states are what they are when it reads the pieces.
+
+    Args:
+        frozen: all that is not trained.
+        start: rows (K, D) to begin with, for wte and, where it is untied, for the head.
+        snippets: text as both tokenizers encode it.
+        schedule: batch, epochs, rate.
+
+    Returns:
+        The rows, float64, as `start` has them; the same bytes for the same machine, threads and inputs.
     """
+    body, wte_VD, head_VD, new_ids = frozen.body, frozen.wte_VD, frozen.head_VD, frozen.new_ids
     device = body.device
     rows = [torch.tensor(start_KD, dtype=torch.float32, device=device, requires_grad=True) for start_KD in start]
     if not snippets or not len(new_ids):
         return [start_KD.copy() for start_KD in start]
     matrices = [_Matrix(wte_VD, new_ids, device), _Matrix(wte_VD if head_VD is None else head_VD, new_ids, device)]
-    teacher_VD = base_VD.to(device, torch.float32)
+    teacher_VD = frozen.base_VD.to(device, torch.float32)
     # Adam's steps are about as long as its rate in every coordinate: measure it in the rows' own unit
     peaks = [schedule.rate * matrix.rms() for matrix in (matrices if head_VD is not None else matrices[:1])]
     optimizer = torch.optim.Adam(
@@ -78,24 +89,18 @@ def distill(
 
 
 def best_start(
-    body: Body,
-    wte_VD: torch.Tensor,
-    head_VD: torch.Tensor | None,
-    base_VD: torch.Tensor,
-    new_ids: Sequence[int],
-    starts: Mapping[str, Sequence[np.ndarray]],
-    snippets: Sequence[Snippet],
-    schedule: Schedule,
+    frozen: Frozen, starts: Mapping[str, Sequence[np.ndarray]], snippets: Sequence[Snippet], schedule: Schedule
 ) -> str:
     """The name of the start, of `starts` (each as `distill` takes it), with the least objective on the first snippets.
 
     The first one where there are no snippets.
     """
+    body, head_VD, new_ids = frozen.body, frozen.head_VD, frozen.new_ids
     if not snippets or not len(new_ids):
         return next(iter(starts))
-    matrices = [_Matrix(wte_VD, new_ids, body.device)]
+    matrices = [_Matrix(frozen.wte_VD, new_ids, body.device)]
     matrices.append(matrices[0] if head_VD is None else _Matrix(head_VD, new_ids, body.device))
-    teacher_VD = base_VD.to(body.device, torch.float32)
+    teacher_VD = frozen.base_VD.to(body.device, torch.float32)
     found = []
     with torch.no_grad():
         for order, (name, start) in enumerate(starts.items()):
@@ -127,6 +132,7 @@ class _Matrix:
         return embedded_BTD.index_put((*torch.nonzero(new_BT, as_tuple=True),), rows_KD[place_BT[new_BT]])
 
     def logits(self, hidden_ND: torch.Tensor, rows_KD: torch.Tensor) -> torch.Tensor:
+        hidden_ND = for_head(hidden_ND, self.kept_VD.shape[1])
         return (hidden_ND @ self.kept_VD.T).index_copy(1, self.new_ids, hidden_ND @ rows_KD.T)
 
 

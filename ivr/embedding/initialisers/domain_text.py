@@ -13,17 +13,17 @@ from typing import Any
 
 import numpy as np
 
-from ivr.corpus.document_end import end_of_text_id
+from ivr.corpus.document_end import start_of_text_id
 from ivr.corpus.documents import read_documents
 
 
 @dataclass(frozen=True)
 class DomainText:
-    """documents: the remapped ids (int64) of each; num_bytes of their text together; end_id ends a text."""
+    """documents: the remapped ids (int64) of each; num_bytes of their text together; a text starts after start_id."""
 
     documents: Sequence[np.ndarray]
     num_bytes: int
-    end_id: int
+    start_id: int
 
     @property
     def num_tokens(self) -> int:
@@ -56,12 +56,12 @@ def read_domain_text(corpus: Path, tokenizer_dir: Path, max_bytes: int, seed: in
 def encode(texts: Sequence[str], tokenizer_dir: Path) -> DomainText:
     """The ids of `texts`. Raises CorruptInputError where the tokenizer has no token that ends a text."""
     tokenizer = _load(tokenizer_dir)
-    end_id = end_of_text_id(tokenizer, tokenizer_dir)
+    start_id = start_of_text_id(tokenizer, tokenizer_dir)
     documents = []
     for start in range(0, len(texts), 256):
         for encoding in tokenizer.encode_batch_fast(list(texts[start : start + 256]), add_special_tokens=False):
             documents.append(np.array(encoding.ids, dtype=np.int64))
-    return DomainText(documents, sum(len(text.encode()) for text in texts), end_id)
+    return DomainText(documents, sum(len(text.encode()) for text in texts), start_id)
 
 
 def _load(tokenizer_dir: Path) -> Any:

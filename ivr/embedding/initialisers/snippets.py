@@ -24,50 +24,54 @@ class Snippet:
     first: int
 
 
+@dataclass(frozen=True)
+class SnippetRules:
+    """How many windows are taken, and how long they are."""
+
+    per_token: int  # windows that hold each new token, as long as there are so many
+    max_snippets: int
+    length: int  # tokens of the remapped tokenizer
+    context: int  # tokens of the original one, at most
+    seed: int  # of their order
+
+
 def choose_snippets(
-    text: DomainText,
-    new_ids: Sequence[int],
-    pieces: Sequence[Sequence[int]],
-    sources: np.ndarray,
-    *,
-    per_token: int,
-    max_snippets: int,
-    length: int,
-    context: int,
-    seed: int,
+    text: DomainText, new_ids: Sequence[int], pieces: Sequence[Sequence[int]], sources: np.ndarray, rules: SnippetRules
 ) -> list[Snippet]:
-    """At most `max_snippets` windows of `length` tokens, in a seeded order.
+    """Windows of text that hold new tokens, in a seeded order.
 
     Windows are taken in rounds: in round r those that hold a token of which fewer than r were taken, so that rare
-    tokens are served before frequent ones are served again. A window whose teacher side exceeds `context` is cut.
+    tokens are served before frequent ones are served again. A window whose teacher side exceeds `rules.context` is cut.
     """
     spelt = dict(zip(new_ids, pieces, strict=True))
-    windows = [ids[start : start + length] for ids in text.documents for start in range(0, len(ids), length)]
+    windows = [
+        ids[start : start + rules.length] for ids in text.documents for start in range(0, len(ids), rules.length)
+    ]
     is_new_V = np.zeros(len(sources), dtype=bool)
     is_new_V[list(new_ids)] = True
     held = {i: set(ids[mask].tolist()) for i, ids in enumerate(windows) if (mask := is_new_V[ids]).any()}
     taken: dict[int, None] = {}
     counts = dict.fromkeys(new_ids, 0)
-    for round_ in range(1, per_token + 1):
-        if len(taken) >= max_snippets:
+    for round_ in range(1, rules.per_token + 1):
+        if len(taken) >= rules.max_snippets:
             break
         for i, tokens in held.items():
             if i not in taken and any(counts[token] < round_ for token in tokens):
                 taken[i] = None
                 for token in tokens:
                     counts[token] += 1
-                if len(taken) >= max_snippets:
+                if len(taken) >= rules.max_snippets:
                     break
-    order = np.random.Generator(np.random.PCG64([seed, 2])).permutation(len(taken))
+    order = np.random.Generator(np.random.PCG64([rules.seed, 2])).permutation(len(taken))
     chosen = list(taken)
-    snippets = (_spell(windows[chosen[i]], spelt, sources, text.end_id, context) for i in order)
+    snippets = (_spell(windows[chosen[i]], spelt, sources, text.start_id, rules.context) for i in order)
     return [snippet for snippet in snippets if snippet is not None]
 
 
 def _spell(
-    ids: np.ndarray, spelt: Mapping[int, Sequence[int]], sources: np.ndarray, end_id: int, context: int
+    ids: np.ndarray, spelt: Mapping[int, Sequence[int]], sources: np.ndarray, start_id: int, context: int
 ) -> Snippet | None:
-    teacher, ends = [int(sources[end_id])], [0]
+    teacher, ends = [int(sources[start_id])], [0]
     first = 0
     for place, token_id in enumerate(ids.tolist(), start=1):
         rows = spelt.get(token_id) or (int(sources[token_id]),)
@@ -79,5 +83,5 @@ def _spell(
             first = place
     if not first:
         return None  # the cut took the new tokens away
-    student = np.array([end_id, *ids[: len(ends) - 1].tolist()], dtype=np.int64)
+    student = np.array([start_id, *ids[: len(ends) - 1].tolist()], dtype=np.int64)
     return Snippet(student, np.array(teacher, dtype=np.int64), np.array(ends, dtype=np.int64), first)

@@ -5,6 +5,7 @@ stands between two matches is a piece of its own ("isolated").
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -25,6 +26,16 @@ from ivr.encoding.patterns.program import (
 
 NO_MATCH = -1
 FRAMES = 256  # of the backtracking stack to begin with: three numbers each
+
+
+class Tables(NamedTuple):
+    """A `Machine` as compiled loops take it: see there."""
+
+    code_P3: np.ndarray
+    begins: np.ndarray
+    can_begin_AC: np.ndarray
+    inside_SC: np.ndarray
+    classes: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,8 +68,8 @@ class Machine:
         """(where each part ends in `pieces.data`, int64; which parts a piece has: `starts[n]:starts[n + 1]`)."""
         ends = np.empty(len(pieces.data), np.int64)  # at most; pages that are never written take no memory
         starts = np.zeros(len(pieces) + 1, np.int64)
-        of = self.code_P3, self.begins, self.can_begin_AC, self.inside_SC, self.classes
-        _split(pieces.data, pieces.starts, *of, ends, starts)
+        tables = Tables(self.code_P3, self.begins, self.can_begin_AC, self.inside_SC, self.classes)
+        _split(pieces.data, pieces.starts, tables, ends, starts)
         return ends[: starts[-1]], starts
 
 
@@ -101,12 +112,13 @@ def _first(program: Program, begin: int, inside_SC: np.ndarray) -> np.ndarray:
 
 
 @compiled
-def _match(data, begin, end, pc, code, inside, classes, stack):  # type: ignore[no-untyped-def]
+def _match(data, begin, end, pc, tables, stack):  # type: ignore[no-untyped-def]
     """(where the match of the program from `pc` on that starts at `begin` ends, or NO_MATCH; the stack, perhaps grown).
 
     A frame of the stack: (pc, position, least position): go on at `pc` from the position, and after that from each
     character before it down to the least one.
     """
+    code, inside, classes = tables.code_P3, tables.inside_SC, tables.classes
     depth = 0
     i = begin
     while True:
@@ -132,14 +144,10 @@ def _match(data, begin, end, pc, code, inside, classes, stack):  # type: ignore[
                 i += size
             pc += 1
             if operation == STAR and i > least:
-                if depth == len(stack):
-                    stack = _grown(stack)
-                stack[depth, 0], stack[depth, 1], stack[depth, 2] = pc, _before(data, i), least
+                stack = _pushed(stack, depth, pc, _before(data, i), least)
                 depth += 1
         elif operation == SPLIT:
-            if depth == len(stack):
-                stack = _grown(stack)
-            stack[depth, 0], stack[depth, 1], stack[depth, 2] = code[pc, 2], i, i
+            stack = _pushed(stack, depth, code[pc, 2], i, i)
             depth += 1
             pc = code[pc, 1]
         elif operation == JUMP:
@@ -167,10 +175,14 @@ def _match(data, begin, end, pc, code, inside, classes, stack):  # type: ignore[
 
 
 @compiled
-def _grown(stack):  # type: ignore[no-untyped-def]
-    more = np.empty((2 * len(stack), 3), np.int64)
-    more[: len(stack)] = stack
-    return more
+def _pushed(stack, depth, pc, i, least):  # type: ignore[no-untyped-def]
+    """The stack with one more frame, twice as large where it was full."""
+    if depth == len(stack):
+        more = np.empty((2 * len(stack), 3), np.int64)
+        more[: len(stack)] = stack
+        stack = more
+    stack[depth, 0], stack[depth, 1], stack[depth, 2] = pc, i, least
+    return stack
 
 
 @compiled
@@ -183,7 +195,7 @@ def _before(data, i):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _split(data, starts, code, begins, can_begin, inside, classes, ends, part_starts):  # type: ignore[no-untyped-def]
+def _split(data, starts, tables, ends, part_starts):  # type: ignore[no-untyped-def]
     stack = np.empty((FRAMES, 3), np.int64)
     parts = 0
     for piece in range(len(starts) - 1):
@@ -191,11 +203,11 @@ def _split(data, starts, code, begins, can_begin, inside, classes, ends, part_st
         end = starts[piece + 1]
         while i < end:
             point, size = _character(data, i)
-            kind = classes[point]
+            kind = tables.classes[point]
             stop = NO_MATCH
-            for alternative in range(len(begins)):
-                if can_begin[alternative, kind]:
-                    stop, stack = _match(data, i, end, begins[alternative], code, inside, classes, stack)
+            for alternative in range(len(tables.begins)):
+                if tables.can_begin_AC[alternative, kind]:
+                    stop, stack = _match(data, i, end, tables.begins[alternative], tables, stack)
                     if stop != NO_MATCH:
                         break
             if stop == NO_MATCH:

@@ -13,6 +13,7 @@ from ivr.analysis.pretokens import pretoken_encoder
 from ivr.analysis.tables import PretokenTable
 from ivr.artifacts import sha256_file
 from ivr.encoding.bpe import read_bpe
+from ivr.encoding.text.missing_bytes import named
 from ivr.errors import CorruptInputError
 from ivr.tokenizer.distill.certificate_checks import quick_checks
 from ivr.tokenizer.distill.pipeline import Distillation
@@ -82,6 +83,7 @@ def build_certificate(
         "corpora": {"documents": compared.documents, "files": list(compared.files)},
         "corpus": corpus,
         "earlier_text": {"types": len(earlier), "mismatched_types": len(found_earlier)},
+        **_dropped(base, table),
         "vocabulary": {
             "ids": vocabulary.num_ids,
             "different_strings": vocabulary.different_strings,
@@ -135,6 +137,7 @@ def summary(certificate: dict[str, Any]) -> str:
         f"The best segmentation of a pretoken scores at least {margins['smallest']} more than the second best, but for "
         f"{margins['ties']:,} ties that the library's own rule decides; the largest score of one is "
         f"{margins['largest_score_of_a_string'] / EXACT:.0%} of 2^53, to which sums are exact.",
+        *_with_dropped(certificate.get("dropped_bytes")),
         *_beyond_exact_sums(margins["strings_beyond_exact_sums"]),
         _other_strings(certificate["universal_proof"]),
         "`ivr verify` compares all documents, longer runs and more strings, from scratch.",
@@ -143,6 +146,28 @@ def summary(certificate: dict[str, Any]) -> str:
         kept = f"Of {earlier['types']:,} distinct pretokens of earlier text {earlier['mismatched_types']:,} differ."
         sentences.insert(1, kept)
     return " ".join(sentences)
+
+
+def _dropped(base: Tokenizer, table: PretokenTable) -> dict[str, Any]:
+    """The bytes that have no id, and how many pretokens of the corpus hold one; nothing where every byte has one."""
+    lacking = read_bpe(base).missing
+    if not lacking:
+        return {}
+    rows = [row for row, text in enumerate(table.pretokens) if not lacking.isdisjoint(text.encode())]
+    occurrences = int(table.counts_P[rows].sum())
+    return {"dropped_bytes": {"bytes": named(lacking), "types": len(rows), "occurrences": occurrences}}
+
+
+def _with_dropped(dropped: dict[str, Any] | None) -> list[str]:
+    """What to know where bytes have no id."""
+    if not dropped:
+        return []
+    return [
+        f"The bytes {dropped['bytes']} have no id and are dropped, as by the base ({dropped['occurrences']:,} pretoken "
+        f"occurrences of the corpus hold one): behind them the base's offsets are too small, these are not; where the "
+        "first byte of a character is dropped (U+40000 and beyond), the base may merge the rest with the character "
+        "before, which is not followed."
+    ]
 
 
 def _beyond_exact_sums(strings: int) -> list[str]:

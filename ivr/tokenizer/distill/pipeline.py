@@ -23,6 +23,7 @@ from ivr.console import LOG
 from ivr.encoding.batch import Batch, Segmentations
 from ivr.encoding.bpe import ByteLevelBpe
 from ivr.encoding.byte_alphabet import from_alphabet, to_alphabet
+from ivr.encoding.text.missing_bytes import dropping, without
 from ivr.encoding.tokenizer_steps import steps
 from ivr.tokenizer.fit.fitter import TextFitter
 from ivr.tokenizer.fit.neighbour_strings import neighbour_strings, strings_between_parts
@@ -71,6 +72,8 @@ def distill(base: Tokenizer, bpe: ByteLevelBpe, pretokens: Sequence[str], expone
     Very long pretokens are fitted in windows; the certificate compares them whole.
     """
     fitter = TextFitter(bpe, exponent)
+    left = (without(text, bpe.missing) for text in pretokens)  # as the model sees them
+    pretokens = list(dict.fromkeys(filter(None, left))) if bpe.missing else pretokens
     pretokens = in_windows(pretokens, fitter.encoder, np.array([len(token) for token in fitter.tokens], np.int64))
     splitter = PretokenSplitter(base)
     numbers = single_pretokens(short_numbers(), splitter)
@@ -286,6 +289,7 @@ def cut_tokenizer(base: Tokenizer, bpe: ByteLevelBpe, scores_V: np.ndarray, patt
     another pre-tokenizer leaves.
     """
     spec = json.loads(unigram_tokenizer(base, bpe.tokens, scores_V, sorted(bpe.unmade_ids)).to_str())
+    spec = dropping(spec, bpe.missing)
     before = steps(spec["pre_tokenizer"], "pretokenizers")
     if PretokenSplitter(base).is_gpt2:
         # the whole text is mapped first and split then: half the work of mapping piece by piece

@@ -1,6 +1,5 @@
 """Stage `distill-tokenizer`: the base BPE tokenizer as a Unigram tokenizer with the same ids and segmentations."""
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ivr.artifacts import ArtifactPaths, atomic_directory, sha256_file, write_json
 from ivr.console import LOG, Progress
 from ivr.errors import ConfigError, StaleInputError
+from ivr.options.declared import StageConfig, option
 from ivr.stage import Input, Manifest, open_stage
 
 if TYPE_CHECKING:
@@ -30,58 +30,33 @@ examples:
   ivr distill-tokenizer --extend
 """
 
-LARGEST_EXPONENT = 50  # bonuses are cut at 2^53 long before
-
 
 @dataclass(frozen=True)
-class Config:
+class Config(StageConfig):
     """Options of `ivr distill-tokenizer`."""
 
-    artifacts_dir: Path = Path("artifacts")
-    force: bool = False
-    original_tokenizer_dir: Path | None = None
-    prior_exponent: float = 6.8
-    allow_mismatches: int | None = None
-    extend: bool = False
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the stage's options."""
-    inputs = parser.add_argument_group("input")
-    inputs.add_argument(
-        "--original-tokenizer-dir",
-        type=Path,
-        metavar="DIR",
-        help="base tokenizer (default: ARTIFACTS/tokenizers/original)",
+    original_tokenizer_dir: Path | None = option(
+        None, "base tokenizer (default: ARTIFACTS/tokenizers/original)", group="input", metavar="DIR"
     )
-    fitting = parser.add_argument_group("fit")
-    fitting.add_argument(
-        "--prior-exponent",
-        type=float,
-        default=Config.prior_exponent,
+    prior_exponent: float = option(
+        6.8,
+        "bonuses start at ((R + c) / (rank + 1 + c))^P, c = 0.014 R; lowered where scores outgrow a file",
+        group="fit",
         metavar="P",
-        help="bonuses start at ((R + c) / (rank + 1 + c))^P, c = 0.014 R; lowered where scores outgrow a file "
-        "(default: %(default)s)",
+        bounds="[0, 50]",  # bonuses are cut at 2^53 long before 50
     )
-    fitting.add_argument(
-        "--allow-mismatches",
-        type=int,
-        default=Config.allow_mismatches,
-        metavar="N",
-        help="fail when more than N distinct pretokens of the corpora differ (default: list them and go on)",
+    allow_mismatches: int | None = option(
+        None, "fail when more than N distinct pretokens of the corpora differ (default: list them and go on)"
     )
-    fitting.add_argument(
-        "--extend",
-        action="store_true",
-        help="keep what the tokenizer that stands there is exact on: fit to that text too, whose pretokens lie beside "
+    extend: bool = option(
+        False,
+        "keep what the tokenizer that stands there is exact on: fit to that text too, whose pretokens lie beside "
         "its certificate (default: fit to the analysed text alone)",
     )
 
 
 def run(config: Config) -> Manifest:
     """Run the stage; returns its manifest."""
-    if not 0 <= config.prior_exponent <= LARGEST_EXPONENT:
-        raise ConfigError(f"--prior-exponent {config.prior_exponent}: a number from 0 to {LARGEST_EXPONENT} is needed")
     paths = ArtifactPaths(config.artifacts_dir)
     tokenizer_dir = config.original_tokenizer_dir or paths.original_tokenizer
     inputs = [

@@ -65,9 +65,10 @@ def _holds(token, part, before, side, rank):  # type: ignore[no-untyped-def]
 @compiled
 def _lost(  # type: ignore[no-untyped-def]
     crossings, end_starts, end_id, end_loss, begin_starts, begin_id, begin_loss, scores, middle_starts, middle_ids,
-    middle_scores, left, right, rank, keys, values, found,
+    middle_scores, trees, found,
 ):  # fmt: skip
     """For each neighbour of each crossing the worst other one with which it loses, into `found`; their number."""
+    left, right, rank = trees.left, trees.right, trees.rank
     count = 0
     longest = 0
     for group in range(len(begin_starts) - 1):
@@ -115,12 +116,9 @@ def _lost(  # type: ignore[no-untyped-def]
                     continue
                 p = begin_id[row]
                 if m < 0:
-                    if border(p0, p, LATEST, left, right, rank, keys, values) != ADJACENT:
+                    if border(p0, p, LATEST, trees) != ADJACENT:
                         continue
-                elif (
-                    border(p0, one, LATEST, left, right, rank, keys, values) != ADJACENT
-                    or border(two, p, LATEST, left, right, rank, keys, values) != ADJACENT
-                ):
+                elif border(p0, one, LATEST, trees) != ADJACENT or border(two, p, LATEST, trees) != ADJACENT:
                     continue
                 end_done = done[row - begin] = True
                 found[count, 0] = p0
@@ -216,7 +214,7 @@ class Crossings:
             found = np.empty((MOST_FOUND, 3), np.int64)
             count = lost(
                 self._crossings[begin:end], *sides, unigram.scores_V, self._middles.starts, middle_ids, middle_scores,
-                *self._trees.arrays(), found,
+                self._trees.tables(), found,
             )  # fmt: skip
             return found[:count]
 

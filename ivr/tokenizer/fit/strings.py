@@ -20,8 +20,9 @@ LONGEST_CHARACTER = 4  # bytes of UTF-8
 
 
 def single_pretokens(texts: Sequence[str], splitter: PretokenSplitter) -> list[str]:
-    """Those of the texts that this tokenizer does not split; others a model never sees at once."""
-    return [text for text, pieces in zip(texts, splitter.lists(texts), strict=True) if len(pieces) == 1]
+    """Those of the texts that this tokenizer neither splits nor normalizes; others a model never sees at once."""
+    found = zip(texts, splitter.lists(texts), strict=True)
+    return [text for text, pieces in found if len(pieces) == 1 and (not splitter.normalizing or text in pieces[0])]
 
 
 def short_numbers() -> list[str]:

@@ -6,6 +6,7 @@ if and only if every two neighbours in it are.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,8 +22,18 @@ BYTE = -1  # rank of a byte
 UNMADE = -2  # rank of a token that no text produces
 
 
+class MergeTables(NamedTuple):
+    """`MergeTrees` as compiled loops take them: see there."""
+
+    left: np.ndarray
+    right: np.ndarray
+    rank: np.ndarray
+    keys: np.ndarray
+    values: np.ndarray
+
+
 @compiled
-def border(one, two, joining, left, right, rank, keys, values):  # type: ignore[no-untyped-def]
+def border(one, two, joining, trees):  # type: ignore[no-untyped-def]
     """APART, ADJACENT or ODD_RUN for tokens `one` and `two`; `joining` is the rank that joins them, or LATEST.
 
     Time runs backwards: `limit` is the rank from which on the two symbols at the border are no longer both there.
@@ -31,33 +42,33 @@ def border(one, two, joining, left, right, rank, keys, values):  # type: ignore[
     parent_two = joining
     answer = ADJACENT
     while True:
-        found = find(keys, values, (one << 32) | two)
+        found = find(trees.keys, trees.values, (one << 32) | two)
         if 0 <= found < limit:
             return APART
-        if rank[one] >= 0 and left[one] == two and right[one] == two and parent_two > rank[one]:
+        if trees.rank[one] >= 0 and trees.left[one] == two and trees.right[one] == two and parent_two > trees.rank[one]:
             answer = ODD_RUN  # `xx` and a lone `x` after it
-        if rank[one] > rank[two]:
-            limit = rank[one]  # a run is merged from its left end: the left token's own merge goes first
-            one = right[one]
-        elif rank[two] >= 0:
-            limit = rank[two] + 1
-            parent_two = rank[two]
-            two = left[two]
+        if trees.rank[one] > trees.rank[two]:
+            limit = trees.rank[one]  # a run is merged from its left end: the left token's own merge goes first
+            one = trees.right[one]
+        elif trees.rank[two] >= 0:
+            limit = trees.rank[two] + 1
+            parent_two = trees.rank[two]
+            two = trees.left[two]
         else:
             return answer
 
 
 @compiled
-def _grow(merges, left, right, rank, odd, keys, values):  # type: ignore[no-untyped-def]
+def _grow(merges, odd, trees):  # type: ignore[no-untyped-def]
     for r in range(len(merges)):
         one, two, product = merges[r]
-        if rank[one] == UNMADE or rank[two] == UNMADE or rank[product] != UNMADE:
+        if trees.rank[one] == UNMADE or trees.rank[two] == UNMADE or trees.rank[product] != UNMADE:
             continue
-        kind = border(one, two, r, left, right, rank, keys, values)
+        kind = border(one, two, r, trees)
         if kind != APART:
-            left[product] = one
-            right[product] = two
-            rank[product] = r
+            trees.left[product] = one
+            trees.right[product] = two
+            trees.rank[product] = r
             odd[product] = odd[one] or odd[two] or kind == ODD_RUN
 
 
@@ -81,7 +92,7 @@ class MergeTrees:
         rank, odd = np.full(bpe.num_ids, UNMADE, np.int64), np.zeros(bpe.num_ids, bool)
         byte_ids = bpe.byte_ids()
         rank[byte_ids[byte_ids != NO_ID]] = BYTE
-        _grow(merges, left, right, rank, odd, keys, values)
+        _grow(merges, odd, MergeTables(left, right, rank, keys, values))
         return cls(left, right, rank, odd, keys, values)
 
     @property
@@ -94,10 +105,10 @@ class MergeTrees:
         """Reachable, and no odd run on the way."""
         return self.reachable_V & ~self.odd
 
-    def arrays(self) -> tuple[np.ndarray, ...]:
-        """What `border` takes after its first three arguments."""
-        return self.left, self.right, self.rank, self.keys, self.values
+    def tables(self) -> MergeTables:
+        """What compiled loops take."""
+        return MergeTables(self.left, self.right, self.rank, self.keys, self.values)
 
     def border(self, one: int, two: int) -> int:
         """APART, ADJACENT or ODD_RUN."""
-        return int(border(one, two, LATEST, *self.arrays()))
+        return int(border(one, two, LATEST, self.tables()))

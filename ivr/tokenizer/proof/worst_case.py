@@ -10,13 +10,24 @@ down and not continued: each one found is minimal, and F stays below H everywher
 not there are cycles that gain. When nothing is found, F is a proof (THEOREM.md; `checker` checks it).
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from ivr.tokenizer.proof.relaxation import INNER, NOWHERE, again, limits, within
-from ivr.tokenizer.proof.relaxation import across as across_sweep
+from ivr.tokenizer.proof.relaxation import (
+    INNER,
+    NOWHERE,
+    Crossings,
+    Ends,
+    InnerEdges,
+    Scores,
+    TokensOfU,
+    Walks,
+    across,
+    again,
+    limits,
+    within,
+)
 from ivr.tokenizer.proof.walk_graph import MIDDLE, NO_MIDDLE, START, TOKEN, WalkGraph
 
 MAX_SWEEPS = 1_000
@@ -63,55 +74,66 @@ class PairSearch:
 
         Time: sweeps (some tens) x crossings x tokens that share their tail, most of which one comparison rules out.
         """
-        graph, states, rows = self.graph, self.graph.num_states, len(self.graph.ids_P)
-        scores = scores_V.astype(np.int64)
-        inner = (graph.inner_starts, graph.inner_from, graph.inner_to, graph.inner_token)
-        tokens_of_u = (graph.lengths_P, graph.states_P)
+        graph, states = self.graph, self.graph.num_states
+        tokens = TokensOfU(graph.ids_P, graph.lengths_P, graph.states_P)
+        inner = InnerEdges(graph.inner_starts, graph.inner_from, graph.inner_to, graph.inner_token)
+        sums = np.concatenate([[0], np.cumsum(scores_V.astype(np.int64)[graph.middle_ids])])
+        scores = Scores(scores_V.astype(np.int64), sums[graph.middle_starts[1:]] - sums[graph.middle_starts[:-1]])
         limit, follow = np.empty(states, np.int64), np.full(states, -1, np.int64)
-        limits(scores, graph.ids_P, *tokens_of_u, *inner, limit, follow)
-        sums = np.concatenate([[0], np.cumsum(scores[graph.middle_ids])])
-        middle_scores = sums[graph.middle_starts[1:]] - sums[graph.middle_starts[:-1]]
-        F, steps = self._F.copy(), self._steps
-        bad, bad_steps = np.full(states, NOWHERE, np.int64), np.zeros((states, 4), np.int64)
-        closed, closed_steps = scores[graph.ids_P] - 1, np.zeros((rows, 4), np.int64)
-        again(scores, middle_scores, limit, F, steps, bad, bad_steps)
-        due, next_row = self._due(scores, middle_scores, F)
-        across: Callable[..., bool] = across_sweep  # compiled: its parameters are not for the type checker to count
+        limits(scores.tokens_V, tokens, inner, limit, follow)
+        end_scores_P = scores.tokens_V[graph.ids_P]
+        walks = Walks(
+            limit_S=limit,
+            F_S=self._F.copy(),
+            steps_S4=self._steps,
+            bad_S=np.full(states, NOWHERE, np.int64),
+            bad_steps_S4=np.zeros((states, 4), np.int64),
+            closed_P=end_scores_P - 1,
+            closed_steps_P4=np.zeros((len(graph.ids_P), 4), np.int64),
+        )
+        again(scores, walks)
+        sweeps, settled = self._relax(scores, tokens, inner, walks)
+        F, bad_S, at_end = walks.F_S, walks.bad_S, walks.closed_P - end_scores_P
+        trace = _Trace(graph, walks.steps_S4, follow)
+        found = [
+            trace.from_state(state, walks.bad_steps_S4[state], int(bad_S[state] - limit[state]))
+            for state in np.flatnonzero(bad_S > NOWHERE).tolist()
+        ] + [
+            trace.from_end(row, walks.closed_steps_P4[row], int(at_end[row]))
+            for row in np.flatnonzero(at_end >= 0).tolist()
+        ]
+        self._wrong_P = at_end >= 0
+        self._wrong_P[np.searchsorted(graph.states_P, np.flatnonzero(bad_S > NOWHERE), side="right") - 1] = True
+        self._F, self._scores, self._middle_scores = F, scores.tokens_V, scores.middles_M
+        largest = int((F - limit)[F > NOWHERE].max(initial=NOWHERE))
+        return WorstPairs(F, largest, sorted(found, key=lambda one: -one.excess), sweeps, settled)
 
-        def relax(entries: np.ndarray, due: np.ndarray, next_row: np.ndarray) -> bool:
+    def _relax(self, scores: Scores, tokens: TokensOfU, inner: InnerEdges, walks: Walks) -> tuple[int, bool]:
+        """Sweep until nothing changes; returns (sweeps, whether nothing changed in the last one)."""
+        graph, F, rows = self.graph, walks.F_S, len(self.graph.ids_P)
+        some_due, next_row = self._due(scores.tokens_V, scores.middles_M, F)
+        all_due = np.ones_like(some_due)
+
+        def relax(entries: np.ndarray, due: np.ndarray) -> bool:
             entries = entries[np.lexsort((-gains[entries], graph.end_group[entries]))]
             starts = np.searchsorted(graph.end_group[entries], np.arange(graph.num_groups + 1))
-            return across(
-                scores, graph.ids_P, *tokens_of_u, graph.crossings_X6,
-                starts, gains[entries], graph.end_id[entries], graph.end_state[entries],
-                graph.middle_starts, graph.middle_ids, middle_scores, *graph.trees.arrays(),
-                due, next_row, limit, F, steps, bad, bad_steps, closed, closed_steps,
-            )  # fmt: skip
+            ends = Ends(starts, gains[entries], graph.end_id[entries], graph.end_state[entries])
+            middles = (graph.middle_starts, graph.middle_ids)
+            crossings = Crossings(graph.crossings_X6, due, next_row, *middles, graph.trees.tables())
+            return bool(across(scores, tokens, crossings, ends, walks))
 
         changed, sweeps = True, 0
         while changed and sweeps < MAX_SWEEPS:
             sweeps += 1
-            within(scores, *tokens_of_u, *inner, limit, F, steps, bad, bad_steps)
-            gains = np.where(graph.end_state == START, 0, F[graph.end_state]) - scores[graph.end_id]
+            within(scores.tokens_V, tokens, inner, walks)
+            gains = np.where(graph.end_state == START, 0, F[graph.end_state]) - scores.tokens_V[graph.end_id]
             gains[(graph.end_state != START) & (F[graph.end_state] == NOWHERE)] = NOWHERE
             # of crossings that have not changed themselves, only tokens that are further ahead than before matter
-            moved = np.flatnonzero(gains > self._gains)
-            changed = relax(moved, np.ones_like(due), next_row)
-            if sweeps == 1 and (due.any() or next_row[0] < rows):
-                changed |= relax(np.arange(len(gains)), due, next_row)
+            changed = relax(np.flatnonzero(gains > self._gains), all_due)
+            if sweeps == 1 and (some_due.any() or next_row[0] < rows):
+                changed |= relax(np.arange(len(gains)), some_due)
             self._gains = gains
-        settled = not changed
-        at_end = closed - scores[graph.ids_P]
-        trace = _Trace(graph, steps, follow)
-        found = [
-            trace.from_state(state, bad_steps[state], int(bad[state] - limit[state]))
-            for state in np.flatnonzero(bad > NOWHERE).tolist()
-        ] + [trace.from_end(row, closed_steps[row], int(at_end[row])) for row in np.flatnonzero(at_end >= 0).tolist()]
-        self._wrong_P = at_end >= 0
-        self._wrong_P[np.searchsorted(graph.states_P, np.flatnonzero(bad > NOWHERE), side="right") - 1] = True
-        self._F, self._scores, self._middle_scores = F, scores, middle_scores
-        largest = int((F - limit)[F > NOWHERE].max(initial=NOWHERE))
-        return WorstPairs(F, largest, sorted(found, key=lambda one: -one.excess), sweeps, settled)
+        return sweeps, not changed
 
     def _due(self, scores: np.ndarray, middle_scores: np.ndarray, F: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(crossings that may have gained, for every row the next one from it on whose values may have fallen)."""

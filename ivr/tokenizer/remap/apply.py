@@ -1,4 +1,4 @@
-"""Swapping token strings in place: from candidates to rules, from rules to a tokenizer, and what must hold after."""
+"""Swapping token strings in place: from candidates to rules, from rules to a tokenizer, and back."""
 
 import contextlib
 import json
@@ -11,7 +11,6 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from ivr.analysis.pretokens import PretokenSplitter
-from ivr.analysis.tables import PretokenTable
 from ivr.encoding.batch import Batch
 from ivr.encoding.bpe import ByteLevelBpe
 from ivr.encoding.bpe_encoder import BpeEncoder
@@ -21,13 +20,12 @@ from ivr.errors import CorruptInputError
 from ivr.tokenizer.remap.rules import RemapRules, Swap
 from ivr.tokenizer.remap.whole_pretokens import cut_again, uncut_pattern
 from ivr.tokenizer.scores.merge_weights import EXACT_IN_FILE
-from ivr.tokenizer.select.entry_scores import best_splits, entry_score, raised_scores
+from ivr.tokenizer.select.new_token_scores import best_splits, new_token_score, raised_scores
 from ivr.tokenizer.select.output.table import Candidate
 from ivr.tokenizer.superwords.boundaries import cannot_be_placed
 from ivr.tokenizer.superwords.pattern import with_superwords, without_superwords
 from ivr.tokenizer.superwords.scores import keeps_whole, superword_scores
 from ivr.tokenizer.unigram_file import NEVER, SUPERWORDS_BELOW, token_bytes, unigram_tokenizer
-from ivr.tokenizer.verify.comparison import compare_pretokens, one_pretoken
 
 
 @dataclass(frozen=True)
@@ -127,7 +125,7 @@ def make_swaps(
     tokens, scores_V = distilled.token_bytes(), distilled.scores_V.copy()
     for place, row in enumerate(words):
         tokens[row.old_id] = new.string(place)
-        alone = entry_score(int(splits[place]), len(row.new_token))
+        alone = new_token_score(int(splits[place]), len(row.new_token))
         scores_V[row.old_id] = alone if row.score is None else row.score
     for row in superwords:
         tokens[row.old_id] = b""
@@ -261,64 +259,3 @@ def _with_pattern(tokenizer: Tokenizer, change: Callable[[str], str]) -> Tokeniz
         if step["type"] == "Split" and "Regex" in step["pattern"]:
             step["pattern"]["Regex"] = change(step["pattern"]["Regex"])
     return Tokenizer.from_str(json.dumps(spec, ensure_ascii=False))
-
-
-@dataclass(frozen=True)
-class RemapCheck:
-    """What was seen of a remapped tokenizer, through the `tokenizers` library."""
-
-    not_to_themselves: list[int]  # new tokens whose own string is segmented otherwise
-    pretokens: int
-    changed: int  # distinct pretokens encoded otherwise than before
-    changed_unaffected: list[str]  # must be empty
-    lost: list[int]  # ids with their old strings that are not produced for them any more
-
-
-def check_remapped(
-    distilled: DistilledTokenizer,
-    remapped: Tokenizer,
-    swaps: Sequence[Swap],
-    table: PretokenTable,
-    on_batch: Callable[[int], None],
-) -> RemapCheck:
-    """Every new token is produced for its own string; text without new string or old token is as before."""
-    encoded = one_pretoken(remapped)([swap.new for swap in swaps])
-    wrong = [swap.id for swap, ids in zip(swaps, encoded, strict=True) if ids != [swap.id]]
-    given_away = {swap.id for swap in swaps}
-    holds_new = HoldsAny([from_alphabet(swap.new) for swap in swaps])
-    changed = list(compare_pretokens(distilled.tokenizer, remapped, table.pretokens, table.counts_P, on_batch))
-    return RemapCheck(
-        not_to_themselves=wrong,
-        lost=_lost(distilled, remapped, given_away),
-        pretokens=len(table),
-        changed=len(changed),
-        changed_unaffected=[
-            mismatch.pretoken
-            for mismatch in changed
-            if given_away.isdisjoint(mismatch.first) and not holds_new(mismatch.pretoken.encode())
-        ],
-    )
-
-
-def _lost(distilled: DistilledTokenizer, remapped: Tokenizer, given_away: set[int]) -> list[int]:
-    gone = given_away | distilled.added()
-    kept = [i for i in range(len(distilled.strings)) if i not in gone]
-    strings = [distilled.strings[token_id] for token_id in kept]
-    before, after = one_pretoken(distilled.tokenizer)(strings), one_pretoken(remapped)(strings)
-    return [i for i, first, second in zip(kept, before, after, strict=True) if first == [i] != second]
-
-
-class HoldsAny:
-    """`holds(text)`: does a byte string contain any of these?"""
-
-    def __init__(self, strings: Sequence[bytes]) -> None:
-        self._by_length: dict[int, set[bytes]] = {}
-        for string in strings:
-            self._by_length.setdefault(len(string), set()).add(string)
-
-    def __call__(self, text: bytes) -> bool:
-        return any(
-            text[begin : begin + length] in group
-            for length, group in self._by_length.items()
-            for begin in range(len(text) - length + 1)
-        )

@@ -1,6 +1,6 @@
 """Stage `remap`: carry the chosen swaps out in the distilled tokenizer, and write down the rules."""
 
-import argparse
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ivr.artifacts import ArtifactPaths, atomic_directory, sha256_file
 from ivr.console import LOG, Progress
 from ivr.errors import ConfigError, IvrError, StaleInputError
+from ivr.options.declared import StageConfig, option
 from ivr.stage import Input, Manifest, open_stage
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from ivr.analysis.pretokens import PretokenSplitter
     from ivr.tokenizer.remap.apply import DistilledTokenizer
+    from ivr.tokenizer.remap.check import RemapCheck
     from ivr.tokenizer.remap.rules import RemapRules
 
 DESCRIPTION = """\
@@ -32,33 +34,22 @@ examples:
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(StageConfig):
     """Options of `ivr remap`."""
 
-    artifacts_dir: Path = Path("artifacts")
-    force: bool = False
-    candidates: Path | None = None
-    rules: Path | None = None
-    undo: bool = False
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the stage's options."""
-    inputs = parser.add_argument_group("input")
-    inputs.add_argument(
-        "--candidates",
-        type=Path,
+    candidates: Path | None = option(
+        None,
+        "the swaps as a table (default: ARTIFACTS/analysis/reports/replacement_candidates.csv)",
+        group="input",
         metavar="FILE",
-        help="the swaps as a table (default: ARTIFACTS/analysis/reports/replacement_candidates.csv)",
     )
-    inputs.add_argument(
-        "--rules", type=Path, metavar="FILE", help="the swaps as rules, e.g. an edited remap_rules.yaml (default: none)"
+    rules: Path | None = option(
+        None, "the swaps as rules, e.g. an edited remap_rules.yaml (default: none)", metavar="FILE"
     )
-    back = parser.add_argument_group("the way back")
-    back.add_argument(
-        "--undo",
-        action="store_true",
-        help="take the swaps of tokenizers/remapped back: it becomes the distilled tokenizer again, byte for byte",
+    undo: bool = option(
+        False,
+        "take the swaps of tokenizers/remapped back: it becomes the distilled tokenizer again, byte for byte",
+        group="the way back",
     )
 
 
@@ -89,7 +80,8 @@ def run(config: Config) -> Manifest:
 
         from ivr.analysis.pretokens import PretokenSplitter
         from ivr.analysis.tables import read_pretoken_frequency
-        from ivr.tokenizer.remap.apply import DistilledTokenizer, apply_swaps, check_remapped
+        from ivr.tokenizer.remap.apply import DistilledTokenizer, apply_swaps
+        from ivr.tokenizer.remap.check import check_remapped
         from ivr.tokenizer.remap.rules import write_rules
         from ivr.tokenizer.unigram_file import read_unigram, write_tokenizer
 
@@ -105,20 +97,7 @@ def run(config: Config) -> Manifest:
             remapped = Tokenizer.from_file(str(directory / "tokenizer.json"))
             with Progress("check", len(table), "pretokens") as bar:
                 check = check_remapped(distilled, remapped, rules.swaps, table, bar.update)
-            if check.not_to_themselves or check.changed_unaffected:
-                raise IvrError(
-                    f"the remapped tokenizer is not what the rules say: ids {check.not_to_themselves[:5]} are not "
-                    f"produced for their own strings, {check.changed_unaffected[:5]} changed without cause"
-                )
-        LOG.info(
-            "%s ids have new strings, each is produced for its own; %s of %s distinct pretokens are encoded anew, "
-            "all others as before", f"{len(rules.swaps):,}", f"{check.changed:,}", f"{check.pretokens:,}",
-        )  # fmt: skip
-        if check.lost:
-            LOG.warning(
-                "%d ids keep their strings but lose them to new tokens inside, and are produced no more: %s",
-                len(check.lost), ", ".join(f"{i} {distilled.strings[i]!r}" for i in check.lost[:20]),
-            )  # fmt: skip
+            _tell(check, len(rules.swaps), distilled.strings)
         stage.results.update(
             swaps=len(rules.swaps),
             unreachable_ids=check.lost,
@@ -126,6 +105,24 @@ def run(config: Config) -> Manifest:
             changed_pretokens=check.changed,
         )
         return stage.finish([paths.remapped_tokenizer])
+
+
+def _tell(check: "RemapCheck", swaps: int, strings: Sequence[str]) -> None:
+    """Raises IvrError where the remapped tokenizer is not what the rules say."""
+    if check.not_to_themselves or check.changed_unaffected:
+        raise IvrError(
+            f"the remapped tokenizer is not what the rules say: ids {check.not_to_themselves[:5]} are not "
+            f"produced for their own strings, {check.changed_unaffected[:5]} changed without cause"
+        )
+    LOG.info(
+        "%s ids have new strings, each is produced for its own; %s of %s distinct pretokens are encoded anew, "
+        "all others as before", f"{swaps:,}", f"{check.changed:,}", f"{check.pretokens:,}",
+    )  # fmt: skip
+    if check.lost:
+        LOG.warning(
+            "%d ids keep their strings but lose them to new tokens inside, and are produced no more: %s",
+            len(check.lost), ", ".join(f"{i} {strings[i]!r}" for i in check.lost[:20]),
+        )  # fmt: skip
 
 
 def _rules(

@@ -73,6 +73,8 @@ class Characters:
             names = [
                 name for name in names if (name.encode().endswith(data) if ends else name.encode().startswith(data))
             ]
+            if lacking := self._encoder.missing:  # what BPE drops a byte of is no neighbour as it stands
+                names = [name for name in names if lacking.isdisjoint(name.encode())]
             together = self._splitter.lists([name + beside if ends else beside + name for name in names])
             texts = [name.encode() for name, pieces in zip(names, together, strict=True) if len(pieces) == 1]
             tokens = self._touching(texts, ends=ends)

@@ -7,6 +7,7 @@ where BPE splits each form in its own way.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import regex
@@ -42,33 +43,73 @@ class Candidates:
     counts_C: np.ndarray  # occurrences inside pretokens
 
 
+@dataclass(frozen=True)
+class Pretokens:
+    """P distinct pretokens, and what each counts."""
+
+    batch: Batch
+    segmentations: Segmentations  # as they are now
+    counts_P: np.ndarray  # occurrences in the corpus, int64
+    documents_P: np.ndarray  # documents that hold it, int64
+    weights_P: np.ndarray  # in the objective, float64
+
+
+class _Text(NamedTuple):
+    """Pretokens for compiled loops."""
+
+    data: np.ndarray
+    starts: np.ndarray
+    ids: np.ndarray
+    id_starts: np.ndarray
+    lengths_V: np.ndarray  # bytes of each token
+    frequent: np.ndarray  # bool: the token and the one before it are a frequent pair
+
+
+class _Spans(NamedTuple):
+    """Where spans go: `out` (S, 5), empty to count only; a hash table numbers the distinct ones."""
+
+    out: np.ndarray
+    keys: np.ndarray
+    values: np.ndarray
+    counts: np.ndarray  # (2,): spans written, distinct spans
+
+
+class _Span(NamedTuple):
+    row: int
+    begin: int  # in the data of all pretokens, as all places here
+    end: int
+    digest: int  # of its bytes, FNV-1a
+    saves: int  # tokens, at most
+
+
 @compiled
-def _add(out, written, row, begin, size, digest, saves, keys, values, num_known):  # type: ignore[no-untyped-def]
-    """Write one span, unless `out` is empty; spans are told apart by a 62-bit hash. Returns the distinct spans."""
+def _add(spans, span):  # type: ignore[no-untyped-def]
+    """Write one span; spans are told apart by a 62-bit hash."""
+    out = spans.out
     if len(out) > 0:
+        written, digest = spans.counts[0], span.digest
         mixed = digest ^ (digest >> np.uint64(29))
         key = np.int64(mixed & np.uint64(0x3FFFFFFFFFFFFFFF))
-        number = find(keys, values, key)
+        number = find(spans.keys, spans.values, key)
         if number < 0:
-            number = num_known
-            insert(keys, values, key, number)
-            num_known += 1
-        out[written, 0] = row
-        out[written, 1] = begin
-        out[written, 2] = size
+            number = spans.counts[1]
+            insert(spans.keys, spans.values, key, number)
+            spans.counts[1] += 1
+        out[written, 0] = span.row
+        out[written, 1] = span.begin
+        out[written, 2] = span.end - span.begin
         out[written, 3] = number
-        out[written, 4] = saves
-    return num_known
+        out[written, 4] = span.saves
+    spans.counts[0] += 1
 
 
 @compiled
-def _spans(data, starts, ids, id_starts, lengths_V, frequent, keys, values, max_bytes, out):  # type: ignore[no-untyped-def]
+def _find_spans(text, max_bytes, spans):  # type: ignore[no-untyped-def]
     """Every span whose inner pairs of tokens are all frequent, as (row, begin, bytes, number, tokens saved at most).
 
     Spans of two or more tokens; those from the pretoken's begin to inside a token, and from inside a token to its end.
-    Returns (spans written, distinct spans); when `out` is empty it only counts.
     """
-    written, known = 0, 0
+    data, starts, ids, id_starts, lengths_V, frequent = text
     for row in range(len(starts) - 1):
         first, last = id_starts[row], id_starts[row + 1]
         begin = starts[row]
@@ -84,15 +125,13 @@ def _spans(data, starts, ids, id_starts, lengths_V, frequent, keys, values, max_
                         break
                     # the beginning of the pretoken up to here, inside token j
                     if i == first and j - i >= 2 and k > end and (data[k] & 0xC0) != 0x80:
-                        known = _add(out, written, row, begin, k - begin, digest, j - i - 1, keys, values, known)
-                        written += 1
+                        _add(spans, _Span(row, begin, k, digest, j - i - 1))
                     digest = (digest ^ np.uint64(data[k])) * np.uint64(1099511628211)
                 end += step
                 if end - begin > max_bytes:
                     break
                 if j > i:
-                    known = _add(out, written, row, begin, end - begin, digest, j - i, keys, values, known)
-                    written += 1
+                    _add(spans, _Span(row, begin, end, digest, j - i))
             begin += lengths_V[ids[i]]
         # ends of the pretoken, from inside token i
         end = starts[row + 1]
@@ -107,42 +146,32 @@ def _spans(data, starts, ids, id_starts, lengths_V, frequent, keys, values, max_
                         digest = np.uint64(14695981039346656037)
                         for k in range(place, end):
                             digest = (digest ^ np.uint64(data[k])) * np.uint64(1099511628211)
-                        known = _add(out, written, row, place, end - place, digest, last - i - 2, keys, values, known)
-                        written += 1
-    return written, known
+                        _add(spans, _Span(row, place, end, digest, last - i - 2))
 
 
-def find_candidates(
-    batch: Batch,
-    segmentations: Segmentations,
-    counts_P: np.ndarray,
-    documents_P: np.ndarray,
-    weights_P: np.ndarray,
-    tokens: Sequence[bytes],
-    rules: CandidateRules,
-    limit: int,
-) -> Candidates:
-    """The `limit` best candidates in the current segmentations of the P distinct pretokens, by tokens saved at most.
+def find_candidates(pretokens: Pretokens, tokens: Sequence[bytes], rules: CandidateRules, limit: int) -> Candidates:
+    """The `limit` best candidates in the current segmentations of the pretokens, by tokens saved at most.
 
     Time and memory grow with the number of spans, at most (tokens a pretoken)^2 / 2 for each distinct pretoken.
     """
     lengths_V = np.array([len(token) for token in tokens], np.int64)
+    batch, segmentations, counts_P = pretokens.batch, pretokens.segmentations, pretokens.counts_P
     frequent = _frequent_pairs(segmentations, counts_P, len(tokens), rules.min_count)
-    arguments = (batch.data, batch.starts, segmentations.ids, segmentations.starts, lengths_V, frequent)
+    text = _Text(batch.data, batch.starts, segmentations.ids, segmentations.starts, lengths_V, frequent)
     dtype = np.int32 if len(batch.data) <= LARGEST_INT32 else np.int64  # of a row, a byte offset, a number
-    total, _ = _spans(*arguments, *empty_table(1), rules.max_bytes, np.zeros((0, 5), dtype))
+    total = _written(text, rules.max_bytes, np.zeros((0, 5), dtype))[0]
     if total > LARGEST_INT32:
         raise ConfigError(
             f"{total:,} strings could become tokens, more than {LARGEST_INT32:,}; give a smaller --max-bytes than "
             f"{rules.max_bytes} or a larger --min-count than {rules.min_count}"
         )
     spans = np.empty((total, 5), dtype)
-    _, distinct = _spans(*arguments, *empty_table(total), rules.max_bytes, spans)
+    distinct = _written(text, rules.max_bytes, spans)[1]
     row, begin, size, number, saves = spans.T
     counts = np.bincount(number, counts_P[row], minlength=distinct)
     documents = np.zeros(distinct, np.int64)
-    np.maximum.at(documents, number, documents_P[row])
-    bounds = np.bincount(number, weights_P[row] * saves, minlength=distinct)
+    np.maximum.at(documents, number, pretokens.documents_P[row])
+    bounds = np.bincount(number, pretokens.weights_P[row] * saves, minlength=distinct)
     example = np.zeros(distinct, np.int64)
     example[number[::-1]] = np.arange(total)[::-1]  # the first span of each
     possible = np.flatnonzero((counts >= rules.min_count) & (documents >= rules.min_documents))
@@ -162,6 +191,13 @@ def find_candidates(
         np.array([bound for bound, _, _ in kept], np.float64),
         np.array([count for _, _, count in kept], np.int64),
     )
+
+
+def _written(text: _Text, max_bytes: int, out: np.ndarray) -> tuple[int, int]:
+    """Find spans, into `out`; returns (spans, distinct spans)."""
+    counts = np.zeros(2, np.int64)
+    _find_spans(text, max_bytes, _Spans(out, *empty_table(max(len(out), 1)), counts))
+    return int(counts[0]), int(counts[1])
 
 
 def _frequent_pairs(segmentations: Segmentations, counts_P: np.ndarray, num_ids: int, min_count: int) -> np.ndarray:

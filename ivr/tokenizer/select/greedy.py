@@ -15,7 +15,7 @@ from ivr.tokenizer.select.joint_state import JointState
 from ivr.tokenizer.select.vocabulary_state import VocabularyState
 
 
-class Entries:
+class Additions:
     """The candidates in use, and what is known of what the others would save."""
 
     def __init__(self, state: VocabularyState | JointState, bounds_C: np.ndarray, later_C: np.ndarray) -> None:
@@ -61,12 +61,12 @@ class Entries:
 
     def prune(self, wanted: int, min_saved: float) -> int:
         """Drop those that cost least, down to `wanted`, then those that do not save `min_saved`; returns how many."""
-        heap = [(self.state.cost_of_leaving(token), token) for token in sorted(self.chosen)]
+        heap = [(self.state.eviction_cost(token), token) for token in sorted(self.chosen)]
         heapq.heapify(heap)
         dropped: list[int] = []
         while heap:
             _, token = heapq.heappop(heap)
-            cost = self.state.cost_of_leaving(token)
+            cost = self.state.eviction_cost(token)
             if heap and (cost, token) > heap[0]:
                 heapq.heappush(heap, (cost, token))
                 continue
@@ -85,7 +85,7 @@ class Entries:
     ) -> int:
         """Take further strings for words that were not seen, until `wanted` are in use; returns how many.
 
-        The words that were seen stand for them: entries that live in `most_rows` distinct pretokens at most go for a
+        The words that were seen stand for them: additions that live in `most_rows` distinct pretokens at most go for a
         while, strings enter by what they save in their place, and then those come back.
         """
         state = self.state
@@ -105,7 +105,7 @@ class Entries:
         return added
 
 
-def choose_leavers(
+def choose_evictions(
     state: VocabularyState | JointState,
     tokens: Sequence[int],
     preference: Sequence[float],
@@ -121,14 +121,14 @@ def choose_leavers(
     """
     uses = use_cost * state.uses()
     heap = [
-        (state.cost_of_leaving(token) + float(uses[token]), rank, token)
+        (state.eviction_cost(token) + float(uses[token]), rank, token)
         for token, rank in zip(tokens, preference, strict=True)
     ]
     heapq.heapify(heap)
     chosen: list[tuple[int, float]] = []
     while heap and len(chosen) < wanted:
         _, rank, token = heapq.heappop(heap)
-        change = state.cost_of_leaving(token)
+        change = state.eviction_cost(token)
         cost = change + float(uses[token])
         if heap and (cost, rank, token) > heap[0]:
             heapq.heappush(heap, (cost, rank, token))

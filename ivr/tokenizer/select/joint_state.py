@@ -10,7 +10,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from ivr.encoding.batch import Segmentations
-from ivr.tokenizer.select.recount import CutBatch
 from ivr.tokenizer.select.vocabulary_state import VocabularyState
 from ivr.tokenizer.superwords.parse import Segments, SuperwordParse
 
@@ -20,20 +19,20 @@ class JointState:
 
     def __init__(
         self,
-        batch: CutBatch,
-        weights_P: np.ndarray,
-        tokens: Sequence[bytes],
-        scores_V: np.ndarray,
-        words: Sequence[bytes],
+        words: VocabularyState,
         superwords: Sequence[tuple[int, ...]],
         segments: Segments,
         weights_T: np.ndarray,
     ) -> None:
-        """`superwords`: numbers of their pretokens; `segments`: where they may stand, with these weights."""
-        self._words = VocabularyState(batch, weights_P.astype(np.float64), tokens, scores_V, words)
+        """`superwords`: numbers of their pretokens; `segments`: where they may stand, with these weights.
+
+        `words`: distilled tokens and candidates inside pretokens, none in use yet; its weights become this state's.
+        """
+        words.weights_P = words.weights_P.astype(np.float64)
+        self._words = words
         self._parse = SuperwordParse(segments, len(superwords), weights_T)
         self._superwords = superwords
-        self.num_old, self.first_superword = len(tokens), len(tokens) + len(words)
+        self.num_old, self.first_superword = words.num_old, words.num_tokens
         self.num_tokens = self.first_superword + len(superwords)
         self._weighted_uses = 0.0
         self._of_pretoken: dict[int, list[int]] = {}
@@ -98,10 +97,10 @@ class JointState:
         """Use a candidate; returns the weighted change in tokens."""
         return self._switch(token, True) if self.is_superword(token) else self._words.enter(token, score)
 
-    def cost_of_leaving(self, token: int) -> float:
+    def eviction_cost(self, token: int) -> float:
         """Weighted tokens lost if a token in use left."""
         if not self.is_superword(token):
-            return self._words.cost_of_leaving(token)
+            return self._words.eviction_cost(token)
         return self._parse.change(token - self.first_superword, False, self._words.lengths_P)
 
     def leave(self, token: int) -> float:

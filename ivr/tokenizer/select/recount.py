@@ -7,8 +7,9 @@ A pretoken may be cut (a distilled tokenizer cuts runs as BPE does): no token cr
 new token's string. Then the remapped tokenizer takes it whole (`whole_pretokens`), and so does this.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -51,9 +52,43 @@ class CutBatch:
         return sums[self.strings.starts[1:]] > sums[self.strings.starts[:-1]]
 
 
+class Arcs(NamedTuple):
+    """A occurrences of tokens in R rows, ordered by row, begin and end."""
+
+    starts: np.ndarray  # (R + 1,): the arcs of each row
+    begins_A: np.ndarray  # bytes of the row
+    ends_A: np.ndarray
+    tokens_A: np.ndarray
+    crosses_A: np.ndarray  # bool: a cut of the pretoken lies inside
+
+    @classmethod
+    def empty(cls, starts: np.ndarray, size: int) -> "Arcs":
+        """Room for `size` arcs."""
+        begins, ends, tokens = (np.empty(size, np.int32) for _ in range(3))
+        return cls(starts, begins, ends, tokens, np.empty(size, np.bool_))
+
+
+class Question(NamedTuple):
+    """Which rows to segment, and how."""
+
+    rows: np.ndarray
+    whole: np.ndarray  # bool: for each of the rows, may tokens cross its cuts?
+    scores_V: np.ndarray
+    forced: int  # an id that is used as often as can be, or -1
+
+
+class Answer(NamedTuple):
+    """For each of the rows: tokens, score and uses of the forced id. For each byte, unless empty: which token ends."""
+
+    lengths: np.ndarray
+    totals: np.ndarray
+    uses: np.ndarray
+    used: np.ndarray  # the id of the token that ends at each byte, -1 where none does
+
+
 @compiled
-def _arcs(data, starts, cuts, keys, values, terminal, arc_starts, begins, ends, tokens, crosses):  # type: ignore[no-untyped-def]
-    """Every occurrence of every token, ordered by row, begin and end; when `tokens` is empty it only counts."""
+def _find_arcs(data, starts, cuts, trie, arcs):  # type: ignore[no-untyped-def]
+    """Every occurrence of every token; when there is no room for any it only counts."""
     written = 0
     for row in range(len(starts) - 1):
         offset = starts[row]
@@ -62,28 +97,27 @@ def _arcs(data, starts, cuts, keys, values, terminal, arc_starts, begins, ends, 
             crossed = False
             for j in range(i, starts[row + 1]):
                 crossed |= j > i and cuts[j] != 0
-                node = np.int64(find(keys, values, (node << 8) | data[j]))
+                node = np.int64(find(trie.keys, trie.values, (node << 8) | data[j]))
                 if node < 0:
                     break
-                if terminal[node] >= 0:
-                    if len(tokens) > 0:
-                        begins[written] = i - offset
-                        ends[written] = j + 1 - offset
-                        tokens[written] = terminal[node]
-                        crosses[written] = crossed
+                if trie.terminal_N[node] >= 0:
+                    if len(arcs.tokens_A) > 0:
+                        arcs.begins_A[written] = i - offset
+                        arcs.ends_A[written] = j + 1 - offset
+                        arcs.tokens_A[written] = trie.terminal_N[node]
+                        arcs.crosses_A[written] = crossed
                     written += 1
-        arc_starts[row + 1] = written
+        arcs.starts[row + 1] = written
 
 
 @compiled
-def _best_paths(  # type: ignore[no-untyped-def]
-    starts, arc_starts, begins, ends, tokens, crosses, rows, whole, scores, forced, lengths, totals, uses, used
-):  # fmt: skip
+def _best_paths(starts, arcs, question, answer):  # type: ignore[no-untyped-def]
     """Tokens and score of the best segmentation of `rows`: of those that use the id `forced` most, and how often.
 
-    `whole`: for each of the rows, may tokens cross its cuts? `used`, unless empty: gets the id of the token that ends
-    at each byte, -1 where none does. Ties as in `UnigramEncoder`. Returns the first row that no tokens make, or -1.
+    Ties as in `UnigramEncoder`. Returns the first row that no tokens make, or -1.
     """
+    rows, whole, scores_V, forced = question
+    used = answer.used
     longest = 0
     for row in rows:
         longest = max(longest, starts[row + 1] - starts[row])
@@ -98,13 +132,13 @@ def _best_paths(  # type: ignore[no-untyped-def]
             count[i] = 0
         best[0] = 0
         times[0] = 0
-        for arc in range(arc_starts[row], arc_starts[row + 1]):
-            token = tokens[arc]
-            score = scores[token]
-            begin, end = begins[arc], ends[arc]
+        for arc in range(arcs.starts[row], arcs.starts[row + 1]):
+            token = arcs.tokens_A[arc]
+            score = scores_V[token]
+            begin, end = arcs.begins_A[arc], arcs.ends_A[arc]
             if score == NEVER and end - begin > 1:
                 continue
-            if (begin > 0 and count[begin] == 0) or (crosses[arc] and not whole[place]):
+            if (begin > 0 and count[begin] == 0) or (arcs.crosses_A[arc] and not whole[place]):
                 continue
             candidate = best[begin] + score
             often = times[begin] + (token == forced)
@@ -115,17 +149,17 @@ def _best_paths(  # type: ignore[no-untyped-def]
                 last[end] = arc
         if n > 0 and count[n] == 0:
             return row
-        lengths[place] = count[n]
-        totals[place] = best[n]
-        uses[place] = times[n]
+        answer.lengths[place] = count[n]
+        answer.totals[place] = best[n]
+        answer.uses[place] = times[n]
         if len(used) > 0:
             for i in range(starts[row], starts[row + 1]):
                 used[i] = -1
             at = n
             while at > 0:
                 arc = last[at]
-                used[starts[row] + at - 1] = tokens[arc]
-                at = begins[arc]
+                used[starts[row] + at - 1] = arcs.tokens_A[arc]
+                at = arcs.begins_A[arc]
     return -1
 
 
@@ -141,14 +175,14 @@ def _using(used, starts, rows, token, found):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _holders(arc_starts, begins, ends, tokens, starts, rows):  # type: ignore[no-untyped-def]
+def _holders(arcs, starts, rows):  # type: ignore[no-untyped-def]
     """The rows that hold each token of two bytes or more; when `rows` is empty it only counts, into `starts`."""
     seen = np.full(len(starts) - 1, -1, np.int64)
     place = starts.copy()
-    for row in range(len(arc_starts) - 1):
-        for arc in range(arc_starts[row], arc_starts[row + 1]):
-            token = tokens[arc]
-            if ends[arc] - begins[arc] > 1 and seen[token] != row:
+    for row in range(len(arcs.starts) - 1):
+        for arc in range(arcs.starts[row], arcs.starts[row + 1]):
+            token = arcs.tokens_A[arc]
+            if arcs.ends_A[arc] - arcs.begins_A[arc] > 1 and seen[token] != row:
                 seen[token] = row
                 if len(rows) > 0:
                     rows[place[token]] = row
@@ -164,15 +198,13 @@ class Lattices:
         """`encoder`: knows the tokens; its scores do not matter."""
         self._num_tokens = len(encoder.scores_V)
         self._strings = batch.strings
-        self._starts, self._arc_starts = batch.strings.starts, np.zeros(len(batch) + 1, np.int64)
-        arguments = (batch.strings.data, self._starts, batch.cuts, *encoder.trie, self._arc_starts)
-        nothing = np.zeros(0, np.int32)
-        _arcs(*arguments, nothing, nothing, nothing, np.zeros(0, np.bool_))
-        size = self._arc_starts[-1]
-        self._begins, self._ends, self._tokens = (np.empty(size, np.int32) for _ in range(3))
-        self._crosses = np.empty(size, np.bool_)
-        if size:
-            _arcs(*arguments, self._begins, self._ends, self._tokens, self._crosses)
+        self._starts = batch.strings.starts
+        text = (batch.strings.data, self._starts, batch.cuts, encoder.trie)
+        self._arcs = Arcs.empty(np.zeros(len(batch) + 1, np.int64), 0)
+        _find_arcs(*text, self._arcs)
+        if size := int(self._arcs.starts[-1]):
+            self._arcs = Arcs.empty(self._arcs.starts, size)
+            _find_arcs(*text, self._arcs)
 
     def measure(
         self, scores_V: np.ndarray, rows: np.ndarray, whole: np.ndarray, used: np.ndarray | None = None
@@ -181,28 +213,28 @@ class Lattices:
 
         `used`: int32, one for every byte; where `rows` lie it gets the id of the token that ends there, or -1.
         """
-        lengths, _, totals = self._measure(scores_V, rows, whole, -1, used)
-        return lengths, totals
+        answer = self._ask(Question(rows, whole, scores_V, -1), used)
+        return answer.lengths, answer.totals
 
     def measure_forced(
         self, scores_V: np.ndarray, rows: np.ndarray, whole: np.ndarray, forced: int
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(tokens int32, uses of the id `forced` int32, score int64) of each of `rows`, used as often as can be."""
-        return self._measure(scores_V, rows, whole, forced, None)
+        answer = self._ask(Question(rows, whole, scores_V, forced), None)
+        return answer.lengths, answer.uses, answer.totals
 
-    def _measure(
-        self, scores_V: np.ndarray, rows: np.ndarray, whole: np.ndarray, forced: int, used: np.ndarray | None
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        lengths, uses = np.empty(len(rows), np.int32), np.empty(len(rows), np.int32)
-        totals = np.empty(len(rows), np.int64)
-        kernel: Callable[..., int] = _best_paths  # compiled: its parameters are not for the type checker to count
-        unmade = kernel(
-            self._starts, self._arc_starts, self._begins, self._ends, self._tokens, self._crosses, rows, whole,
-            scores_V, forced, lengths, totals, uses, np.zeros(0, np.int32) if used is None else used,
-        )  # fmt: skip
+    def _ask(self, question: Question, used: np.ndarray | None) -> Answer:
+        size = len(question.rows)
+        answer = Answer(
+            lengths=np.empty(size, np.int32),
+            totals=np.empty(size, np.int64),
+            uses=np.empty(size, np.int32),
+            used=np.zeros(0, np.int32) if used is None else used,
+        )
+        unmade = _best_paths(self._starts, self._arcs, question, answer)
         if unmade >= 0:
             raise ConfigError(f"no tokens make {self._strings.string(unmade)!r}: a byte of it has no token of its own")
-        return lengths, uses, totals
+        return answer
 
     def using(self, used: np.ndarray, rows: np.ndarray, token: int) -> np.ndarray:
         """For each of `rows`: is the token in the segmentation that `used` tells of? bool."""
@@ -213,10 +245,9 @@ class Lattices:
     def holders(self) -> tuple[np.ndarray, np.ndarray]:
         """(starts, rows): token t of two bytes or more lies in the rows `rows[starts[t]:starts[t + 1]]`, ascending."""
         starts = np.zeros(self._num_tokens + 1, np.int64)
-        arcs = (self._arc_starts, self._begins, self._ends, self._tokens)
-        _holders(*arcs, starts, np.zeros(0, np.int64))
+        _holders(self._arcs, starts, np.zeros(0, np.int64))
         np.cumsum(starts, out=starts)
         rows = np.empty(starts[-1], np.int64)
         if len(rows):
-            _holders(*arcs, starts, rows)
+            _holders(self._arcs, starts, rows)
         return starts, rows

@@ -7,10 +7,10 @@ import numpy as np
 
 from ivr.console import LOG, Progress
 from ivr.encoding.batch import Batch, Segmentations
-from ivr.tokenizer.select.candidates import CandidateRules, Candidates, find_candidates
-from ivr.tokenizer.select.entry_scores import raised_scores
-from ivr.tokenizer.select.greedy import Entries, choose_leavers
+from ivr.tokenizer.select.candidates import CandidateRules, Candidates, Pretokens, find_candidates
+from ivr.tokenizer.select.greedy import Additions, choose_evictions
 from ivr.tokenizer.select.joint_state import JointState
+from ivr.tokenizer.select.new_token_scores import raised_scores
 from ivr.tokenizer.select.recount import CutBatch
 from ivr.tokenizer.select.texts import Texts
 from ivr.tokenizer.select.vocabulary_state import VocabularyState
@@ -19,8 +19,8 @@ from ivr.tokenizer.superwords.parse import Segments
 from ivr.tokenizer.superwords.scores import superword_scores
 from ivr.tokenizer.superwords.stream import PretokenStream, no_stream
 
-# entries chosen beyond the wanted number, as a share of it, before the least useful go again: at first, and afterwards
-# while other entries and the leavers stand. Larger shares and a third round fit the corpus no better
+# additions chosen beyond the wanted number, as a share of it, before the least useful go again: at first, and then
+# once more while other additions and the evictions stand. Larger shares and a third round fit the corpus no better
 EXCHANGES = (0.5, 0.2)
 CANDIDATES_A_SWAP = 8  # that many candidates, those that may save most, are looked at more closely
 CANDIDATES = 16_000
@@ -63,7 +63,7 @@ class AtLeast:
 
 
 @dataclass(frozen=True)
-class Wishes:
+class Request:
     """What is asked of a selection."""
 
     swaps: int
@@ -97,48 +97,48 @@ class _New:
 
 
 def select_swaps(
-    tokens: Sequence[bytes], scores_V: np.ndarray, droppable: Sequence[int], texts: Texts, wishes: Wishes
+    tokens: Sequence[bytes], scores_V: np.ndarray, droppable: Sequence[int], texts: Texts, request: Request
 ) -> Selection:
-    """Choose up to `wishes.swaps` swaps. `tokens`: bytes of every id, empty for added tokens.
+    """Choose up to `request.swaps` swaps. `tokens`: bytes of every id, empty for added tokens.
 
     `droppable`: ids that may leave; among those that cost the same, the first in this list goes first.
     Deterministic. Time grows with distinct pretokens and swaps, memory with the spans of the distinct pretokens.
     """
-    batch, wanted = texts.batch, min(wishes.swaps, len(droppable))
-    weights_P = texts.domain_P + wishes.protect_weight * texts.protected_P
+    batch, wanted = texts.batch, min(request.swaps, len(droppable))
+    weights_P = texts.domain_P + request.protect_weight * texts.protected_P
     plain = VocabularyState(batch, weights_P, tokens, scores_V, [])
     before = plain.segmentations()
-    new = _find_new(before, plain.lengths_P, weights_P, tokens, texts, wishes)
+    new = _find_new(before, plain.lengths_P, weights_P, tokens, texts, request)
     strings = new.strings
     LOG.info("%s candidates in %s distinct pretokens", f"{len(strings):,}", f"{len(batch):,}")
-    state = _state(batch, weights_P, tokens, scores_V, new, texts, wishes)
+    state = _state(batch, weights_P, tokens, scores_V, new, texts, request)
     counts_C = np.concatenate([new.words.counts_C, new.superwords.counts_S])
     bounds_C = np.concatenate([new.words.bounds_C, new.superwords.bounds_S])
-    entries = Entries(state, bounds_C, counts_C < wishes.rules.min_count)
-    leavers: list[tuple[int, float]] = []
+    additions = Additions(state, bounds_C, counts_C < request.rules.min_count)
+    evictions: list[tuple[int, float]] = []
     for step, extra in enumerate(EXCHANGES):
-        wanted = len(leavers) if step else wanted
-        with Progress(f"choose entries, round {step + 1}", int(wanted * (1 + extra)), "tokens") as bar:
-            bar.update(len(entries.chosen))
-            entries.add(int(wanted * (1 + extra)), wishes.min_saved, bar.update)
-        entries.prune(wanted, wishes.min_saved)
+        wanted = len(evictions) if step else wanted
+        with Progress(f"choose additions, round {step + 1}", int(wanted * (1 + extra)), "tokens") as bar:
+            bar.update(len(additions.chosen))
+            additions.add(int(wanted * (1 + extra)), request.min_saved, bar.update)
+        additions.prune(wanted, request.min_saved)
         if step == 0:
-            leavers = _leavers(state, entries, droppable, wanted if wishes.at_least else 0, wishes.use_cost)
-            entries.prune(len(leavers), wishes.min_saved)
-    if wishes.at_least and len(entries.chosen) < len(leavers):
-        _fill(entries, len(leavers), wishes.at_least)
-    _give_back(state, leavers, scores_V, len(leavers) - len(entries.chosen))
-    new_ids = _with_own_strings(state, entries, leavers, [*tokens, *new.words.strings])
-    worth = {token: state.cost_of_leaving(token) for token in sorted(new_ids)}
+            evictions = _evictions(state, additions, droppable, wanted if request.at_least else 0, request.use_cost)
+            additions.prune(len(evictions), request.min_saved)
+    if request.at_least and len(additions.chosen) < len(evictions):
+        _fill(additions, len(evictions), request.at_least)
+    _give_back(state, evictions, scores_V, len(evictions) - len(additions.chosen))
+    new_ids = _with_own_strings(state, additions, evictions, [*tokens, *new.words.strings])
+    worth = {token: state.eviction_cost(token) for token in sorted(new_ids)}
     new_ids.sort(key=lambda token: (-worth[token], strings[token - state.num_old]))
     scores = _scores(state, new_ids, [*tokens, *new.words.strings], strings)
     old_counts = _counts(before, texts.domain_P, len(tokens))
     new_counts, tokens_after, protected_after = _outcome(state, new.segments, texts)
     swaps = [
         Swap(
-            token_id=leaver,
-            old=tokens[leaver],
-            old_count=int(old_counts[leaver]),
+            token_id=evicted,
+            old=tokens[evicted],
+            old_count=int(old_counts[evicted]),
             new=strings[new_id - state.num_old],
             new_count=int(new_counts[new_id]),
             saved=worth[new_id],
@@ -146,7 +146,7 @@ def select_swaps(
             score=scores[new_id],
             parts=new.parts(new_id - state.num_old, texts.pretokens),
         )
-        for new_id, (leaver, lost) in zip(new_ids, leavers, strict=True)
+        for new_id, (evicted, lost) in zip(new_ids, evictions, strict=True)
     ]
     return Selection(
         swaps=swaps,
@@ -164,26 +164,26 @@ def _find_new(
     weights_P: np.ndarray,
     tokens: Sequence[bytes],
     texts: Texts,
-    wishes: Wishes,
+    request: Request,
 ) -> _New:
-    """Candidates inside pretokens, and with `wishes.max_words` > 1 superwords."""
-    words, least = _candidates(before, weights_P, tokens, texts, wishes)
+    """Candidates inside pretokens, and with `request.max_words` > 1 superwords."""
+    words, least = _candidates(before, weights_P, tokens, texts, request)
     nothing = np.zeros(0, np.int64)
-    if wishes.max_words < 2:
+    if request.max_words < 2:
         none = SuperwordCandidates([], [], nothing, np.zeros(0))
         return _New(words, none, _segments(no_stream(), no_stream(), [], len(texts.batch)))
     assert texts.sequences is not None
     domain, protected = texts.sequences.domain, texts.sequences.protected
-    rules, pretokens = wishes.rules, Batch.of([text.encode() for text in texts.pretokens])
+    rules, pretokens = request.rules, Batch.of([text.encode() for text in texts.pretokens])
     superwords = find_superwords(
         domain, pretokens, lengths_P, frozenset(filter(None, tokens)) | rules.taken,
-        SuperwordRules(wishes.max_words, least, rules.min_documents, rules.max_bytes, rules.exclude),
-        max(CANDIDATES, CANDIDATES_A_SWAP * wishes.swaps),
+        SuperwordRules(request.max_words, least, rules.min_documents, rules.max_bytes, rules.exclude),
+        max(CANDIDATES, CANDIDATES_A_SWAP * request.swaps),
     )  # fmt: skip
     segments = _segments(domain, protected, superwords.rows, len(texts.batch))
     if len(protected):
         saved_S = np.array([lengths_P[list(parts)].sum() - 1 for parts in superwords.rows], np.float64)
-        more_S = wishes.protect_weight * saved_S * segments.occurrences(segments.protected_T, len(superwords.rows))
+        more_S = request.protect_weight * saved_S * segments.occurrences(segments.protected_T, len(superwords.rows))
         superwords = replace(superwords, bounds_S=superwords.bounds_S + more_S)
     return _New(words, superwords, segments)
 
@@ -201,14 +201,13 @@ def _state(
     scores_V: np.ndarray,
     new: _New,
     texts: Texts,
-    wishes: Wishes,
+    request: Request,
 ) -> State:
-    if wishes.max_words < 2:
-        return VocabularyState(batch, weights_P, tokens, scores_V, new.words.strings)
-    return JointState(
-        batch, weights_P, tokens, scores_V, new.words.strings, new.superwords.rows, new.segments,
-        new.segments.domain_T + wishes.protect_weight * new.segments.protected_T,
-    )  # fmt: skip
+    words = VocabularyState(batch, weights_P, tokens, scores_V, new.words.strings)
+    if request.max_words < 2:
+        return words
+    weights_T = new.segments.domain_T + request.protect_weight * new.segments.protected_T
+    return JointState(words, new.superwords.rows, new.segments, weights_T)
 
 
 def _scores(state: State, new_ids: Sequence[int], tokens: Sequence[bytes], strings: Sequence[bytes]) -> dict[int, int]:
@@ -239,54 +238,53 @@ def weighted_uses(tokens: Sequence[bytes], scores_V: np.ndarray, texts: Texts, p
 
 
 def _candidates(
-    segmentations: Segmentations, weights_P: np.ndarray, tokens: Sequence[bytes], texts: Texts, wishes: Wishes
+    segmentations: Segmentations, weights_P: np.ndarray, tokens: Sequence[bytes], texts: Texts, request: Request
 ) -> tuple[Candidates, int]:
     """Those that keep the rules; where there are few, also those that are enough at least. And the count they have."""
-    limit = max(CANDIDATES, CANDIDATES_A_SWAP * wishes.swaps)
-    rules = wishes.rules
+    limit = max(CANDIDATES, CANDIDATES_A_SWAP * request.swaps)
+    rules = request.rules
+    pretokens = Pretokens(texts.batch.strings, segmentations, texts.domain_P, texts.documents_P, weights_P)
     while True:
-        found = find_candidates(
-            texts.batch.strings, segmentations, texts.domain_P, texts.documents_P, weights_P, tokens, rules, limit
-        )
-        if len(found.strings) >= limit or not wishes.at_least or rules.min_count <= wishes.at_least.count:
+        found = find_candidates(pretokens, tokens, rules, limit)
+        if len(found.strings) >= limit or not request.at_least or rules.min_count <= request.at_least.count:
             return found, rules.min_count
-        rules = replace(rules, min_count=wishes.at_least.count)
+        rules = replace(rules, min_count=request.at_least.count)
 
 
-def _leavers(
-    state: State, entries: Entries, droppable: Sequence[int], wanted: int, use_cost: float
+def _evictions(
+    state: State, additions: Additions, droppable: Sequence[int], wanted: int, use_cost: float
 ) -> list[tuple[int, float]]:
     """An id for every entry, as long as it costs less than the entry saves; up to `wanted`, ids that cost nothing."""
-    worth = sorted((state.cost_of_leaving(token) for token in entries.chosen), reverse=True)
+    worth = sorted((state.eviction_cost(token) for token in additions.chosen), reverse=True)
     worth += [1.0] * (wanted - len(worth))
-    with Progress("choose leavers", len(worth), "ids") as bar:
+    with Progress("choose evictions", len(worth), "ids") as bar:
         ranks = list(range(len(droppable)))
-        return choose_leavers(state, droppable, ranks, len(worth), worth, use_cost, bar.update)
+        return choose_evictions(state, droppable, ranks, len(worth), worth, use_cost, bar.update)
 
 
-def _fill(entries: Entries, wanted: int, at_least: AtLeast) -> None:
+def _fill(additions: Additions, wanted: int, at_least: AtLeast) -> None:
     """Spend the ids that are left: on strings that save less than asked for, then on strings for words not seen."""
-    with Progress("choose entries for the ids that are left", wanted, "tokens") as bar:
-        bar.update(len(entries.chosen))
-        entries.admit_all()
-        entries.add(wanted, at_least.saved, bar.update)
+    with Progress("choose additions for the ids that are left", wanted, "tokens") as bar:
+        bar.update(len(additions.chosen))
+        additions.admit_all()
+        additions.add(wanted, at_least.saved, bar.update)
         for most_rows in FILLS:
-            if len(entries.chosen) < wanted:
-                entries.fill(wanted, at_least.saved, most_rows, bar.update)
+            if len(additions.chosen) < wanted:
+                additions.fill(wanted, at_least.saved, most_rows, bar.update)
 
 
-def _give_back(state: State, leavers: list[tuple[int, float]], scores_V: np.ndarray, number: int) -> None:
-    """The last `number` leavers stay after all: there is nothing to take their place."""
+def _give_back(state: State, evictions: list[tuple[int, float]], scores_V: np.ndarray, number: int) -> None:
+    """The last `number` evictions stay after all: there is nothing to take their place."""
     for _ in range(number):
-        token, _ = leavers.pop()
+        token, _ = evictions.pop()
         state.come_back(token, int(scores_V[token]))
 
 
 def _with_own_strings(
-    state: State, entries: Entries, leavers: Sequence[tuple[int, float]], tokens: Sequence[bytes]
+    state: State, additions: Additions, evictions: Sequence[tuple[int, float]], tokens: Sequence[bytes]
 ) -> list[int]:
-    """The entries, with scores raised where a new token would lose its own string to shorter ones."""
-    new_ids = sorted(entries.chosen)
+    """The additions, with scores raised where a new token would lose its own string to shorter ones."""
+    new_ids = sorted(additions.chosen)
     scores = state.scores()
     raised = raised_scores(tokens, scores, [token for token in new_ids if token < len(tokens)])
     for token in np.flatnonzero(raised != scores).tolist():

@@ -19,7 +19,7 @@ from ivr.console import LOG
 from ivr.corpus.documents import read_documents
 from ivr.errors import ConfigError
 from ivr.tokenizer.select.joint_state import JointState
-from ivr.tokenizer.select.selection import Selection, Wishes, select_swaps
+from ivr.tokenizer.select.selection import Request, Selection, select_swaps
 from ivr.tokenizer.select.texts import Texts
 from ivr.tokenizer.select.vocabulary_state import VocabularyState
 from ivr.tokenizer.superwords.ngrams import SuperwordTrie
@@ -58,10 +58,9 @@ def gains(
     words = [swap for swap in swaps if not swap.parts]
     ids = {swap.new: len(tokens) + place for place, swap in enumerate(words)}
     strings = [swap.new for swap in words]
-    state: VocabularyState | JointState
-    if texts.sequences is None:
-        state = VocabularyState(texts.batch, weights_P, tokens, scores_V, strings)
-    else:
+    inside = VocabularyState(texts.batch, weights_P, tokens, scores_V, strings)
+    state: VocabularyState | JointState = inside
+    if texts.sequences is not None:
         numbers = {text.encode(): number for number, text in enumerate(texts.pretokens)}
         # what holds a pretoken that is not in these texts is not in them, either
         superwords = {swap.new: swap.parts for swap in swaps if swap.parts and numbers.keys() >= set(swap.parts)}
@@ -71,7 +70,7 @@ def gains(
             texts.sequences.domain, texts.sequences.protected, SuperwordTrie(rows, len(texts.pretokens))
         )
         weights_T = segments.domain_T / share + protect_weight * segments.protected_T
-        state = JointState(texts.batch, weights_P, tokens, scores_V, strings, rows, segments, weights_T)
+        state = JointState(inside, rows, segments, weights_T)
     found = np.zeros(len(swaps))
     for place, swap in enumerate(swaps):
         before = state.total()
@@ -105,16 +104,16 @@ def swaps_that_pay(
     droppable: Sequence[int],
     others: Texts,
     aside: Texts,
-    wishes: Wishes,
+    request: Request,
 ) -> int:
     """How many swaps to choose from all documents: chosen on `others`, judged on `aside`. Raises ConfigError."""
     share = aside.domain_P.sum() / (aside.domain_P.sum() + others.domain_P.sum())
     if not 0 < share < 1:
         raise ConfigError("too few documents for --swaps auto, which sets a tenth of them aside; give --swaps K")
-    asked = replace(wishes, swaps=MOST_SWAPS, min_saved=wishes.min_saved * (1 - share))
+    asked = replace(request, swaps=MOST_SWAPS, min_saved=request.min_saved * (1 - share))
     selection = select_swaps(tokens, scores_V, droppable, others, asked)
-    gains_K = gains(tokens, scores_V, selection, aside, share, wishes.protect_weight)
-    found = number_that_pays(gains_K, wishes.min_saved)
+    gains_K = gains(tokens, scores_V, selection, aside, share, request.protect_weight)
+    found = number_that_pays(gains_K, request.min_saved)
     LOG.info(
         "%s of %s swaps chosen on nine tenths of the documents pay on the others", f"{found:,}",
         f"{len(selection.swaps):,}",

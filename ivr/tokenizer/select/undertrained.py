@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ivr.encoding.bpe import NEVER_IN_UTF8
+from ivr.encoding.text.missing_bytes import NEVER_IN_UTF8
 
 _READABLE = ("F16", "F32", "F64")
 
@@ -42,7 +42,7 @@ def distances_from_unused(wte_VD: np.ndarray, tokens: Sequence[bytes]) -> np.nda
     return 1 - cosine_V
 
 
-def order_of_leaving(droppable: Sequence[int], used_V: np.ndarray, distances_V: np.ndarray | None) -> list[int]:
+def eviction_order(droppable: Sequence[int], used_V: np.ndarray, distances_V: np.ndarray | None) -> list[int]:
     """`droppable` in the order in which ids that cost the same leave.
 
     Ids that are never produced, then the others; among each the least trained first, or, without weights, the one

@@ -224,7 +224,7 @@ class VocabularyState:
             self._scores_V[other] = raised
         return self._recount(rows)
 
-    def cost_of_leaving(self, token: int) -> float:
+    def eviction_cost(self, token: int) -> float:
         """Weighted tokens lost if a token in use left."""
         rows = self._touched(token)
         with self._with_scores({token: NEVER}):

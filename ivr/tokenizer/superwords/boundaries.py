@@ -58,6 +58,12 @@ class Joints:
         """May the pretokens at t and t + 1 stand in one superword? bool (T,), False at the last one.
 
         `rows_T`: distinct pretoken of every position; `document_ends`: the position behind each document's last.
+
+        >>> any_P, none_P = np.ones(2, bool), np.zeros(2, bool)
+        >>> known = Joints(any_P, ends_P=np.array([False, True]), contraction_P=none_P, bare_letters_P=none_P,
+        ...                numbers_P=none_P)
+        >>> known.joined(np.array([0, 0, 1, 0]), np.array([4])).tolist()  # 1 is the end of a sentence
+        [True, True, False, False]
         """
         joined_T = np.zeros(len(rows_T), bool)
         if len(rows_T) < 2:

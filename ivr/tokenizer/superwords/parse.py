@@ -5,6 +5,7 @@ candidate that comes or goes changes the splitting from one of its places to whe
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -24,12 +25,23 @@ def _longest(at, candidates, active):  # type: ignore[no-untyped-def]
     return 1
 
 
+class Splitting(NamedTuple):
+    """T positions of segments, S superwords, and how the text is split now."""
+
+    candidates_TN: np.ndarray
+    rows_T: np.ndarray
+    weights_T: np.ndarray  # what one token here counts in the objective, float64
+    active_S: np.ndarray  # bool: in use
+    taken_T: np.ndarray  # int8: pretokens of the piece that begins here, 0 inside one
+
+
 @compiled
-def _toggle(places, number, on, keep, candidates, active, taken, rows, weights, lengths_P, alone_P):  # type: ignore[no-untyped-def]
+def _toggle(number, on, places, splitting, keep, lengths_P, alone_P):  # type: ignore[no-untyped-def]
     """Weighted change in tokens when superword `number` comes into use (or goes); with `keep` it is carried out.
 
-    `taken`: pretokens of the piece that begins here, 0 inside one. `alone_P`: weighted pieces of one pretoken.
+    `alone_P`: weighted pieces of one pretoken.
     """
+    candidates, rows, weights, active, taken = splitting
     active[number] = on
     change = 0.0
     done = 0
@@ -65,10 +77,11 @@ def _toggle(places, number, on, keep, candidates, active, taken, rows, weights, 
 
 
 @compiled
-def _count(candidates, active, taken, rows, weights, uses_S, covered_P):  # type: ignore[no-untyped-def]
+def _count(splitting, weights, uses_S, covered_P):  # type: ignore[no-untyped-def]
     """Uses of every superword, and the occurrences of every pretoken that lie in one."""
-    for at in range(len(taken)):
-        size = taken[at]
+    candidates, rows = splitting.candidates_TN, splitting.rows_T
+    for at in range(len(rows)):
+        size = splitting.taken_T[at]
         if size > 1:
             uses_S[candidates[at, size - 2]] += weights[at]
             for inner in range(at, at + size):
@@ -142,9 +155,13 @@ class SuperwordParse:
     def __init__(self, segments: Segments, num_superwords: int, weights_T: np.ndarray) -> None:
         """`weights_T`: what one token at each position counts in the objective."""
         self.segments = segments
-        self._weights_T = weights_T.astype(np.float64)
-        self._active_S = np.zeros(num_superwords, np.bool_)
-        self._taken_T = np.ones(len(segments.rows_T), np.int8)
+        self._splitting = Splitting(
+            candidates_TN=segments.candidates_TN,
+            rows_T=segments.rows_T,
+            weights_T=weights_T.astype(np.float64),
+            active_S=np.zeros(num_superwords, np.bool_),
+            taken_T=np.ones(len(segments.rows_T), np.int8),
+        )
         at, place = np.nonzero(segments.candidates_TN >= 0)
         numbers = segments.candidates_TN[at, place]
         order = np.argsort(numbers, kind="stable")
@@ -152,7 +169,7 @@ class SuperwordParse:
         self._starts = np.searchsorted(numbers[order], np.arange(num_superwords + 1))
 
     def is_used(self, number: int) -> bool:
-        return bool(self._active_S[number])
+        return bool(self._splitting.active_S[number])
 
     def change(self, number: int, on: bool, lengths_P: np.ndarray) -> float:
         """Weighted change in tokens if a superword came into use, or went; changes nothing."""
@@ -163,19 +180,12 @@ class SuperwordParse:
         return self._do(number, on, True, lengths_P, alone_P)
 
     def _do(self, number: int, on: bool, keep: bool, lengths_P: np.ndarray, alone_P: np.ndarray) -> float:
-        assert self._active_S[number] != on
+        assert self._splitting.active_S[number] != on
         places = self._places[self._starts[number] : self._starts[number + 1]]
-        segments = self.segments
-        return float(
-            _toggle(
-                places, number, on, keep, segments.candidates_TN, self._active_S, self._taken_T, segments.rows_T,
-                self._weights_T, lengths_P, alone_P,
-            )
-        )  # fmt: skip
+        return float(_toggle(number, on, places, self._splitting, keep, lengths_P, alone_P))
 
     def counts(self, weights_T: np.ndarray, num_pretokens: int) -> tuple[np.ndarray, np.ndarray]:
         """(uses of every superword, occurrences of every pretoken inside one), int64; `weights_T`: of positions."""
-        uses_S, covered_P = np.zeros(len(self._active_S), np.int64), np.zeros(num_pretokens, np.int64)
-        segments = self.segments
-        _count(segments.candidates_TN, self._active_S, self._taken_T, segments.rows_T, weights_T, uses_S, covered_P)
+        uses_S, covered_P = np.zeros(len(self._splitting.active_S), np.int64), np.zeros(num_pretokens, np.int64)
+        _count(self._splitting, weights_T, uses_S, covered_P)
         return uses_S, covered_P

@@ -96,15 +96,19 @@ def compare_vocabularies(first: Tokenizer, second: Tokenizer) -> VocabularyCompa
 def one_pretoken(tokenizer: Tokenizer) -> Callable[[Sequence[str]], list[list[int]]]:
     """Ids of strings in the byte alphabet, each taken for one pretoken.
 
-    A string that is text goes the way of text, cuts included; for half a character the model is asked directly.
+    A string that is text goes the way of text, cuts included; for half a character the model is asked directly, less
+    the symbols that have no id, which no model gets to see.
     """
     encoder = pretoken_encoder(tokenizer)
+    without_id = {ord(symbol): None for symbol in CHARACTER_TO_BYTE if tokenizer.token_to_id(symbol) is None}
 
     def encode(strings: Sequence[str]) -> list[list[int]]:
         texts = [_text(string) for string in strings]
         found = iter(encoder.encode_batch_fast([text for text in texts if text is not None], add_special_tokens=False))
         return [
-            [piece.id for piece in tokenizer.model.tokenize(string)] if text is None else next(found).ids
+            [piece.id for piece in tokenizer.model.tokenize(string.translate(without_id))]
+            if text is None
+            else next(found).ids
             for string, text in zip(strings, texts, strict=True)
         ]
 

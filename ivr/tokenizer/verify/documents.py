@@ -17,6 +17,11 @@ from ivr.tokenizer.verify.causes import SUPERWORD
 from ivr.tokenizer.verify.pair import Pair, Workers
 from ivr.tokenizer.verify.sources import Chunk, read_chunks
 
+# what is counted of every file, in the report's order
+FIGURES = (
+    "documents", "bytes", "pretokens", "different_documents", "different_decodings", "not_restored",
+    "mismatched_pretokens",
+)  # fmt: skip
 CONTEXT_CHARACTERS = 30
 IDS_SHOWN = 8
 REMEMBERED = 1_000_000  # strings that a worker remembers; then it forgets them all, and memory stays bounded
@@ -44,6 +49,14 @@ class ChunkOutcome:
     different_decodings: int = 0
     not_restored: int = 0  # decoded to something else than the text; no difference where both do the same
     others: list[dict[str, Any]] = field(default_factory=list)  # differences that no single pretoken explains
+
+    def figures(self) -> tuple[int, ...]:
+        """In the order of FIGURES."""
+        mismatched = sum(found.count for found in self.wrong.values())
+        return (
+            self.documents, self.num_bytes, self.pretokens, self.different_documents, self.different_decodings,
+            self.not_restored, mismatched,
+        )  # fmt: skip
 
 
 # comparison, in a worker ----------------------------------------------------------------------------------------
@@ -219,16 +232,7 @@ def compare_documents(
     workers: Workers, sources: Sequence[Source], keep: int, max_documents: int | None = None
 ) -> dict[str, Any]:
     """Compare all documents of these files; returns the part of the report that says so."""
-    names = (
-        "documents",
-        "bytes",
-        "pretokens",
-        "different_documents",
-        "different_decodings",
-        "not_restored",
-        "mismatched_pretokens",
-    )
-    files = [dict.fromkeys(names, 0) for _ in sources]
+    files = [dict.fromkeys(FIGURES, 0) for _ in sources]
     distinct, distinct_wrong = Distinct(), Distinct()
     wrong: dict[str, Wrong] = {}  # the first `keep`
     causes: Counter[str] = Counter()
@@ -237,17 +241,7 @@ def compare_documents(
     compressed = any(source.path.suffix.lower() in (".gz", ".xz") for source in sources)
     with Progress("documents", None if compressed or max_documents else total, "B") as bar:
         for outcome in workers.map(check_chunk, read_chunks(sources, max_documents)):
-            mismatched = sum(found.count for found in outcome.wrong.values())
-            figures = (
-                outcome.documents,
-                outcome.num_bytes,
-                outcome.pretokens,
-                outcome.different_documents,
-                outcome.different_decodings,
-                outcome.not_restored,
-                mismatched,
-            )
-            for name, figure in zip(names, figures, strict=True):
+            for name, figure in zip(FIGURES, outcome.figures(), strict=True):
                 files[outcome.file][name] += figure
             distinct.add(outcome.new)
             distinct_wrong.add(hashes(symbols.encode() for symbols in outcome.wrong))
@@ -260,7 +254,7 @@ def compare_documents(
                     wrong[symbols] = Wrong(found.count, {**path, **found.first})
             others += [{**path, **row} for row in outcome.others[: keep - len(others)]]
             bar.update(outcome.num_bytes)
-    sums = {name: sum(figures[name] for figures in files) for name in names}
+    sums = {name: sum(figures[name] for figures in files) for name in FIGURES}
     return {
         **sums,
         "distinct_pretokens": len(distinct),

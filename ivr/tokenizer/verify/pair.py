@@ -16,11 +16,10 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from tokenizers import Tokenizer
+from tokenizers import PreTokenizedString, Tokenizer
 
 from ivr.analysis.pretokens import PretokenSplitter, pretoken_encoder
 from ivr.encoding.byte_alphabet import from_alphabet
-from ivr.encoding.tokenizer_steps import normalizes
 from ivr.errors import ConfigError, CorruptInputError, TryAgainError
 from ivr.tokenizer.verify.causes import SUPERWORD, MergeTrees
 from ivr.tokenizer.verify.comparison import one_pretoken
@@ -37,11 +36,13 @@ class Pair:
     def __init__(self, ours: str, theirs: str) -> None:
         self.ours, self.theirs = _load(ours), _load(theirs)
         self._symbols = one_pretoken(self.ours), one_pretoken(self.theirs)
-        steps = _steps(json.loads(theirs)["pre_tokenizer"])
+        spec = json.loads(theirs)
+        steps = _steps(spec["pre_tokenizer"])
         place = _place_of_byte_level(steps)
         self.adds_prefix_space: bool = steps[place]["add_prefix_space"]
-        self._splitter = _pre_tokenizer(steps[: place + 1])
-        self.split = PretokenSplitter(_only_pre_tokenizer(steps[: place + 1])).split  # the same, many texts at once
+        before_model = _before_model(spec.get("normalizer"), steps[: place + 1])
+        self._splitter = before_model.pre_tokenizer
+        self.split = PretokenSplitter(before_model).split  # the same, many texts at once
         self._whole = pretoken_encoder(self.ours).pre_tokenizer
         self._trees = MergeTrees(theirs)
         self.kept: dict[str, Any] = {}  # what a check remembers from task to task
@@ -63,10 +64,16 @@ class Pair:
 
     def pretokens(self, text: str) -> list[tuple[str, tuple[int, int]]]:
         """What the reference's model sees at once: strings in the byte alphabet, each with its place in the text."""
-        return cast(list[tuple[str, tuple[int, int]]], self._splitter.pre_tokenize_str(text))
+        if self.theirs.normalizer is None:
+            return cast(list[tuple[str, tuple[int, int]]], self._splitter.pre_tokenize_str(text))
+        whole = PreTokenizedString(text)
+        whole.normalize(self.theirs.normalizer.normalize)
+        self._splitter.pre_tokenize(whole)
+        return [(symbols, place) for symbols, place, _ in whole.get_splits("original", "char")]
 
     def same_text(self, decoded: str, text: str) -> bool:
-        """True when `decoded` is `text`, or `text` after the blank that the pre-tokenizer puts in front."""
+        """True when `decoded` is `text` normalized, or that after the blank that the pre-tokenizer puts in front."""
+        text = _normalized(self.theirs, text)
         return decoded == text or (self.adds_prefix_space and decoded == " " + text)
 
     def mismatch(self, text: str, ours: Ids, theirs: Ids, *, symbols: bool = False) -> dict[str, Any]:
@@ -107,6 +114,7 @@ class Pair:
                 text = from_alphabet(text).decode()
             except UnicodeDecodeError:
                 return [text]  # no text: the model is asked directly
+        text = _normalized(self.ours, text)
         return [text] if splitter is None else [piece for piece, _ in splitter.pre_tokenize_str(text)]
 
     def segmentations(self, ours: Ids, theirs: Ids) -> dict[str, list[str]]:
@@ -129,8 +137,6 @@ def read_tokenizer_text(path: Path) -> str:
 
 def _load(text: str) -> Tokenizer:
     tokenizer = Tokenizer.from_str(text)
-    if normalizes(json.loads(text)):
-        raise ConfigError("a tokenizer has a normalizer, which changes text before it is split; none is supported")
     tokenizer.encode_special_tokens = True
     tokenizer.no_truncation()
     tokenizer.no_padding()
@@ -156,16 +162,16 @@ def _place_of_byte_level(steps: list[dict[str, Any]]) -> int:
     raise ConfigError("a tokenizer has no ByteLevel pre-tokenizer; only byte-level ones can be compared")
 
 
-def _pre_tokenizer(steps: list[dict[str, Any]]) -> Any:
-    """A pre-tokenizer from its JSON."""
-    return _only_pre_tokenizer(steps).pre_tokenizer
+def _normalized(tokenizer: Tokenizer, text: str) -> str:
+    return text if tokenizer.normalizer is None else str(tokenizer.normalizer.normalize_str(text))
 
 
-def _only_pre_tokenizer(steps: list[dict[str, Any]]) -> Tokenizer:
-    """A tokenizer with this pre-tokenizer; the library reads JSON for whole tokenizers only."""
+def _before_model(normalizer: dict[str, Any] | None, steps: list[dict[str, Any]]) -> Tokenizer:
+    """A tokenizer with this normalizer and pre-tokenizer; the library reads JSON for whole tokenizers only."""
     spec: dict[str, Any] = {
         "version": "1.0",
         "added_tokens": [],
+        "normalizer": normalizer,
         "pre_tokenizer": steps[0] if len(steps) == 1 else {"type": "Sequence", "pretokenizers": steps},
         "model": {"type": "BPE", "vocab": {}, "merges": []},
     }

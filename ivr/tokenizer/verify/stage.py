@@ -1,14 +1,14 @@
 """Stage `verify`: are two tokenizers the same? Documents, every id, runs and adversarial strings, from scratch."""
 
-import argparse
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ivr.artifacts import ArtifactPaths, files_below, sha256_file, write_json
 from ivr.errors import ConfigError, DifferenceError
 from ivr.manifest import package_versions
+from ivr.options.declared import StageConfig, option
 from ivr.stage import Input, Manifest, open_stage
 
 if TYPE_CHECKING:
@@ -33,93 +33,54 @@ ADDED_DIFFERENCES = ("different_ids", "different_offsets", "different_decodings"
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(StageConfig):
     """Options of `ivr verify`."""
 
-    artifacts_dir: Path = Path("artifacts")
-    force: bool = False
-    tokenizer: Path | None = None
-    against: Path | None = None
-    corpus: Sequence[Path] | None = None
-    max_documents: int | None = None
-    adversarial: int = 0
-    runs: int = 64
-    every_pair: bool = False
-    seed: int = 0
-    output: Path | None = None
-    processes: int = field(default=0, metadata={"identity": False})
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the stage's options."""
-    inputs = parser.add_argument_group("input")
-    inputs.add_argument(
-        "--tokenizer",
-        type=Path,
+    tokenizer: Path | None = option(
+        None,
+        "tokenizer in question, a directory or tokenizer.json (default: ARTIFACTS/tokenizers/distilled_unigram)",
+        group="input",
         metavar="PATH",
-        help="tokenizer in question, a directory or tokenizer.json (default: ARTIFACTS/tokenizers/distilled_unigram)",
     )
-    inputs.add_argument(
-        "--against",
-        type=Path,
+    against: Path | None = option(
+        None,
+        "tokenizer it must equal, a directory or tokenizer.json (default: ARTIFACTS/tokenizers/original)",
         metavar="PATH",
-        help="tokenizer it must equal, a directory or tokenizer.json (default: ARTIFACTS/tokenizers/original)",
     )
-    inputs.add_argument(
-        "--corpus",
-        type=Path,
-        nargs="+",
-        metavar="PATH",
-        help="text files or directories: cleaned or plain .txt, .jsonl, .json, each also .gz or .xz "
+    corpus: Sequence[Path] | None = option(
+        None,
+        "text files or directories: cleaned or plain .txt, .jsonl, .json, each also .gz or .xz "
         "(default: cleaned, held-out and general text of ARTIFACTS)",
+        metavar="PATH",
     )
-    inputs.add_argument(
-        "--max-documents",
-        type=int,
-        metavar="N",
-        help="read the first N documents of every file only, for a quick look (default: all)",
+    max_documents: int | None = option(
+        None, "read the first N documents of every file only, for a quick look (default: all)", bounds="[1, inf)"
     )
-    strings = parser.add_argument_group("strings beyond the corpus")
-    strings.add_argument(
-        "--runs",
-        type=int,
-        default=Config.runs,
+    runs: int = option(
+        64,
+        "runs of every unit to this length, with every kind of neighbour; 0 for none",
+        group="strings beyond the corpus",
         metavar="MAXLEN",
-        help="runs of every unit to this length, with every kind of neighbour; 0 for none (default: %(default)s)",
+        bounds="[0, inf)",
     )
-    strings.add_argument(
-        "--every-pair",
-        action="store_true",
-        help="put every pair of neighbours around runs of every length; otherwise pairs take turns at lengths from "
+    every_pair: bool = option(
+        False,
+        "put every pair of neighbours around runs of every length; otherwise pairs take turns at lengths from "
         "which BPE repeats itself (GPT-2 to 256: four times the strings)",
     )
-    strings.add_argument(
-        "--adversarial",
-        type=int,
-        default=Config.adversarial,
-        metavar="N",
-        help="number of generated strings to compare (default: %(default)s)",
-    )
-    strings.add_argument("--seed", type=int, default=Config.seed, help="of what is generated (default: %(default)s)")
-    work = parser.add_argument_group("work")
-    work.add_argument(
-        "--output",
-        type=Path,
+    adversarial: int = option(0, "number of generated strings to compare", bounds="[0, inf)")
+    seed: int = option(0, "of what is generated")
+    output: Path | None = option(
+        None,
+        "the report, JSON (default: ARTIFACTS/verification/verification.json)",
+        group="work",
         metavar="FILE",
-        help="the report, JSON (default: ARTIFACTS/verification/verification.json)",
     )
-    work.add_argument(
-        "--processes",
-        type=int,
-        default=Config.processes,
-        metavar="N",
-        help="worker processes, 0 for every core (default: %(default)s)",
-    )
+    processes: int = option(0, "worker processes, 0 for every core", bounds="[0, inf)", identity=False)
 
 
 def run(config: Config) -> Manifest:
     """Run the stage; returns its manifest. Raises DifferenceError, the report written, when the two differ."""
-    _check_numbers(config)
     paths = ArtifactPaths(config.artifacts_dir)
     output = config.output or paths.root / "verification" / "verification.json"
     tokenizer = _tokenizer_input(config.tokenizer, paths.distilled_tokenizer, "distill-tokenizer")
@@ -143,14 +104,6 @@ def run(config: Config) -> Manifest:
 
 
 # inputs -----------------------------------------------------------------------------------------------------------
-def _check_numbers(config: Config) -> None:
-    for name in ("adversarial", "runs", "processes"):
-        if getattr(config, name) < 0:
-            raise ConfigError(f"--{name} {getattr(config, name)}: a number from 0 on is needed")
-    if config.max_documents is not None and config.max_documents < 1:
-        raise ConfigError(f"--max-documents {config.max_documents}: a number from 1 on is needed")
-
-
 def _tokenizer_input(given: Path | None, default: Path, made_by: str) -> Input:
     if given is None:
         return Input(default / "tokenizer.json", made_by=made_by)

@@ -5,7 +5,6 @@ saved, start me again" (75) from a failure. Here the code of the rank that faile
 """
 
 import contextlib
-import dataclasses
 import logging
 import os
 import signal
@@ -18,6 +17,7 @@ from types import FrameType
 
 from ivr.console import LOG
 from ivr.errors import FAULT, INTERRUPTED, ConfigError, IvrError, TryAgainError
+from ivr.options.parser import command_line
 from ivr.training.options import Config
 
 MOST_RANKS = 16  # on a machine with fewer cores: that many GPUs it may still have
@@ -31,7 +31,7 @@ def launch(config: Config) -> None:
     if config.processes > most:
         raise ConfigError(f"--processes {config.processes}: this machine has {os.cpu_count()} cores, {most} at most")
     LOG.info("train: starting %d processes", config.processes)
-    code = run_ranks([sys.executable, "-m", "ivr", "train", *arguments_of(config), *_verbosity()], config.processes)
+    code = run_ranks([sys.executable, "-m", "ivr", "train", *command_line(config), *_verbosity()], config.processes)
     if code == TryAgainError.exit_code:
         raise TryAgainError("the processes were stopped; the same command goes on from what is saved")
     if code == INTERRUPTED:
@@ -59,17 +59,6 @@ def run_ranks(command: Sequence[str], count: int) -> int:
                 if process.poll() is None:
                     process.kill()
                     process.wait()
-
-
-def arguments_of(config: Config) -> list[str]:
-    """The options that make this config; ranks are started with them."""
-    found = []
-    for item in dataclasses.fields(Config):
-        value, option = getattr(config, item.name), f"--{item.name.replace('_', '-')}"
-        if value == item.default or value is None:
-            continue
-        found.append(option if value is True else f"--no-{option[2:]}" if value is False else f"{option}={value}")
-    return found
 
 
 def free_port() -> int:

@@ -136,7 +136,7 @@ def write_spanning(
     from ivr.tokenizer.select.output.table import Candidate
     from ivr.tokenizer.select.selection import weighted_uses
     from ivr.tokenizer.select.texts import join_texts, with_sequences
-    from ivr.tokenizer.select.undertrained import order_of_leaving
+    from ivr.tokenizer.select.undertrained import eviction_order
     from ivr.tokenizer.select.vocabulary_state import VocabularyState
     from ivr.tokenizer.superwords.boundaries import Boundaries
     from ivr.tokenizer.unigram_file import read_unigram, token_bytes
@@ -152,7 +152,7 @@ def write_spanning(
     lengths_P = VocabularyState(texts.batch, texts.domain_P, tokens, distilled.scores_V, []).lengths_P
     chosen = CHOICES[method](texts.sequences.domain, lengths_P, swaps, on_step)
     uses_V = weighted_uses(tokens, distilled.scores_V, texts, 0.0)
-    leaving = order_of_leaving([token for token, string in enumerate(tokens) if len(string) > 1], uses_V, None)
+    leaving = eviction_order([token for token, string in enumerate(tokens) if len(string) > 1], uses_V, None)
     leaving.sort(key=lambda token: uses_V[token])  # stable
     strings = [to_alphabet("".join(texts.pretokens[row] for row in sequence).encode()) for sequence in chosen]
     known = set(distilled.strings)

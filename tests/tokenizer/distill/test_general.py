@@ -134,7 +134,7 @@ REFUSED: list[tuple[Edit, str]] = [
     (same_id, "id 0 belongs to two tokens, '!' and '\"'"),
     (hole, "belongs to no token"),
     (without_product, "is not in the vocabulary"),
-    (lambda spec: spec.update(normalizer={"type": "NFC"}), "normalizer (NFC)"),
+    (lambda spec: spec.update(normalizer={"type": "NFKC"}), "normalizer (NFKC)"),
     (
         lambda spec: spec.update(model={"type": "WordLevel", "vocab": {"a": 0}, "unk_token": "a"}),
         "WordLevel, not byte-level BPE",

@@ -10,8 +10,8 @@ from ivr.encoding.batch import Batch
 from ivr.encoding.unigram_encoder import UnigramEncoder
 from ivr.errors import ConfigError
 from ivr.tokenizer.select import candidates
-from ivr.tokenizer.select.candidates import CandidateRules, find_candidates
-from ivr.tokenizer.select.selection import Wishes, select_swaps
+from ivr.tokenizer.select.candidates import CandidateRules, Pretokens, find_candidates
+from ivr.tokenizer.select.selection import Request, select_swaps
 from ivr.tokenizer.select.texts import LONGEST, in_parts, join_texts
 
 
@@ -34,9 +34,9 @@ def test_a_swap_is_chosen_for_one_pretoken_of_many_uses() -> None:
     text = "AAC" * 5000
     splitter = PretokenSplitter(bpe_of([("A", "A"), ("z", "z")]))
     texts = join_texts(table({text: (1, 1), "zebra": (2, 2)}), None, splitter)
-    wishes = Wishes(1, 2.0, 1.0, 0.0, CandidateRules(2, 1, 3, True, ""))
+    request = Request(1, 2.0, 1.0, 0.0, CandidateRules(2, 1, 3, True, ""))
     scores_V = np.array([0] * 256 + [2**50, 5], np.int64)
-    selection = select_swaps(tokens, scores_V, [257], texts, wishes)
+    selection = select_swaps(tokens, scores_V, [257], texts, request)
     assert [swap.new for swap in selection.swaps] == [b"AAC"]
     assert selection.tokens_before == 2 * 5000 + 2 * 5 + 5, "of 14 borders of parts 5 lie between two As"
     assert selection.swaps[0].new_count >= 4980
@@ -51,7 +51,7 @@ def test_more_strings_than_32_bits_number_are_refused_with_advice(
     tokens = [bytes([byte]) for byte in range(256)]
     found = UnigramEncoder(tokens, np.zeros(256)).encode(batch)
     ones = np.ones(2, np.int64)
-    arguments = (batch, found, ones, ones, ones, tokens, CandidateRules(1, 1, 4, True, ""), 100)
+    arguments = (Pretokens(batch, found, ones, ones, ones), tokens, CandidateRules(1, 1, 4, True, ""), 100)
     if refused:
         with pytest.raises(ConfigError, match=r"more than 11; give a smaller --max-bytes than 4"):
             find_candidates(*arguments)

@@ -110,7 +110,7 @@ def test_entering_and_leaving_changes_what_it_says_and_parts_no_new_token(
                 continue
             assert state.enter(token, score) == change
         else:
-            change = state.cost_of_leaving(token)
+            change = state.eviction_cost(token)
             assert state.leave(token) == change
         assert state.total() == before + change
         every = UnigramEncoder([*tokens, *new], state.scores())

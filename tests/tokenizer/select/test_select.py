@@ -254,7 +254,7 @@ def test_auto_reads_only_documents_to_learn_from(fresh: TinyRun) -> None:
 def test_swaps_is_a_number_or_auto(fresh: TinyRun, said: Callable[[], str]) -> None:
     with pytest.raises(SystemExit):
         fresh("select", "--swaps", "all")
-    assert "invalid" in said()
+    assert "a whole number or auto is needed" in said()
 
 
 def test_the_gains_add_up_and_the_first_poor_window_ends_them() -> None:

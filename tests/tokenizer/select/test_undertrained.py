@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save_file
 
-from ivr.tokenizer.select.undertrained import distances_from_unused, order_of_leaving, read_wte
+from ivr.tokenizer.select.undertrained import distances_from_unused, eviction_order, read_wte
 
 TOKENS = [b"\xc0", b"\xff", b"a", b"ab", b"abc", b"abd", b""]
 
@@ -27,9 +27,9 @@ def test_without_such_bytes_there_is_no_answer() -> None:
 
 def test_never_produced_then_least_trained_then_learnt_last() -> None:
     used = np.array([0, 0, 0, 7, 0, 0, 0])
-    assert order_of_leaving([3, 4, 5], used, np.array([0, 0, 0, 0.0, 0.5, 0.2, 0])) == [5, 4, 3]
-    assert order_of_leaving([3, 4, 5], used, None) == [5, 4, 3]
-    assert order_of_leaving([3, 4, 5], np.zeros(7), np.array([0, 0, 0, 0.3, 0.5, 0.2, 0])) == [5, 3, 4]
+    assert eviction_order([3, 4, 5], used, np.array([0, 0, 0, 0.0, 0.5, 0.2, 0])) == [5, 4, 3]
+    assert eviction_order([3, 4, 5], used, None) == [5, 4, 3]
+    assert eviction_order([3, 4, 5], np.zeros(7), np.array([0, 0, 0, 0.3, 0.5, 0.2, 0])) == [5, 3, 4]
 
 
 def test_rows_are_read_from_either_name_and_type(tmp_path: Path) -> None:

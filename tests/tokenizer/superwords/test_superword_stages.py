@@ -135,8 +135,8 @@ def test_auto_chooses_superwords_that_pay_on_other_documents(mine: TinyRun) -> N
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (("--max-words", "0"), "--max-words 0: a number from 1 to 16 is needed"),
-        (("--max-words", "17"), "--max-words 17: a number from 1 to 16 is needed"),
+        (("--max-words", "0"), "--max-words 0: must be a number from 1 to 16"),
+        (("--max-words", "17"), "--max-words 17: must be a number from 1 to 16"),
         (("--superword-boundaries", "lines"), "--superword-boundaries 'lines': sentences, digits, sentences,digits or"),
         (("--superword-boundaries", "none,digits"), "--superword-boundaries 'none,digits': sentences, digits,"),
     ],
@@ -149,7 +149,7 @@ def test_bad_options_are_named(mine: TinyRun, said: Callable[[], str], arguments
 def test_text_full_of_numbers_is_told_of_the_boundaries(
     mine: TinyRun, said: Callable[[], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ivr.tokenizer.select.stage.MANY_NUMBERS", 0.001)
+    monkeypatch.setattr("ivr.tokenizer.select.inputs.MANY_NUMBERS", 0.001)
     assert mine("select", "--force", "--max-words", "2") == 0
     assert "--superword-boundaries none lets new strings span them" in said()
 

@@ -8,7 +8,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import fields
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,11 +18,10 @@ from safetensors.torch import load_file
 from test_phases import assert_only_new_rows_moved
 
 from ivr.artifacts import ArtifactPaths
-from ivr.cli import build_parser
 from ivr.errors import ConfigError, IvrError
 from ivr.tokenizer.remap.rules import read_rules
 from ivr.training.launch import launcher
-from ivr.training.launch.launcher import arguments_of, free_port, run_ranks
+from ivr.training.launch.launcher import free_port, run_ranks
 from ivr.training.launch.processes import Team, check_prepared
 from ivr.training.metrics import without_times
 from ivr.training.options import Config
@@ -147,16 +145,6 @@ def test_zero_on_two_processes_goes_on_to_the_bit_after_kill_9_and_needs_no_comp
 
 
 # --processes ----------------------------------------------------------------------------------------------------
-
-
-def test_ranks_are_started_with_the_options_they_were_asked_for() -> None:
-    config = Config(
-        Path("a b"), max_tokens=7, lr=3e-4, rows_only=True, resume=False, deepspeed=Path("zero.json"), processes=2
-    )
-    parser, _ = build_parser("train")
-    options = vars(parser.parse_args(["train", *arguments_of(config)]))
-    names = {item.name for item in fields(Config)}
-    assert Config(**{name: value for name, value in options.items() if name in names}) == config
 
 
 @pytest.mark.parametrize(

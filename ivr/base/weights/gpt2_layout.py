@@ -1,17 +1,15 @@
-"""What a GPT-2 of a given config is made of: the name and shape of every tensor, and the names they go by in files."""
+"""What a GPT-2 of a given config is made of, without PyTorch: the name and shape of every tensor.
 
-import re
+`tests/base/test_layouts.py` holds it to what transformers builds.
+"""
+
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ivr.base.weights.layout import Layout
 from ivr.errors import ConfigError
 
 HEAD = "lm_head.weight"
-# what training wrappers put into names: torch.compile and FSDP anywhere, data parallelism and trainers in front
-WRAPPERS = frozenset({"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"})
-LEADING_WRAPPERS = WRAPPERS | {"module", "model"}
-# masks that old checkpoints store; no weights
-BUFFER = re.compile(r"h\.\d+\.(?:attn|crossattention)\.(?:masked_)?bias")
 SIZES = {  # key of config.json -> (its other name, GPT-2's own value)
     "vocab_size": ("vocab_size", 50257),
     "n_positions": ("max_position_embeddings", 1024),
@@ -66,28 +64,23 @@ def shapes(config: Mapping[str, Any], origin: str) -> Iterator[tuple[str, tuple[
     yield "ln_f.bias", (width,)
 
 
-def bare_name(stored: str) -> str:
-    """The name of a tensor without what wrappers and transformers put before it.
-
-    >>> bare_name("_orig_mod.transformer.h.0.ln_1.bias"), bare_name("module.lm_head.weight")
-    ('h.0.ln_1.bias', 'lm_head.weight')
-    """
-    parts = [part for part in stored.split(".") if part not in WRAPPERS]
-    while len(parts) > 1 and parts[0] in LEADING_WRAPPERS:
-        parts = parts[1:]
-    return ".".join(parts).removeprefix("transformer.")
-
-
-def saved_name(bare: str) -> str:
-    """The name under which transformers saves it.
-
-    >>> saved_name("wte.weight"), saved_name("lm_head.weight")
-    ('transformer.wte.weight', 'lm_head.weight')
-    """
-    return f"transformer.{bare}" if bare.startswith(("wte.", "wpe.", "h.", "ln_f.")) else bare
-
-
-def loads_as_it_is(stored: str) -> bool:
-    """Whether transformers finds the tensor by this name: saved models have the prefix, Hub files of GPT-2 do not."""
-    bare = bare_name(stored)
-    return stored in (bare, saved_name(bare))
+def gpt2_layout(config: Mapping[str, Any], origin: str) -> Layout:
+    """Its layout. Raises ConfigError for what is no size."""
+    found, size = dict(shapes(config, origin)), sizes(config, origin)
+    tied = bool(config.get("tie_word_embeddings", True))
+    prefixed = frozenset(found)
+    return Layout(
+        kind="gpt2",
+        shapes=found if tied else {**found, HEAD: found["wte.weight"]},
+        prefix="transformer",
+        prefixed=prefixed,
+        tied={HEAD: "wte.weight"} if tied else {},
+        input="wte.weight",
+        output=None if tied else HEAD,
+        output_bias=None,
+        positions="wpe.weight",
+        rows=size["vocab_size"],
+        context=size["n_positions"],
+        stated_as={other: key for key, (other, _) in SIZES.items()},
+        renamed=lambda name: name,
+    )

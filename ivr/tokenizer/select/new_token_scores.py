@@ -9,17 +9,24 @@ from ivr.encoding.unigram_encoder import UnigramEncoder
 from ivr.tokenizer.unigram_file import NEVER
 
 
-def entry_score(split_score: int, num_bytes: int) -> int:
+def new_token_score(split_score: int, num_bytes: int) -> int:
     """s(u) = S(u) + |u|^2, for a row that names no score, with S(u) that of u's best split into the distilled tokens.
 
     Because (a + b)^2 > a^2 + b^2, u beats every split of itself, whatever other new tokens have such scores too;
     elsewhere it only wins where the best segmentation had borders at its ends, or within |u|^2 of it.
+
+    >>> new_token_score(100, 3), new_token_score(40, 1) + new_token_score(60, 2)  # three bytes, or one and two
+    (109, 105)
     """
     return split_score + num_bytes**2
 
 
 def best_splits(tokens: Sequence[bytes], scores_V: np.ndarray, ids: Sequence[int]) -> dict[int, int]:
-    """id -> the score that its string reaches without it."""
+    """id -> the score that its string reaches without it.
+
+    >>> best_splits([b"a", b"b", b"ab"], np.array([2, 3, 9]), [2])
+    {2: 5}
+    """
     encoder = UnigramEncoder(tokens, scores_V)
     found: dict[int, int] = {}
     for group in _by_length(tokens, ids):
@@ -30,7 +37,11 @@ def best_splits(tokens: Sequence[bytes], scores_V: np.ndarray, ids: Sequence[int
 
 
 def raised_scores(tokens: Sequence[bytes], scores_V: np.ndarray, new_ids: Sequence[int]) -> np.ndarray:
-    """The scores, raised where a new token's string has a split that is as good; shortest first, so once is enough."""
+    """The scores, raised where a new token's string has a split that is as good; shortest first, so once is enough.
+
+    >>> raised_scores([b"a", b"b", b"ab"], np.array([2, 3, 4]), [2]).tolist()
+    [2, 3, 6]
+    """
     scores_V = scores_V.copy()
     encoder = UnigramEncoder(tokens, scores_V)
     for group in _by_length(tokens, new_ids):

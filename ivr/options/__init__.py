@@ -1,0 +1,1 @@
+"""Options of the stages: declared once, read from the command line and from a file, checked, recorded."""
