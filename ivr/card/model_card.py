@@ -121,7 +121,7 @@ def cell(value: Any) -> str:
 
 
 def code(token: str) -> Markup:
-    """A token within backticks, where nothing can be escaped and a backtick would end it.
+    r"""A token within backticks, where nothing can be escaped and a backtick would end it.
 
     >>> str(code(" a`b")), str(code("\n"))
     (" a'b", '\\x0a')
