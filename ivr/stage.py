@@ -11,7 +11,8 @@
             return stage.finish([paths.token_frequency])
 
 A config is a frozen dataclass derived from ivr.options.declared.StageConfig. An option that cannot change the result (a
-number of processes) is declared with `identity=False` and does not make the stage stale.
+number of processes) is declared with `identity=False` and does not make the stage stale; one that came later, with
+`since`, has a value that stands for what was done before.
 """
 
 import contextlib
@@ -239,8 +240,14 @@ def config_identity(config: Any) -> dict[str, Any]:
     return {
         item.name: _plain(getattr(config, item.name))
         for item in dataclasses.fields(config)
-        if item.metadata.get("identity", True)
+        if is_identity(config, item)
     }
+
+
+def is_identity(config: Any, item: "dataclasses.Field[Any]") -> bool:
+    """Whether this option's value can change the result, and is not what was done before there was the option."""
+    is_as_before = "since" in item.metadata and getattr(config, item.name) == item.metadata["since"]
+    return item.metadata.get("identity", True) and not is_as_before
 
 
 def _plain(value: Any) -> Any:

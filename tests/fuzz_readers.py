@@ -26,7 +26,9 @@ from ivr.corpus.packing import open_stream, read_facts
 from ivr.corpus.readers import ReadOptions
 from ivr.embedding.weights import read_config, read_state
 from ivr.errors import CorruptInputError
+from ivr.evaluation import evaluate
 from ivr.manifest import PIPELINE
+from ivr.options.config_file import choose, read_config_file, show
 from ivr.report.figures import (
     heldout_points,
     loss_points,
@@ -47,13 +49,27 @@ from ivr.tokenizer.distill.fitted_text import read_fitted
 from ivr.tokenizer.distill.stage import load_base
 from ivr.tokenizer.proof.checker import main as judge_proof
 from ivr.tokenizer.remap.rules import read_rules
+from ivr.tokenizer.select import stage as select
 from ivr.tokenizer.select.output.table import read_candidates
 from ivr.tokenizer.unigram_file import read_unigram
 from ivr.tokenizer.verify.sources import read_chunks, sources_of
+from ivr.training import options as training
 from ivr.training.checkpoints import MARKER, UNFINISHED, newest_whole, read_marker, read_note
 from ivr.training.launch.deepspeed_file import Wanted, asked_precision, check_zero, filled, read_deepspeed_file
 
 TEXTS = ["One document with words.", "Zwei Wörter, 세 단어 🙂 and a <|endoftext|> inside", "a\ttab and  blanks"] * 3
+RUN_FILE = """\
+artifacts-dir = "runs/a"
+[select]
+swaps = "auto"
+min-gain = 2.5
+[train]
+epochs = 2
+resume = false
+lr = 1e-4
+[evaluate]
+model = ["a=b", "c=d"]
+"""
 PROFILE = """\
 partition = "gpu"
 nodes = 2
@@ -82,6 +98,19 @@ def readers(small_run: Path, repository: Path) -> list[Reader]:
         *_training_readers(paths, repository),
         *_table_readers(paths),
     ]
+
+
+def options_reader() -> Reader:
+    """Of `--config`: its values end in a config."""
+    configs = {"select": select.Config, "train": training.Config, "evaluate": evaluate.Config}
+
+    def choose_all(run: Path) -> None:
+        path = run / "run.toml"
+        file = read_config_file(path, configs)
+        for stage, config in configs.items():
+            show(stage, choose(config, stage, {}, path, file))
+
+    return Reader("options of a run", {"run.toml": RUN_FILE.encode()}, choose_all, ("lines",), 3)
 
 
 def _below(folder: Path, names: Iterable[str]) -> dict[str, bytes]:
@@ -280,6 +309,7 @@ def _training_readers(paths: ArtifactPaths, repository: Path) -> list[Reader]:
         Reader("tokenised text", stream, tokens, ("json",), 1),
         Reader("DeepSpeed JSON", deepspeed, settings, ("json",), 2),
         Reader("profile", {"site.toml": PROFILE.encode()}, lambda run: read_profile(run / "site.toml"), ("lines",), 3),
+        options_reader(),
     ]
 
 

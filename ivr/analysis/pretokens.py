@@ -71,9 +71,10 @@ class PretokenSplitter:
             raise ConfigError("the tokenizer has no ByteLevel pre-tokenizer; only byte-level BPE is supported")
         self.adds_prefix_space: bool = byte_level[0]["add_prefix_space"]
         self._own_pattern: bool = byte_level[0].get("use_regex", True)  # GPT-2's, on what the other steps leave
-        # where the vocabulary lacks bytes, they are taken out of pretokens: these have to be made before
+        # bytes that the vocabulary lacks are taken out of pretokens, and some are taken whole: these are made before
         lacks = missing_bytes(dict(spec["model"]["vocab"]) or CHARACTER_TO_BYTE)  # a Unigram's is pairs
-        self.is_gpt2 = len(steps) == 1 and self._own_pattern and not lacks
+        as_pretokens = bool(lacks or spec["model"].get("ignore_merges"))
+        self.is_gpt2 = len(steps) == 1 and self._own_pattern and not as_pretokens
         self._steps_before = steps[: steps.index(byte_level[0])]
         self._splits_otherwise = steps[-1] is not byte_level[0] or (self.adds_prefix_space and len(steps) > 1)
         self._byte_level = ByteLevel(add_prefix_space=False)

@@ -25,6 +25,7 @@ from ivr.encoding.bpe import ByteLevelBpe
 from ivr.encoding.byte_alphabet import from_alphabet, to_alphabet
 from ivr.encoding.text.missing_bytes import dropping, without
 from ivr.encoding.tokenizer_steps import steps
+from ivr.tokenizer.distill.taken_whole import Inside, learn_splits, patterns, strings_of, with_whole_scores
 from ivr.tokenizer.fit.fitter import TextFitter
 from ivr.tokenizer.fit.neighbour_strings import neighbour_strings, strings_between_parts
 from ivr.tokenizer.fit.strings import (
@@ -64,6 +65,7 @@ class Distillation:
     exponent: float  # of the prior
     universal: Attempt  # to be right on every string
     proofs: Sequence[Proof]  # what strings it is right on in any case
+    inside: Sequence[Inside] = ()  # where pretokens are split that hold a token which is taken whole alone
 
 
 def distill(base: Tokenizer, bpe: ByteLevelBpe, pretokens: Sequence[str], exponent: float) -> Distillation:
@@ -72,8 +74,8 @@ def distill(base: Tokenizer, bpe: ByteLevelBpe, pretokens: Sequence[str], expone
     Very long pretokens are fitted in windows; the certificate compares them whole.
     """
     fitter = TextFitter(bpe, exponent)
-    left = (without(text, bpe.missing) for text in pretokens)  # as the model sees them
-    pretokens = list(dict.fromkeys(filter(None, left))) if bpe.missing else pretokens
+    pretokens = _merged(pretokens, bpe)
+    inside = learn_splits(bpe, fitter.encoder, np.array([len(token) for token in fitter.tokens]), pretokens)
     pretokens = in_windows(pretokens, fitter.encoder, np.array([len(token) for token in fitter.tokens], np.int64))
     splitter = PretokenSplitter(base)
     numbers = single_pretokens(short_numbers(), splitter)
@@ -101,15 +103,26 @@ def distill(base: Tokenizer, bpe: ByteLevelBpe, pretokens: Sequence[str], expone
         fitted = fitter.fit(cutter.pieces)
     fitted, universal = attempt(bpe, fitter.prior_R, fitted, lambda known: fitter.fit_beside(cutter.pieces, known))
     return Distillation(
-        tokenizer=cut_tokenizer(base, bpe, fitted.scores_V, cutter.pattern),
+        tokenizer=cut_tokenizer(base, bpe, fitted.scores_V, cutter.pattern, inside),
         fit=fitted,
         units=len(cutter.contexts),
         contexts=sum(len(context.lefts) + len(context.rights) for context in cutter.contexts),
         numbers_fitted=fitter.optional_fitted,
         exponent=fitter.exponent,
         universal=universal,
-        proofs=_proofs(universal, fitter, fitted),
+        # a proof knows of the merges alone, in the order in which they stand
+        proofs=() if bpe.whole_ids or bpe.applied_R is not None else _proofs(universal, fitter, fitted),
+        inside=inside,
     )
+
+
+def _merged(pretokens: Sequence[str], bpe: ByteLevelBpe) -> Sequence[str]:
+    """What merges are applied to: the pretokens without bytes that have no id, less those that are taken whole."""
+    if not (bpe.missing or bpe.whole_ids):
+        return pretokens
+    whole = {token.decode(errors="replace") for token in strings_of(bpe).values()}
+    left = (without(text, bpe.missing) for text in pretokens)
+    return [text for text in dict.fromkeys(filter(None, left)) if text not in whole]
 
 
 def _proofs(universal: Attempt, fitter: TextFitter, fitted: Fit) -> Sequence[Proof]:
@@ -284,18 +297,24 @@ def _token_pretokens(tokens: Sequence[bytes], splitter: PretokenSplitter) -> lis
     return single_pretokens(texts, splitter)
 
 
-def cut_tokenizer(base: Tokenizer, bpe: ByteLevelBpe, scores_V: np.ndarray, pattern: str) -> Tokenizer:
+def cut_tokenizer(
+    base: Tokenizer, bpe: ByteLevelBpe, scores_V: np.ndarray, pattern: str, inside: Sequence[Inside] = ()
+) -> Tokenizer:
     """The Unigram tokenizer that splits by `pattern`, over the byte alphabet: in place of GPT-2's own pattern, or what
     another pre-tokenizer leaves.
+
+    `inside`: where pretokens are split before that which hold a token that is taken whole alone.
     """
-    spec = json.loads(unigram_tokenizer(base, bpe.tokens, scores_V, sorted(bpe.unmade_ids)).to_str())
+    scores_V = with_whole_scores(bpe, scores_V)
+    spec = json.loads(unigram_tokenizer(base, bpe.tokens, scores_V, sorted(bpe.unmade_ids - bpe.whole_ids)).to_str())
     spec = dropping(spec, bpe.missing)
     before = steps(spec["pre_tokenizer"], "pretokenizers")
     if PretokenSplitter(base).is_gpt2:
         # the whole text is mapped first and split then: half the work of mapping piece by piece
         before = [{**before[0], "use_regex": False}]
-    split = {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": False}
-    spec["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": [*before, split] if pattern else before}
+    isolated = {"behavior": "Isolated", "invert": False}
+    splits = [{"type": "Split", "pattern": {"Regex": each}, **isolated} for each in patterns(pattern, inside)]
+    spec["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": [*before, *splits]}
     return Tokenizer.from_str(json.dumps(spec, ensure_ascii=False))
 
 
