@@ -20,7 +20,7 @@ unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP PYTHONUSERBASE PYTHONPLATLIBDIR PYT
 
 ## Variables (`make pipeline MODEL=... CORPUS=...`); empty: the option is not given and the stage's own default holds
 CONFIG =#                   a file with the options of all stages, e.g. run.toml; the variables below go before it
-MODEL = sample#             base model: sample (made here, offline), a Hub name, or a model directory
+MODEL = sample#             base model: sample (made here, offline), smollm2, a Hub name, or a model directory
 REVISION =#                 commit, tag or branch of a Hub model (stage default: its main branch)
 CORPUS =#                   directory or file with raw text of the domain (stage default: ARTIFACTS/corpora/raw, or the sample's)
 GENERAL =#                  directory or file with general text to protect (stage default: none, or the sample's)
@@ -30,7 +30,7 @@ HELDOUT_FRACTION =#         share of the documents no stage learns from (stage d
 SWAPS =#                    how many ids are reassigned (stage default: 500)
 INIT_STRATEGY =#            how new embedding rows begin: mean, pieces, distill, ..., see `ivr align --help` (stage default: distill)
 MAX_STEPS =#                training steps (stage default: 300)
-BLOCK_SIZE =#               tokens per training block (stage default: 0, the model's context)
+BLOCK_SIZE =#               tokens per training block (stage default: 0, the model's context, at most 2,048)
 BATCH_SIZE =#               training blocks per step and device (stage default: 4)
 LR =#                       peak learning rate (stage default: 0.0005)
 SEED =#                     seed of every random choice (stage default: 0)
@@ -50,6 +50,7 @@ TRAIN_ARGS =#               ... `ivr train`
 EVALUATE_ARGS =#            ... `ivr evaluate`
 REPORT_ARGS =#              ... `ivr report`
 VERIFY_ARGS =#              ... `ivr verify`, e.g. '--adversarial 100000 --runs 16'
+SWEEP_ARGS =#               `make sweep`: what is swept, e.g. '--swaps 500 2000 --init-strategy pieces distill --seed 0 1'
 PYTEST_ARGS =#              more options for pytest in `make test`
 LOCK_ARGS =#                more options for `uv lock` in `make lock`, e.g. --upgrade
 IMAGE = gpt2-ivr#           name of the container image
@@ -99,6 +100,15 @@ VERSIONS = $(wildcard ivr/versions.py uv.lock)
 
 # `--option='value'` when the variable is not empty
 option = $(if $(strip $($(1))),$(2)=$(call quote,$($(1))) )
+
+# a model of 135 million parameters on a CPU: budgets that take less than an hour, unless others are given
+ifeq ($(MODEL),smollm2)
+SWAPS := $(or $(SWAPS),1000)
+MAX_STEPS := $(or $(MAX_STEPS),100)
+BLOCK_SIZE := $(or $(BLOCK_SIZE),256)
+LR := $(or $(LR),1e-4)
+EVALUATE_ARGS := $(or $(EVALUATE_ARGS),--max-bytes 40000 --samples 10 --sample-tokens 48)
+endif
 
 # the options of each stage ---------------------------------------------------------------------------------------
 init_OPTIONS = $(strip $(call option,MODEL,--model-name)$(call option,REVISION,--revision)\
@@ -203,6 +213,13 @@ $(ARTIFACTS)/.make/%.args:
 	stage='$*'
 	rm -f '$(@D)'/"$${stage%-*}"-[0-9]*.args
 	touch '$@'
+
+sweep: | $(SETUP) #                  runs over SWEEP_ARGS, in ARTIFACTS, which share what is equal; then their comparison
+	@$(IVR) sweep$(configured)$(elsewhere) $(if $(filter slurm,$(EXECUTOR)),--profile=$(call quote,$(PROFILE))) $(SWEEP_ARGS)
+plan: | $(SETUP) #                   which stages would run, why, and what each takes on this machine
+	@$(IVR) plan$(configured)$(elsewhere)
+doctor: | $(SETUP) #                 look over this machine, and say what mends what
+	@$(IVR) doctor$(elsewhere)
 
 ## Set-up (every target above does it when needed)
 setup: $(SETUP) #                    uv where missing, .venv, the locked packages with hashes verified
@@ -371,7 +388,7 @@ help: #                              this list
 	  /^[a-z][a-z-]*:.* # / { name = $$1; sub(/:$$/, "", name); sub(/^.* # */, ""); printf "  %-31s %s\n", name, $$0 }
 	' $(firstword $(MAKEFILE_LIST))
 
-.PHONY: pipeline test test-fast coverage init analyze distill-tokenizer select remap align train evaluate report verify queue \
+.PHONY: sweep plan doctor pipeline test test-fast coverage init analyze distill-tokenizer select remap align train evaluate report verify queue \
   status check-run setup wheelhouse lock lock-check test-lm-eval check fmt clean help testbed-up testbed-down \
   test-cluster image \
   image-test sif sqsh

@@ -39,6 +39,11 @@ STAGES: dict[str, tuple[str, str]] = {
     "status": ("ivr.cluster.status", "which stages are done, current or missing, and their jobs"),
     "check": ("ivr.report.check", "read every file of a run and compare it with its recorded hash"),
     "submit": ("ivr.cluster.submit", "run a stage as a Slurm job"),
+    "plan": ("ivr.commands.plan", "which stages would run, why, and what each will take"),
+    "tokens": ("ivr.commands.tokens", "show a text's tokens, before and after"),
+    "sweep": ("ivr.commands.sweep", "runs over swaps, initialisers and seeds, and their comparison"),
+    "doctor": ("ivr.commands.doctor", "look over this machine, and say what mends what"),
+    "completion": ("ivr.commands.completion", "print the completion script for bash or zsh"),
 }
 
 DESCRIPTION = "Move GPT-2's tokenizer from BPE to Unigram without changing an id, then make its rare ids say more."
@@ -69,8 +74,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             code = 0 if not arguments else 2
         else:
             named = options.stage
-            set_up_logging(options.verbosity)
-            _say_what_was_left_out()
+            set_up_logging(options.verbosity, options.log_json)
+            if named != "doctor":  # which says it itself
+                _say_what_was_left_out()
             chosen = choose_config(module, options)
             root = chosen.config.artifacts_dir
             if root.exists() and not root.is_dir():
@@ -158,7 +164,23 @@ def parse(arguments: Sequence[str]) -> tuple[ModuleType | None, argparse.Namespa
         options.arguments = tuple(words)
     elif unknown:
         parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+    if named == "completion":
+        options.parser = build_parser(*STAGES)[0]
     return module, options
+
+
+def _configs_of_a_run(options: argparse.Namespace) -> "dict[str, Any]":
+    """The config of every stage of the pipeline, for what looks at all of them."""
+    from ivr.manifest import PIPELINE
+
+    shared = argparse.Namespace(config=options.config)
+    if "artifacts_dir" in options:
+        shared.artifacts_dir = options.artifacts_dir
+    modules = {stage: importlib.import_module(STAGES[stage][0]) for stage in PIPELINE}
+    return {
+        stage: choose_config(module, argparse.Namespace(**vars(shared), stage=stage))
+        for stage, module in modules.items()
+    }
 
 
 def choose_config(module: ModuleType, options: argparse.Namespace) -> "Chosen":
@@ -170,6 +192,8 @@ def choose_config(module: ModuleType, options: argparse.Namespace) -> "Chosen":
         file = read_config_file(
             options.config, {name: importlib.import_module(STAGES[name][0]).Config for name in STAGES}
         )
+    if options.stage == "plan":
+        options.configs, options.compares = _configs_of_a_run(options), options.config is not None
     names = {item.name for item in fields(module.Config)}
     given = {name: value for name, value in vars(options).items() if name in names}
     return choose(module.Config, options.stage, given, options.config, file)
@@ -182,8 +206,8 @@ class _Parser(argparse.ArgumentParser):
         super()._print_message(printable(redact(message)), file)
 
 
-def build_parser(stage: str = "") -> tuple[argparse.ArgumentParser, ModuleType | None]:
-    """The parser; only `stage`'s own module is imported and given its options."""
+def build_parser(*stages: str) -> tuple[argparse.ArgumentParser, ModuleType | None]:
+    """The parser, and the module of the last of `stages`; only theirs are imported and have their options in it."""
     parser = _Parser(
         prog="ivr",
         description=DESCRIPTION,
@@ -199,7 +223,7 @@ def build_parser(stage: str = "") -> tuple[argparse.ArgumentParser, ModuleType |
         child = subparsers.add_parser(
             name, help=summary, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter
         )
-        if name == stage:
+        if name in stages:
             module = importlib.import_module(path)
             child.description = module.DESCRIPTION
             child.epilog = module.EPILOG
@@ -224,4 +248,7 @@ def _add_shared(parser: argparse.ArgumentParser) -> None:
     shared.add_argument("-v", "--verbose", dest="verbosity", action="store_const", const=1, default=0, help="say more")
     shared.add_argument(
         "-q", "--quiet", dest="verbosity", action="store_const", const=-1, help="warnings and errors only"
+    )
+    shared.add_argument(
+        "--log-json", action="store_true", help="what is logged on standard error, as JSON: one object a line"
     )

@@ -10,12 +10,14 @@ what it is sent. No secret passes `redact`.
 import contextlib
 import errno
 import io
+import json
 import logging
 import os
 import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -107,10 +109,10 @@ class _Lines(logging.StreamHandler[Any]):
             super().handleError(record)
 
 
-def set_up_logging(verbosity: int = 0) -> None:
-    """Log to stderr: -1 warnings only, 0 progress, 1 details."""
+def set_up_logging(verbosity: int = 0, as_json: bool = False) -> None:
+    """Log to stderr: -1 warnings only, 0 progress, 1 details. `as_json`: one JSON object a line, and no bars."""
     handler = _Lines(sys.stderr)
-    handler.setFormatter(_Entry("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
+    handler.setFormatter(_JsonEntry() if as_json else _Entry("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
     LOG.handlers[:] = [handler]
     LOG.propagate = False
     LOG.setLevel({-1: logging.WARNING, 0: logging.INFO}.get(verbosity, logging.DEBUG))
@@ -121,6 +123,24 @@ class _Entry(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         return printable(redact(super().format(record))).replace("\n", "\n         ")
+
+
+class _JsonEntry(logging.Formatter):
+    """A log entry for programs: {"time": ..., "level": ..., "message": ...}, with "progress" and "traceback" if any."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        when = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        entry = {"time": when, "level": record.levelname.lower(), "message": redact(record.getMessage())}
+        if (progress := getattr(record, "progress", None)) is not None:
+            entry["progress"] = progress
+        if record.exc_info:
+            entry["traceback"] = redact(self.formatException(record.exc_info))
+        return json.dumps(entry)  # pure ASCII: nothing in it steers a terminal
+
+
+def logs_json() -> bool:
+    """Whether the log is read by a program."""
+    return any(isinstance(handler.formatter, _JsonEntry) for handler in LOG.handlers)
 
 
 def printable(text: str) -> str:
@@ -176,7 +196,7 @@ class Progress:
         self.note = ""
         self._start = self._last_line = time.monotonic()
         self._bar: Any = None
-        if sys.stderr.isatty() and LOG.isEnabledFor(logging.INFO):
+        if sys.stderr.isatty() and LOG.isEnabledFor(logging.INFO) and not logs_json():
             from tqdm import tqdm
 
             scaled = unit == "B"
@@ -201,7 +221,8 @@ class Progress:
         now = time.monotonic()
         if now - self._last_line >= SECONDS_BETWEEN_LOG_LINES:
             self._last_line = now
-            LOG.info("%s", self._line(now))
+            progress = {"what": self.what, "done": self.done, "total": self.total, "unit": self.unit, "note": self.note}
+            LOG.info("%s", self._line(now), extra={"progress": progress})
 
     def _draw(self, change: Callable[[Any], object]) -> None:
         """Change the bar; without it from the moment that the terminal is gone (a session that was left)."""

@@ -16,12 +16,18 @@ class Input:
     """A file or directory a stage reads. `made_by` names the command that makes it.
 
     `editable`: a person may change it, so its hash need not be the recorded one. `optional`: may be absent.
+    `without`: names of files in it that the stage does not read, and that may change without making it stale.
     """
 
     path: Path
     made_by: str = ""
     editable: bool = False
     optional: bool = False
+    without: tuple[str, ...] = ()
+
+    def files(self) -> list[Path]:
+        """Those that the stage reads."""
+        return [path for path in files_below(self.path) if path.name not in self.without]
 
 
 def check_present(name: str, inputs: Sequence[Input]) -> list[Input]:
@@ -58,7 +64,8 @@ def check_recorded(paths: ArtifactPaths, inputs: Sequence[Input], rows: Sequence
             if item.made_by != made_by or item.editable:
                 continue
             place = PurePath(relative(item.path, paths.root))
-            ours = {path for path in recorded if PurePath(path).is_relative_to(place)}
+            below = [path for path in recorded if PurePath(path).is_relative_to(place)]
+            ours = {path for path in below if PurePath(path).name not in item.without}
             if (gone := min(ours - read, default=None)) is not None:
                 raise StaleInputError(f"{absolute(gone, paths.root)} is gone; run `ivr {made_by}` again")
             # a directory outside that the stage knows nothing of was named by the person, who answers for all of it

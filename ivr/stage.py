@@ -11,7 +11,8 @@
             return stage.finish([paths.token_frequency])
 
 A config is a frozen dataclass derived from ivr.options.declared.StageConfig. An option that cannot change the result (a
-number of processes) is declared with `identity=False` and does not make the stage stale.
+number of processes) is declared with `identity=False` and does not make the stage stale; one that came later, with
+`since`, has a value that stands for what was done before.
 """
 
 import contextlib
@@ -169,15 +170,19 @@ class Stage:
         write_json(self._unfinished, sorted(self._unfinished_targets))
 
     def finish(self, outputs: Sequence[Path], editable: Sequence[Path] = ()) -> Manifest:
-        """Write the manifest, last of all. Directories among `outputs` are recorded file by file."""
+        """Write the manifest, last of all. Directories among `outputs` are recorded file by file.
+
+        `editable`: files that a person may change; they may lie in a directory of `outputs`.
+        """
+        changeable = [dataclasses.replace(row, editable=True) for row in describe(editable, self.root)]
+        names = {row.path for row in changeable}
         manifest = Manifest(
             stage=self.name,
             argv=redact(shlex.join(["ivr", *sys.argv[1:]])),
             config={key: _without_secrets(_plain(value)) for key, value in dataclasses.asdict(self.config).items()},
             identity=self.identity,
             inputs=self.inputs,
-            outputs=describe(outputs, self.root)
-            + [dataclasses.replace(row, editable=True) for row in describe(editable, self.root)],
+            outputs=[row for row in describe(outputs, self.root) if row.path not in names] + changeable,
             results=self.results,
             versions=package_versions(),
             git_commit=git_commit(),
@@ -224,7 +229,7 @@ def open_stage(name: str, config: Any, inputs: Sequence[Input]) -> Iterator[Stag
         remove_leftovers(root)
         stage = Stage(name, config, paths.manifest(name), root)
         present = check_present(name, inputs)
-        stage.inputs = [row for item in present for row in describe([item.path], root)]
+        stage.inputs = [row for item in present for row in describe(item.files(), root)]
         check_recorded(paths, present, stage.inputs)
         yield stage
 
@@ -250,8 +255,14 @@ def config_identity(config: Any) -> dict[str, Any]:
     return {
         item.name: _plain(getattr(config, item.name))
         for item in dataclasses.fields(config)
-        if item.metadata.get("identity", True)
+        if is_identity(config, item)
     }
+
+
+def is_identity(config: Any, item: "dataclasses.Field[Any]") -> bool:
+    """Whether this option's value can change the result, and is not what was done before there was the option."""
+    is_as_before = "since" in item.metadata and getattr(config, item.name) == item.metadata["since"]
+    return item.metadata.get("identity", True) and not is_as_before
 
 
 def _plain(value: Any) -> Any:

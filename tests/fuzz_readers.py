@@ -15,6 +15,8 @@ from safetensors.torch import load, save
 
 from ivr.artifacts import ArtifactPaths
 from ivr.base.model_directory import lay_in_model, model_files
+from ivr.card.facts import CardFacts, training_rows
+from ivr.card.model_card import model_card
 from ivr.cluster.profile import read_profile
 from ivr.cluster.records import Job, read_jobs
 from ivr.cluster.status import table as jobs_table
@@ -24,31 +26,50 @@ from ivr.corpus.packing import open_stream, read_facts
 from ivr.corpus.readers import ReadOptions
 from ivr.embedding.weights import read_config, read_state
 from ivr.errors import CorruptInputError
+from ivr.evaluation import evaluate
 from ivr.manifest import PIPELINE
+from ivr.options.config_file import choose, read_config_file, show
 from ivr.report.figures import (
     heldout_points,
     loss_points,
+    rank_counts,
     read_metrics,
     read_swaps,
     speed_points,
     swapped_ids,
-    token_counts,
 )
+from ivr.report.files import figures as figures_of
 from ivr.report.integrity import check
-from ivr.report.page import page
+from ivr.report.page.page import page
+from ivr.report.page.templates import render
+from ivr.report.rows import nearest_rows, read_matrix
 from ivr.report.status import read_manifests, stage_statuses, status_table
 from ivr.report.summary import read_run, summary_text
 from ivr.tokenizer.distill.fitted_text import read_fitted
 from ivr.tokenizer.distill.stage import load_base
 from ivr.tokenizer.proof.checker import main as judge_proof
 from ivr.tokenizer.remap.rules import read_rules
+from ivr.tokenizer.select import stage as select
 from ivr.tokenizer.select.output.table import read_candidates
 from ivr.tokenizer.unigram_file import read_unigram
 from ivr.tokenizer.verify.sources import read_chunks, sources_of
+from ivr.training import options as training
 from ivr.training.checkpoints import MARKER, UNFINISHED, newest_whole, read_marker, read_note
 from ivr.training.launch.deepspeed_file import Wanted, asked_precision, check_zero, filled, read_deepspeed_file
 
 TEXTS = ["One document with words.", "Zwei Wörter, 세 단어 🙂 and a <|endoftext|> inside", "a\ttab and  blanks"] * 3
+RUN_FILE = """\
+artifacts-dir = "runs/a"
+[select]
+swaps = "auto"
+min-gain = 2.5
+[train]
+epochs = 2
+resume = false
+lr = 1e-4
+[evaluate]
+model = ["a=b", "c=d"]
+"""
 PROFILE = """\
 partition = "gpu"
 nodes = 2
@@ -77,6 +98,19 @@ def readers(small_run: Path, repository: Path) -> list[Reader]:
         *_training_readers(paths, repository),
         *_table_readers(paths),
     ]
+
+
+def options_reader() -> Reader:
+    """Of `--config`: its values end in a config."""
+    configs = {"select": select.Config, "train": training.Config, "evaluate": evaluate.Config}
+
+    def choose_all(run: Path) -> None:
+        path = run / "run.toml"
+        file = read_config_file(path, configs)
+        for stage, config in configs.items():
+            show(stage, choose(config, stage, {}, path, file))
+
+    return Reader("options of a run", {"run.toml": RUN_FILE.encode()}, choose_all, ("lines",), 3)
 
 
 def _below(folder: Path, names: Iterable[str]) -> dict[str, bytes]:
@@ -186,7 +220,10 @@ def _record_readers(paths: ArtifactPaths) -> list[Reader]:
     def report(run: Path) -> None:
         at = ArtifactPaths(run)
         found = read_run(at)
-        page(found, stage_statuses(run, found.manifests))
+        document = page(found, stage_statuses(run, found.manifests))
+        render(document)
+        figures_of(document)
+        model_card(run, CardFacts(found.manifests, training_rows(found.manifests["train"].results)))
 
     def submitted(run: Path) -> None:
         at = ArtifactPaths(run)
@@ -197,10 +234,16 @@ def _record_readers(paths: ArtifactPaths) -> list[Reader]:
         Reader("manifests", sealed, look, ("json",), 2),
         Reader("manifests, unsealed", bare, look, ("json",), 6),
         Reader("report", {**bare, **figures}, report, ("json", "lines"), 1),
+        Reader("embedding rows", _below(paths.aligned_model, ["model.safetensors"]), _rows, (), 3),
         Reader("check", {**bare, **_notes(paths)}, lambda run: check(ArtifactPaths(run), 1, int), ("json",), 2),
         Reader("jobs", {"manifests/train.jobs.json": jobs.encode()}, submitted, ("json",), 2),
         Reader("metrics", _below(paths.training, ["metrics.jsonl"]), _metrics, ("json", "lines"), 3),
     ]
+
+
+def _rows(folder: Path) -> None:
+    matrix = read_matrix(folder, "wte.weight", "run `ivr align` again")
+    nearest_rows(matrix, list(range(0, len(matrix), 50)), len(matrix))
 
 
 def _metrics(run: Path) -> None:
@@ -266,6 +309,7 @@ def _training_readers(paths: ArtifactPaths, repository: Path) -> list[Reader]:
         Reader("tokenised text", stream, tokens, ("json",), 1),
         Reader("DeepSpeed JSON", deepspeed, settings, ("json",), 2),
         Reader("profile", {"site.toml": PROFILE.encode()}, lambda run: read_profile(run / "site.toml"), ("lines",), 3),
+        options_reader(),
     ]
 
 
@@ -277,7 +321,7 @@ def _table_readers(paths: ArtifactPaths) -> list[Reader]:
 
     def counts(run: Path) -> None:
         swaps = read_swaps(ArtifactPaths(run))
-        token_counts(ArtifactPaths(run), swapped_ids(swaps))
+        rank_counts(ArtifactPaths(run), swapped_ids(swaps))
 
     return [
         Reader("token table", {**counted, **csv}, counts, ("lines",), 2),

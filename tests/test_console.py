@@ -1,10 +1,12 @@
 """Log lines go to standard error, and say how far a stage is."""
 
+import json
 import os
 import shlex
 import subprocess
 import sys
 import unicodedata
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -43,6 +45,24 @@ def test_progress_where_there_is_no_terminal_is_a_line_now_and_then(
         "count: 2,000 of 4,000 (50 %) B, 182/s round 2",
         "count: 4,000 of 4,000 (100 %) B, 133/s round 2",
     ]
+
+
+def test_the_log_as_json_is_one_object_a_line_with_how_far_it_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MY_TOKEN", "secret-value-of-mine")
+    monkeypatch.setattr(console, "SECONDS_BETWEEN_LOG_LINES", 0.0)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)  # a bar would be no JSON
+    set_up_logging(as_json=True)
+    LOG.warning("two\nlines \x1b[2J and %s", "secret-value-of-mine")
+    with Progress("count", total=4, unit="B") as bar:
+        bar.update(1)
+    first, second = map(json.loads, capsys.readouterr().err.splitlines())
+    assert first["level"] == "warning" and first["message"] == "two\nlines \x1b[2J and <MY_TOKEN>"
+    assert datetime.fromisoformat(first["time"]).tzinfo is not None
+    assert second["progress"] == {"what": "count", "done": 1, "total": 4, "unit": "B", "note": ""}
+    set_up_logging()
+    assert not console.logs_json()
 
 
 def test_progress_of_nothing_and_of_unknown_length() -> None:

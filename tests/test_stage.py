@@ -172,6 +172,26 @@ def test_a_file_gone_from_an_input_directory_is_noticed(tmp_path: Path, raw: Pat
         second(tmp_path)
 
 
+def test_a_file_that_a_stage_does_not_read_may_change_and_go(tmp_path: Path, raw: Path) -> None:
+    first(tmp_path, raw)
+    card = tmp_path / "first" / "README.md"
+    write_text(card, "a card")
+    manifest_path = ArtifactPaths(tmp_path).manifest("first")
+    manifest = json.loads(manifest_path.read_text())
+    row = {"path": "first/README.md", "sha256": sha256_file(card), "bytes": 6}
+    write_sealed(manifest_path, {**manifest, "outputs": [*manifest["outputs"], row]})
+    without = [Input(tmp_path / "first", made_by="first", without=("README.md",))]
+    manifest = run_stage("second", Config(tmp_path), without, "second.txt")
+    assert manifest is not None and [row.path for row in manifest.inputs] == ["first/a.txt"]
+    card.write_text("another")
+    assert run_stage("second", Config(tmp_path), without, "second.txt") is None
+    card.unlink()
+    assert run_stage("second", Config(tmp_path), without, "second.txt") is None
+    (tmp_path / "first" / "a.txt").unlink()
+    with pytest.raises(StaleInputError, match="is gone"):
+        run_stage("second", Config(tmp_path), without, "second.txt")
+
+
 def test_an_input_without_its_manifest_is_not_trusted(tmp_path: Path, raw: Path) -> None:
     first(tmp_path, raw)
     ArtifactPaths(tmp_path).manifest("first").unlink()
@@ -235,6 +255,14 @@ def test_a_manifest_of_an_earlier_version_is_read(tmp_path: Path, raw: Path) -> 
     write_text(path, json.dumps({**record, "invented": 1}))
     with pytest.raises(CorruptInputError, match="invented: a field that this version does not know"):
         second(tmp_path)
+
+
+def test_an_editable_file_in_a_directory_of_outputs_is_recorded_once(tmp_path: Path, raw: Path) -> None:
+    write_text(tmp_path / "out" / "a.txt", "a")
+    write_text(tmp_path / "out" / "README.md", "mine")
+    with open_stage("first", Config(tmp_path), [Input(raw)]) as stage:
+        manifest = stage.finish([tmp_path / "out"], editable=[tmp_path / "out" / "README.md"])
+    assert [(row.path, row.editable) for row in manifest.outputs] == [("out/a.txt", False), ("out/README.md", True)]
 
 
 class TestEditableOutput:

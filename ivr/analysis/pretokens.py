@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 from tokenizers import Tokenizer
@@ -33,6 +32,7 @@ from ivr.encoding.gpt2_pattern import (
 from ivr.encoding.patterns.machine import Machine
 from ivr.encoding.text.missing_bytes import missing_bytes
 from ivr.encoding.text.normalizing import Normalizing
+from ivr.encoding.tokenizer_steps import steps as steps_of
 from ivr.errors import ConfigError
 
 ASCII = 0x80
@@ -65,15 +65,16 @@ class PretokenSplitter:
         spec = json.loads(tokenizer.to_str())
         self.normalizing = Normalizing(tokenizer)
         self._pre_tokenizer = tokenizer.pre_tokenizer
-        steps = _steps(spec["pre_tokenizer"])
+        steps = steps_of(spec["pre_tokenizer"], "pretokenizers")
         byte_level = [step for step in steps if step["type"] == "ByteLevel"]
         if len(byte_level) != 1:
             raise ConfigError("the tokenizer has no ByteLevel pre-tokenizer; only byte-level BPE is supported")
         self.adds_prefix_space: bool = byte_level[0]["add_prefix_space"]
         self._own_pattern: bool = byte_level[0].get("use_regex", True)  # GPT-2's, on what the other steps leave
-        # where the vocabulary lacks bytes, they are taken out of pretokens: these have to be made before
+        # bytes that the vocabulary lacks are taken out of pretokens, and some are taken whole: these are made before
         lacks = missing_bytes(dict(spec["model"]["vocab"]) or CHARACTER_TO_BYTE)  # a Unigram's is pairs
-        self.is_gpt2 = len(steps) == 1 and self._own_pattern and not lacks
+        as_pretokens = bool(lacks or spec["model"].get("ignore_merges"))
+        self.is_gpt2 = len(steps) == 1 and self._own_pattern and not as_pretokens
         self._steps_before = steps[: steps.index(byte_level[0])]
         self._splits_otherwise = steps[-1] is not byte_level[0] or (self.adds_prefix_space and len(steps) > 1)
         self._byte_level = ByteLevel(add_prefix_space=False)
@@ -170,21 +171,13 @@ class PretokenSplitter:
         return Pieces(flat.data, flat.starts[1:], starts)
 
 
-def _steps(pre_tokenizer: dict[str, Any] | None) -> list[dict[str, Any]]:
-    if pre_tokenizer is None:
-        return []
-    if pre_tokenizer["type"] == "Sequence":
-        return [step for child in pre_tokenizer["pretokenizers"] for step in _steps(child)]
-    return [pre_tokenizer]
-
-
 def pretoken_encoder(tokenizer: Tokenizer) -> Tokenizer:
     """A copy of `tokenizer` that takes its whole input for one pretoken: not split into words, nothing added.
 
     Other steps stay: they give a pretoken back whole, or cut as the model sees it.
     """
     spec = json.loads(tokenizer.to_str())
-    steps = _steps(spec["pre_tokenizer"])
+    steps = steps_of(spec["pre_tokenizer"], "pretokenizers")
     whole = {"add_prefix_space": False, "use_regex": False}
     steps = [{**step, **whole} if step["type"] == "ByteLevel" else step for step in steps]
     spec["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": steps}

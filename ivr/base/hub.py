@@ -55,7 +55,7 @@ class _Request:
 
 
 def fetch_model(repo_id: str, revision: str | None, again: bool = False) -> Fetched:
-    """Download (or find in the cache) the files a GPT-2 is made of. `again`: do not trust the cached files.
+    """Download (or find in the cache) the files a model is made of. `again`: do not trust the cached files.
 
     A token that the Hub does not accept, which would make public models unreadable, is left out at a second attempt. A
     cache that cannot be written may hold the model all the same.
@@ -112,9 +112,7 @@ def _attempt(request: _Request) -> Fetched:
         LOG.warning("%s does not answer (%s); the copy in the cache is used", endpoint(), first_line(unreachable))
     path = Path(folder)
     if not any((path / name).is_file() for name in NEEDED):
-        raise ConfigError(
-            f"{request.repo_id} has none of the files of a GPT-2 model; check --model-name and --revision"
-        )
+        raise ConfigError(f"{request.repo_id} has none of the files of a model; check --model-name and --revision")
     return Fetched(path, path.name)
 
 

@@ -55,7 +55,8 @@ class Config(StageConfig):
 
     model_name: str = option(
         SAMPLE,
-        "`sample` (trained here, offline), a Hub id such as openai-community/gpt2, or a local directory",
+        "`sample` (trained here, offline), `smollm2` (SmolLM2-135M-Instruct, from the package registry), a Hub id such "
+        "as openai-community/gpt2, or a local directory",
         group="base model",
         metavar="NAME",
     )
@@ -148,7 +149,8 @@ def _check(config: Config, paths: ArtifactPaths) -> ModelChoice:
     if not config.text_key:
         raise ConfigError("--text-key is empty; name the key that holds the text, such as text")
     choice = ModelChoice(config.model_name, config.revision, config.heldout_fraction, config.seed)
-    if config.revision is not None and (config.model_name == SAMPLE or choice.directory is not None):
+    has_none = config.model_name == SAMPLE or choice.is_packaged or choice.directory is not None
+    if config.revision is not None and has_none:
         raise ConfigError(
             f"--revision is for models of the Hub; --model-name {config.model_name} has none, leave it out"
         )

@@ -10,6 +10,7 @@ from ivr.artifacts import ArtifactPaths, atomic_directory, sha256_file, sha256_j
 from ivr.base.auto_tokenizer import check_auto_tokenizer
 from ivr.base.hub import fetch_model
 from ivr.base.model_directory import check_config, check_model, check_sizes, lay_in_model, lay_in_tokenizer, model_files
+from ivr.base.pretrained.packaged import PACKAGED, packaged_model, say_how_long
 from ivr.base.sample_model import SampleRecipe, train_sample_model
 from ivr.console import LOG
 from ivr.corpus.sample_text import general_texts
@@ -30,15 +31,22 @@ class ModelChoice:
     seed: int = 0
 
     @property
+    def is_packaged(self) -> bool:
+        """Whether the name is one that a package registry has the model for."""
+        return self.name in PACKAGED
+
+    @property
     def directory(self) -> Path | None:
         """The local directory the name stands for. Raises ConfigError for a path that is none."""
+        if self.is_packaged:
+            return None
         path = Path(self.name).expanduser()
         if path.is_dir():
             return path
         if self.name.startswith((".", "/", "~")) or path.exists():
             raise ConfigError(
-                f"--model-name {self.name}: no such directory; give `{SAMPLE}`, a directory with a GPT-2 model, "
-                "or a Hub id such as openai-community/gpt2"
+                f"--model-name {self.name}: no such directory; give `{SAMPLE}`, `smollm2`, a directory with a "
+                "model, or a Hub id such as openai-community/gpt2"
             )
         return None
 
@@ -66,7 +74,10 @@ def find_model(choice: ModelChoice, paths: ArtifactPaths, force: bool, recipe: S
 
 
 def _source(choice: ModelChoice, force: bool) -> Source:
-    if choice.directory is not None:
+    if choice.is_packaged:
+        say_how_long(choice.name)
+        source = Source(packaged_model(choice.name), choice.name)
+    elif choice.directory is not None:
         source = Source(choice.directory, str(choice.directory))
     else:
         fetched = fetch_model(choice.name, choice.revision, force)
@@ -120,6 +131,8 @@ def _made_from(choice: ModelChoice, recipe: SampleRecipe) -> dict[str, Any]:
     if choice.name == SAMPLE:
         made_from |= dataclasses.asdict(choice) | dataclasses.asdict(recipe)
         made_from |= {package: version(package) for package in SAMPLE_PACKAGES} | {"python": platform.python_version()}
+    elif choice.is_packaged:
+        made_from["packaged"] = PACKAGED[choice.name].identity
     elif choice.directory is not None:
         # what else lies there is not the model
         files = model_files(choice.directory, str(choice.directory))

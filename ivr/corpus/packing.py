@@ -6,7 +6,7 @@ each token is predicted once. Where a tokenizer puts another token B in front of
 A shard ends where it is full, in the midst of a document if need be; a block may lie in two.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -134,8 +134,12 @@ def tokenise(
     around: tuple[int, int],
     documents: Iterable[str],
     tokens_a_shard: int = TOKENS_A_SHARD,
+    respell: Callable[[int, list[int]], list[int]] | None = None,
 ) -> None:
-    """Write the stream of `documents` to `folder`, whole or not at all. around: the ids before and after a document."""
+    """Write the stream of `documents` to `folder`, whole or not at all. around: the ids before and after a document.
+
+    `respell(number, ids)`: other ids for the same text, of the document with this number.
+    """
     start_id, end_id = around
     after = [end_id] if start_id == end_id else [end_id, start_id]
     dtype = np.dtype("<u2" if tokenizer.get_vocab_size() <= 1 << 16 else "<u4")
@@ -143,10 +147,10 @@ def tokenise(
     with atomic_directory(folder, contents=False) as staging, Progress("tokenise", unit="B") as bar:
         shards = _ShardWriter(staging, dtype, tokens_a_shard)
         shards.append([start_id])
-        for text, ids in encode_documents(tokenizer, documents):
+        for number, (text, ids) in enumerate(encode_documents(tokenizer, documents)):
             if not ids:
                 continue
-            shards.append([*ids, *after])
+            shards.append([*(respell(number, ids) if respell else ids), *after])
             size = len(text.encode())
             num_documents += 1
             num_bytes += size

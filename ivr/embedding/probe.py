@@ -46,7 +46,7 @@ class Probe:
 
 
 def probe(
-    body: Body, wte_VD: torch.Tensor, head_VD: torch.Tensor | None, new_ids: Sequence[int], text: DomainText
+    body: Body, input_VD: torch.Tensor, head_VD: torch.Tensor | None, new_ids: Sequence[int], text: DomainText
 ) -> Probe:
     """Read `text` with these matrices (any float dtype, by remapped id). Documents are cut into windows of a context.
 
@@ -59,7 +59,7 @@ def probe(
     mass_K, counts_K = np.zeros(len(new_ids)), np.zeros(len(new_ids), dtype=np.int64)
     nats, tokens = 0.0, 0
     new = torch.tensor(list(new_ids), dtype=torch.int64, device=body.device)
-    head = wte_VD if head_VD is None else head_VD
+    head = input_VD if head_VD is None else head_VD
     with torch.no_grad():
         head_f = head.to(body.device, torch.float32)
         while windows:
@@ -71,7 +71,7 @@ def probe(
                 ids_BT[row, 1 : len(ids) + 1] = ids
                 real_BT[row, : len(ids)] = True
             inputs = torch.from_numpy(ids_BT[:, :-1])
-            states_BTD = body.hidden(wte_VD[inputs].to(body.device, torch.float32))
+            states_BTD = body.hidden(input_VD[inputs].to(body.device, torch.float32))
             states_ND = for_head(states_BTD[torch.from_numpy(real_BT).to(body.device)], head_f.shape[1])
             log_p_NV = torch.log_softmax(states_ND @ head_f.T, dim=-1)
             targets = torch.from_numpy(ids_BT[:, 1:][real_BT]).to(body.device)

@@ -54,6 +54,6 @@ def row_sources(
     return source_V, new_ids
 
 
-def reorder_rows(wte_VD: torch.Tensor, source_V: np.ndarray) -> torch.Tensor:
-    """A new matrix whose row i is row source_V[i] of `wte_VD`; same dtype, bit for bit."""
-    return wte_VD[torch.from_numpy(source_V)].contiguous()
+def reorder_rows(input_VD: torch.Tensor, source_V: np.ndarray) -> torch.Tensor:
+    """A new matrix whose row i is row source_V[i] of `input_VD`; same dtype, bit for bit."""
+    return input_VD[torch.from_numpy(source_V)].contiguous()

@@ -1,4 +1,4 @@
-"""Every initialiser by its name, and making the rows of a whole model (wte, and the head where it is untied) by one.
+"""Every initialiser by its name, and making the rows of a whole model, an untied head's too, by one.
 
 `Evidence` is what an initialiser may use beside the matrices. It is made by the stage, which names its files as inputs.
 """
@@ -77,7 +77,7 @@ class Made:
 
 
 def make_rows(strategy: str, problems: Sequence[Problem], aligned: Sequence[torch.Tensor], evidence: Evidence) -> Made:
-    """New rows by `strategy`. `problems` and `aligned`: of wte and, where it is untied, of the head.
+    """New rows by `strategy`. `problems` and `aligned`: of the input embeddings and, where it is untied, of the head.
 
     aligned: the reordered matrices, by remapped id; their rows at new ids are not read.
     """

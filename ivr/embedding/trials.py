@@ -21,8 +21,8 @@ TRAP_FACTOR = 2  # a flagged row is warned of when it takes more than this many 
 class Trial:
     """The parts that all strategies share.
 
-    problems, aligned: of wte and, where it is untied, of the head; aligned by remapped id, written to in place.
-    kept_ids: by remapped id. heldout: text to measure the loss on, or None.
+    problems, aligned: of the input embeddings and, where it is untied, of the head; aligned by remapped id, written to
+    in place. kept_ids: by remapped id. heldout: text to measure the loss on, or None.
     """
 
     problems: Sequence[Problem]

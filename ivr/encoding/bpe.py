@@ -81,7 +81,7 @@ def read_bpe(tokenizer: Tokenizer, in_order: bool = True) -> ByteLevelBpe:
     >>> bpe.num_ids, bpe.token_bytes()[256:], [[bpe.tokens[i] for i in merge] for merge in bpe.merges_R3.tolist()]
     (258, [b'ab', b'abc'], [['a', 'b', 'ab'], ['ab', 'c', 'abc']])
 
-    `in_order` False: any merges may come before those that make their parts; enough to encode, not to distill.
+    `in_order` False: any number of merges may come before those that make their parts; enough to encode alone.
     """
     return bpe_of_spec(json.loads(tokenizer.to_str()), in_order)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ivr.artifacts import ArtifactPaths, atomic_file, sha256_file, write_json
+from ivr.base.model_files import CARD
 from ivr.console import LOG
 from ivr.errors import ConfigError, CorruptInputError
 from ivr.evaluation.subjects import Subject, choose_subjects, named_paths
@@ -60,7 +61,13 @@ class Config(StageConfig):
     )
     max_bytes: int = option(100_000, "of each kind, together", bounds="[1, inf)")
     stride: int = option(
-        0, "new tokens a window in documents longer than the context; 0: half the context", bounds="[0, inf)"
+        0, "new tokens a window in documents longer than the context (here at most 2,048); 0: half", bounds="[0, inf)"
+    )
+    prompt_cuts: int = option(
+        200,
+        "places in each kind, behind a word, where a prompt is to end: what follows is scored as the prompt is encoded "
+        "and as the whole text is; 0: none",
+        bounds="[0, inf)",
     )
     samples: int = option(
         16, "texts drawn from each model; 0: none", group="what the models write by themselves", bounds="[0, inf)"
@@ -76,7 +83,8 @@ def run(config: Config) -> Manifest:
     paths = ArtifactPaths(config.artifacts_dir)
     subjects = choose_subjects(paths, config.model, config.leave_out)
     texts = dict(named_paths("--text", config.text, taken=KINDS))
-    inputs = [Input(subject.model_dir, made_by=subject.made_by) for subject in subjects]
+    # a card changes when it is edited, and when the report puts figures into it
+    inputs = [Input(subject.model_dir, made_by=subject.made_by, without=(CARD,)) for subject in subjects]
     inputs += [Input(path) for path in texts.values()]
     inputs += [
         Input(paths.original_tokenizer, made_by="init"),
@@ -120,6 +128,7 @@ class Measured:
     texts: Mapping[str, list[str]]
     scores: dict[str, dict[str, "Scores"]]
     samples: dict[str, Any] = field(default_factory=dict)
+    prompt_ends: dict[str, dict[str, Any]] = field(default_factory=dict)  # {kind: {model: PromptEnd.results}}
 
     def results(self, seed: int) -> dict[str, Any]:
         """bits_per_byte, tokens_per_byte: {kind: {model: figure}}; differences: {kind: {"B - A": ...}}; sampling."""
@@ -142,6 +151,7 @@ class Measured:
                 kind: {"documents": len(chosen), "bytes": sum(len(text.encode()) for text in chosen)}
                 for kind, chosen in self.texts.items()
             },
+            "prompt_ends": self.prompt_ends,
             "sampling": self.samples,
         }
 
@@ -199,6 +209,7 @@ def _measure_one(
     from ivr.corpus.packing import bytes_per_token, encode_documents, load_tokenizer
     from ivr.evaluation.bits_per_byte import score_documents
     from ivr.evaluation.models import context_of, load_model
+    from ivr.evaluation.prompt_end import choose_cuts, score_prompt_ends
     from ivr.evaluation.sampling import new_token_figures, sample
 
     tokenizer = load_tokenizer(subject.tokenizer_dir)
@@ -220,6 +231,9 @@ def _measure_one(
                 + (f"run `ivr {subject.made_by} --force`" if subject.made_by else "bring another model")
             )
         measured.scores[kind][subject.name] = scores
+        cuts = choose_cuts(chosen, config.prompt_cuts, config.seed)
+        if found := score_prompt_ends(model, tokenizer, cuts, start_id, context, device):
+            measured.prompt_ends.setdefault(kind, {})[subject.name] = found.results(config.seed)
     if config.samples:
         drawn = sample(model, start_id, config.samples, min(config.sample_tokens, context), config.seed, device)
         sizes_V = bytes_per_token(tokenizer)
@@ -239,6 +253,15 @@ def _say(stage: Stage) -> None:
                 LOG.info(
                     "evaluate:   %s: %+.4f, 95 %% of resamples %+.4f to %+.4f (%d documents)", pair, *found.values()
                 )
+    for kind, of in results["prompt_ends"].items():
+        for name, found in of.items():
+            if found["inside"]:
+                LOG.info(
+                    "evaluate: %s model, %s text: %d of %d prompts end inside a token; what follows them takes %.4f "
+                    "bits per byte, %.4f where prompt and text are encoded as one",
+                    name, kind, found["cuts_inside_a_token"], found["cuts"],
+                    found["inside"]["as_prompt"], found["inside"]["as_whole_text"],
+                )  # fmt: skip
     for name, written in results["sampling"].items():
         share = written.get("new_token_share_sampled")
         new = "" if share is None else f", {100 * share:.1f} % of the tokens are new ones"

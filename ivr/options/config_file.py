@@ -115,7 +115,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"--config {path}: that is a directory; name a TOML file") from None
     except (UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"--config {path} is not TOML ({type(error).__name__}: it is to be UTF-8 text)") from None
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # of tomllib, or a number of thousands of digits
         raise ConfigError(f"--config {path} is not TOML: {error}") from None
 
 
@@ -144,7 +144,10 @@ def _one(item: Option, value: Any) -> Any:
     wanted = {float: (int, float), Path: str}.get(item.kind, item.kind)
     if not isinstance(value, wanted) or (isinstance(value, bool) and item.kind is not bool):  # type: ignore[arg-type]
         raise ValueError(f"{KINDS[item.kind]} is needed")
-    return read_value(Path, value) if item.kind is Path else item.kind(value)
+    try:
+        return read_value(Path, value) if item.kind is Path else item.kind(value)
+    except OverflowError:
+        raise ValueError(f"{KINDS[item.kind]} is needed, below 1e308") from None
 
 
 def _either(item: Option) -> bool:

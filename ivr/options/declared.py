@@ -12,7 +12,7 @@ the manifest records. Imports nothing heavy: `--help` answers at once.
 import math
 import types
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypedDict, Union, Unpack, get_args, get_origin
 
@@ -20,6 +20,7 @@ from ivr.errors import ConfigError
 from ivr.options.values import impossible, read_value, shown_value
 
 DECLARED = "option"  # the key in a field's metadata
+LARGEST_INTEGER = 2**63 - 1  # that a record holds
 
 
 class Facts(TypedDict, total=False):
@@ -35,6 +36,7 @@ class Facts(TypedDict, total=False):
     repeat: the option may be given several times, for one value each.
     positional: given without its name.
     identity: False where no value changes the result, so that another one makes nothing stale.
+    since: of an option that came later, the value that stands for what was done before: it makes no older run stale.
     """
 
     group: str
@@ -47,11 +49,15 @@ class Facts(TypedDict, total=False):
     repeat: bool
     positional: bool
     identity: bool
+    since: Any
 
 
 def option(default: Any, help: str, **facts: Unpack[Facts]) -> Any:
     """A dataclass field that is an option of the command line. `help` says the default where the value does not."""
-    return field(default=default, metadata={DECLARED: {"help": help, **facts}, "identity": facts.get("identity", True)})
+    seen_by_manifests = {"identity": facts.get("identity", True)} | (
+        {"since": facts["since"]} if "since" in facts else {}
+    )
+    return field(default=default, metadata={DECLARED: {"help": help, **facts}, **seen_by_manifests})
 
 
 @dataclass(frozen=True)
@@ -156,6 +162,11 @@ def fault(item: Option, value: Any) -> str:
     choices, bounds = item.facts.get("choices"), item.facts.get("bounds")
     if value is None:  # an option that was not given
         return ""
+    if item.many and isinstance(value, list | tuple):
+        one = replace(item, many=False)
+        return next(filter(None, (fault(one, each) for each in value)), "")
+    if isinstance(value, int) and abs(value) > LARGEST_INTEGER:
+        return f"must be at most {LARGEST_INTEGER:,}"
     if choices and value not in choices:
         return f"must be one of {', '.join(choices)}"
     if bounds and isinstance(value, int | float) and not within(value, bounds):

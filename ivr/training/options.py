@@ -36,9 +36,17 @@ class Config(StageConfig):
     )
     remap_rules_path: Path | None = option(
         None,
-        "which rows are new, for --rows-only and --phases rows-then-all (default: "
+        "which rows are new, for --rows-only, --phases rows-then-all and --superword-dropout (default: "
         "ARTIFACTS_DIR/tokenizers/remapped/remap_rules.yaml)",
         metavar="FILE",
+    )
+    superword_dropout: float = option(
+        0.0,
+        "share of the superwords in the text that are cut in two at a word border, as the end of a prompt cuts them; "
+        "drawn once, when the text is encoded",
+        metavar="P",
+        bounds="[0, 1]",
+        since=0.0,
     )
     max_steps: int = option(300, "optimizer steps", group="how long", either="length", bounds="[1, inf)")
     epochs: float | None = option(
@@ -59,7 +67,7 @@ class Config(StageConfig):
         either="length",
         bounds="[1, inf)",
     )
-    block_size: int = option(0, "tokens a block; 0: the model's context", bounds="[0, inf)")
+    block_size: int = option(0, "tokens a block; 0: the model's context, at most 2,048", bounds="[0, inf)")
     batch_size: int = option(4, "blocks a process reads at once", bounds="[1, inf)")
     gradient_accumulation: int = option(1, "such batches a step", bounds="[1, inf)")
     phases: str = option(
@@ -137,3 +145,8 @@ class Config(StageConfig):
     def trains_rows(self) -> bool:
         """Whether some steps train the new rows alone, so that their ids must be known."""
         return self.rows_only or self.phases != "all"
+
+    @property
+    def reads_rules(self) -> bool:
+        """Whether the remap rules are an input."""
+        return self.trains_rows or self.superword_dropout > 0

@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from ivr.artifacts import ArtifactPaths, sha256_file, sha256_json
 from ivr.base.model_directory import check_loads
+from ivr.base.model_files import CARD
 from ivr.console import LOG
 from ivr.errors import ConfigError, IvrError, StaleInputError
-from ivr.stage import Input, Manifest, Stage, open_stage
+from ivr.stage import Input, Manifest, Stage, is_identity, open_stage
 from ivr.training.options import Config as Config  # the stage's interface
 from ivr.versions import stage_version
 
 if TYPE_CHECKING:
+    from ivr.tokenizer.remap.dropout import SuperwordDropout
     from ivr.training.checkpoints import Card, Checkpoint
     from ivr.training.launch.processes import Team
     from ivr.training.launch.signals import StopRequest
@@ -89,7 +91,8 @@ def _lead(config: Config, team: "Team | None", stop: "StopRequest") -> Manifest:
             told = True
             team.share(_Order(job))
             _train(config, paths, team, job, stop, stage)
-            manifest = stage.finish([paths.final_model, paths.training / "metrics.jsonl"])
+            outputs = [paths.final_model, paths.training / "metrics.jsonl"]
+            manifest = stage.finish(outputs, editable=[paths.final_model / CARD])
             from ivr.training import checkpoints
 
             checkpoints.finish(paths.training / "checkpoints")
@@ -142,9 +145,11 @@ def _inputs(config: Config, paths: ArtifactPaths) -> list[Input]:
     ]
     if replay_dir is not None:
         inputs.append(Input(replay_dir, made_by="" if config.replay_corpus else "init"))
-    if config.trains_rows:
+    if config.reads_rules:
         rules = config.remap_rules_path or paths.remap_rules
         inputs.append(Input(rules, made_by="" if config.remap_rules_path else "remap"))
+    if config.superword_dropout:
+        inputs.append(Input(paths.original_tokenizer / "tokenizer.json", made_by="init"))
     return inputs + ([Input(config.deepspeed)] if config.deepspeed else [])
 
 
@@ -160,7 +165,8 @@ def _prepare(config: Config, paths: ArtifactPaths, team: "Team", stage: Stage, s
     card["device"] = team.accelerator.device.type
     begin = config.resume and not config.force
     checkpoints.begin(paths.training / "checkpoints", identity, card, resume=begin)
-    keys = _tokenise(paths, model_dir, [folder for folder in (corpus_dir, replay_dir) if folder], stop.check)
+    corpora = [folder for folder in (corpus_dir, replay_dir) if folder]
+    keys = _tokenise(paths, model_dir, corpora, _dropout(config, paths, model_dir), stop.check)
     new_ids: tuple[int, ...] = ()
     if config.trains_rows:
         from ivr.tokenizer.remap.rules import read_rules
@@ -189,19 +195,34 @@ def _card(config: Config, paths: ArtifactPaths, stage: Stage) -> "Card":
         card["replayed text"] = digest(replay_dir)
     if config.deepspeed is not None:
         card["DeepSpeed configuration"] = digest(config.deepspeed)
-    if config.trains_rows:
+    if config.reads_rules:
         card["remap rules"] = digest(config.remap_rules_path or paths.remap_rules)
     # what lies at a path stands above; processes and precision are added as they really are
     left_out = {"force", "processes", "precision", "device"}
     for item in fields(config):
-        if "Path" not in str(item.type) and item.name not in left_out and item.metadata.get("identity", True):
+        if "Path" not in str(item.type) and item.name not in left_out and is_identity(config, item):
             card[f"--{item.name.replace('_', '-')}"] = getattr(config, item.name)
     if stage_version("train") > 1:  # the first version's cards do not name it
         card["version of `ivr train`"] = stage_version("train")
     return card
 
 
-def _tokenise(paths: ArtifactPaths, model_dir: Path, corpora: list[Path], check: Callable[[], None]) -> list[str]:
+def _dropout(config: Config, paths: ArtifactPaths, model_dir: Path) -> "SuperwordDropout | None":
+    if not config.superword_dropout:
+        return None
+    from ivr.tokenizer.remap.dropout import read_dropout
+
+    rules = config.remap_rules_path or paths.remap_rules
+    return read_dropout(rules, model_dir, paths.original_tokenizer, config.superword_dropout, config.seed)
+
+
+def _tokenise(
+    paths: ArtifactPaths,
+    model_dir: Path,
+    corpora: list[Path],
+    dropout: "SuperwordDropout | None",
+    check: Callable[[], None],
+) -> list[str]:
     """Make sure each corpus lies tokenised in training/data/<key>, and no other; returns the keys."""
     from ivr.corpus import packing
     from ivr.corpus.document_end import end_of_text_id, end_token, start_of_text_id
@@ -210,17 +231,19 @@ def _tokenise(paths: ArtifactPaths, model_dir: Path, corpora: list[Path], check:
 
     folder = paths.training / "data"
     # two tokenizers that end texts otherwise make two streams
-    made_by = sha256_json([sha256_file(model_dir / "tokenizer.json"), end_token(model_dir)])
+    made_by = [sha256_file(model_dir / "tokenizer.json"), end_token(model_dir)] + ([dropout.digest] if dropout else [])
     keys = []
     for corpus_dir in corpora:
         files = [[file.name, sha256_file(file)] for file in corpus_files(corpus_dir)]
         if not files:
             raise StaleInputError(f"{corpus_dir} holds no .txt file to train on; run `ivr init` first")
-        keys.append(key := packing.stream_key(made_by, files))
+        keys.append(key := packing.stream_key(sha256_json(made_by), files))
         if not packing.is_whole(folder / key):
             tokenizer = packing.load_tokenizer(model_dir)
             around = start_of_text_id(tokenizer, model_dir), end_of_text_id(tokenizer, model_dir)
-            packing.tokenise(folder / key, tokenizer, around, _checked(read_documents(corpus_dir), check))
+            respell = dropout.respell if dropout else None
+            texts = _checked(read_documents(corpus_dir), check)
+            packing.tokenise(folder / key, tokenizer, around, texts, respell=respell)
     for other in folder.iterdir():
         if other.is_dir() and other.name not in keys:
             remove_written(other, contents=False)  # of an earlier tokenizer or corpus
@@ -237,10 +260,11 @@ def _train(
     config: Config, paths: ArtifactPaths, team: "Team", job: "Job", stop: "StopRequest", stage: Stage | None
 ) -> None:
     """Every rank: build, resume, fit; rank 0 (the one with a stage) writes the final model and the results."""
+    from ivr.card.facts import card_facts
     from ivr.training import checkpoints
     from ivr.training.final import write_final
     from ivr.training.loop import fit
-    from ivr.training.results import card_rows, summarise
+    from ivr.training.results import summarise
     from ivr.training.setup import build
 
     model_dir, _, _ = _directories(config, paths)
@@ -259,7 +283,9 @@ def _train(
     if stage is not None:
         state = {name: tensor.detach().cpu() for name, tensor in state.items()}
         stage.results |= summarise(running)
-        write_final(paths.final_model, model_dir, state, card_rows(stage.results))
+        own = config.model_name is None and config.cleaned_corpora_dir is None
+        facts = card_facts(paths, stage.results, own)
+        stage.results["tokenizer_class"] = write_final(paths.final_model, model_dir, state, facts)
     team.wait()
 
 

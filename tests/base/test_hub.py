@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from family_models import write_family
 from hub_server import COMMIT, Hub, serve
 from tiny_model import CONFIG, safetensors_bytes, tensor_shapes, tiny_model_files, write_corpus
 
@@ -124,6 +125,18 @@ def test_connection_refused(tmp_path: Path) -> None:
     assert run.code == 75
     assert "could not be fetched from http://127.0.0.1:9" in run.message
     assert "run the command again" in run.message
+
+
+@pytest.mark.slow
+def test_a_llama_is_taken_as_it_is(tmp_path: Path, hub: Hub) -> None:
+    folder = write_family(tmp_path / "model", "SmolLM2")
+    hub.files[NAME] = {path.name: path.read_bytes() for path in folder.iterdir()}
+    run = init(tmp_path, hub.url)
+    assert run.code == 0, run.log
+    for name in ("config.json", "model.safetensors", "tokenizer.json"):
+        assert (base(tmp_path) / name).read_bytes() == hub.files[NAME][name]
+    record = json.loads((tmp_path / "artifacts/manifests/init.json").read_text())["results"]["model"]
+    assert (record["model_type"], record["head"], record["positions"]) == ("llama", "tied", "computed")
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ import pytest
 from small_bpe import bpe_of
 from tokenizers import AddedToken, Tokenizer, models, normalizers
 
+from ivr.analysis.added_tokens import PieceEncoder
 from ivr.encoding.batch import Batch
 from ivr.encoding.bpe import NO_ID, read_bpe
 from ivr.encoding.bpe_encoder import BpeEncoder
@@ -66,9 +67,26 @@ def test_ignore_merges_where_merges_make_every_token() -> None:
 
 
 def test_ignore_merges_where_they_do_not() -> None:
-    """`abc` alone is one token, and in `abcd` none: no scores can follow that."""
+    """`abc` alone is one token, and in `abcd` none."""
     tokenizer = Edited(lambda model: (model.update(ignore_merges=True), model["merges"].pop(1)))
-    assert "sets ignore_merges, and 1 of its" in refusal(tokenizer) and "'abc'" in refusal(tokenizer)
+    bpe = read_bpe(tokenizer)
+    assert [bpe.tokens[token_id] for token_id in bpe.whole_ids] == ["abc"] and bpe.whole_ids <= bpe.unmade_ids
+    library = Tokenizer.from_str(tokenizer.to_str())
+    strings = ["abc", "abcd", "ab", "dabc"]
+    found = PieceEncoder(bpe).encode(Batch.of([string.encode() for string in strings]))
+    assert [found.row(row).tolist() for row in range(4)] == [library.encode(string).ids for string in strings]
+
+
+def test_a_few_merges_before_their_parts_are_moved_and_applied_as_before() -> None:
+    """Of a thousand merges one comes before its part; in `ab`,`c` it is made at once when `ab` is."""
+    letters = [chr(code) for code in range(0x100, 0x120)]
+    others = [(one, other) for one in letters for other in letters]
+    base = bpe_of([*others, ("ab", "c"), ("a", "b"), ("b", "c")])
+    bpe = read_bpe(base)
+    assert bpe.applied_R is not None and bpe.applied_R.tolist()[-3:] == [1025, 1024, 1026]
+    strings = ["abc", "abcab", "bcabc", "ababc"]
+    found = BpeEncoder(bpe).encode(Batch.of([string.encode() for string in strings]))
+    assert [found.row(row).tolist() for row in range(4)] == [base.encode(string).ids for string in strings]
 
 
 @pytest.mark.parametrize(

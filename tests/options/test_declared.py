@@ -84,6 +84,16 @@ def test_headings_last_until_the_next_and_defaults_are_said() -> None:
     assert "which (default: a)" in shown and "of 100 % of the ids (default: none)" in shown
 
 
+def test_an_option_that_came_later_is_identity_only_where_it_is_used() -> None:
+    @dataclass(frozen=True)
+    class Later(StageConfig):
+        swaps: int = option(1, "ids")
+        dropout: float = option(0.1, "share", since=0.0)
+
+    assert config_identity(Later(dropout=0.0)) == {"swaps": 1}, "as a manifest of before has it"
+    assert config_identity(Later()) == {"swaps": 1, "dropout": 0.1}
+
+
 def test_what_cannot_change_the_result_is_not_identity() -> None:
     assert set(config_identity(Config())) == {"swaps", "share", "kind", "texts", "dry", "note"}
 
@@ -110,7 +120,7 @@ def test_a_config_is_made_again_by_its_own_command_line(config: StageConfig) -> 
 def test_every_option_of_every_stage_is_declared(stage: str) -> None:
     config = importlib.import_module(STAGES[stage][0]).Config
     undeclared = {item.name for item in fields(config) if DECLARED not in item.metadata}
-    assert undeclared <= {"arguments", "sent_config"}, "what `ivr submit` passes on has no name of its own"
+    assert undeclared <= {"arguments", "sent_config", "parser", "configs", "compares", "config"}, "what is handed over"
     config()  # its defaults lie within its bounds
     for item in options_of(config):
         assert item.facts["group"] or item.facts.get("positional"), item.name

@@ -19,6 +19,7 @@ from ivr.artifacts import ArtifactPaths, files_below
 from ivr.corpus.packing import load_tokenizer
 from ivr.errors import ConfigError, StaleInputError, TryAgainError
 from ivr.schema import write_sealed
+from ivr.tokenizer.remap.dropout import SuperwordDropout
 from ivr.training import loop
 from ivr.training.divergence import LossWatch
 from ivr.training.metrics import TIME_FIELDS, without_times
@@ -205,6 +206,31 @@ def test_an_interrupted_run_is_not_gone_on_with_otherwise(world: World, monkeypa
     run(config(world, lr=2e-3))  # that one was finished, so another may follow
     run(config(world))  # the interrupted one can still be
     assert [row["lr"] for row in metrics(world) if "loss" in row][1] == pytest.approx(5e-4)
+
+
+def test_superwords_that_were_cut_are_the_same_after_an_interruption(
+    another_world: Callable[[str], World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, straight, world = another_world("plain"), another_world("straight"), another_world("artifacts")
+    with pytest.raises(ConfigError, match="name no superword"):
+        run(config(plain, superword_dropout=0.5))
+    run(config(plain))
+    tokenizer = load_tokenizer(plain.aligned_model)
+    cuts = {token_id: [[token_id, token_id]] for token_id in range(100, tokenizer.get_vocab_size())}
+    monkeypatch.setattr(
+        "ivr.tokenizer.remap.dropout.read_dropout", lambda *paths: SuperwordDropout(cuts, paths[-2], paths[-1])
+    )
+    run(config(straight, superword_dropout=0.5))
+    read = [sum(row["tokens"] for row in metrics(each) if "loss" in row) for each in (plain, straight)]
+    assert read[0] == read[1], "blocks are full"
+    assert metrics(plain)[1]["loss"] != metrics(straight)[1]["loss"]
+    interrupted(world, monkeypatch, at_step=4, superword_dropout=0.5)
+    with pytest.raises(ConfigError, match=r"step-00000004 was made with --superword-dropout 0.5"):
+        run(config(world))
+    for data in (world.training / "data").iterdir():
+        shutil.rmtree(data)  # what was encoded is gone, and is drawn again
+    run(config(world, superword_dropout=0.5))
+    assert products(world) == products(straight)
 
 
 @pytest.mark.parametrize("what", ["model", "tokenizer", "training text"])

@@ -1,6 +1,6 @@
 """What a GPT-2 of a given config is made of, without PyTorch: the name and shape of every tensor.
 
-`tests/base/test_layouts.py` holds it to what transformers builds.
+`tests/families/test_families.py` holds it to what transformers builds.
 """
 
 from collections.abc import Iterator, Mapping

@@ -10,7 +10,7 @@ base never saw the pieces (the bytes of another script: long rows that were only
 whichever of several starts has the least of that sum on the first snippets (`best_start`). Compared are places from a
 snippet's first new token on: before it both sides are the same. CE is the cross-entropy of the student's next tokens:
 in a tied matrix the row is also the token's output weight, of which the hidden states say nothing. An untied head's
-rows get the CE alone, an untied wte the distillation alone.
+rows get the CE alone, untied input embeddings the distillation alone.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -42,9 +42,9 @@ class Frozen:
     """What stays as it is while new rows are trained: the model between its matrices, and all other rows."""
 
     body: Body
-    wte_VD: torch.Tensor  # by remapped id; only kept rows are read
+    input_VD: torch.Tensor  # by remapped id; only kept rows are read
     head_VD: torch.Tensor | None  # the same of an untied head
-    base_VD: torch.Tensor  # the teacher's wte, by original id
+    base_VD: torch.Tensor  # the teacher's input embeddings, by original id
     new_ids: Sequence[int]  # K
 
 
@@ -55,19 +55,19 @@ def distill(
 
     Args:
         frozen: all that is not trained.
-        start: rows (K, D) to begin with, for wte and, where it is untied, for the head.
+        start: rows (K, D) to begin with: of the input embeddings and, where it is untied, of the head.
         snippets: text as both tokenizers encode it.
         schedule: batch, epochs, rate.
 
     Returns:
         The rows, float64, as `start` has them; the same bytes for the same machine, threads and inputs.
     """
-    body, wte_VD, head_VD, new_ids = frozen.body, frozen.wte_VD, frozen.head_VD, frozen.new_ids
+    body, input_VD, head_VD, new_ids = frozen.body, frozen.input_VD, frozen.head_VD, frozen.new_ids
     device = body.device
     rows = [torch.tensor(start_KD, dtype=torch.float32, device=device, requires_grad=True) for start_KD in start]
     if not snippets or not len(new_ids):
         return [start_KD.copy() for start_KD in start]
-    matrices = [_Matrix(wte_VD, new_ids, device), _Matrix(wte_VD if head_VD is None else head_VD, new_ids, device)]
+    matrices = [_Matrix(input_VD, new_ids, device), _Matrix(input_VD if head_VD is None else head_VD, new_ids, device)]
     teacher_VD = frozen.base_VD.to(device, torch.float32)
     # Adam's steps are about as long as its rate in every coordinate: measure it in the rows' own unit
     peaks = [schedule.rate * matrix.rms() for matrix in (matrices if head_VD is not None else matrices[:1])]
@@ -98,7 +98,7 @@ def best_start(
     body, head_VD, new_ids = frozen.body, frozen.head_VD, frozen.new_ids
     if not snippets or not len(new_ids):
         return next(iter(starts))
-    matrices = [_Matrix(frozen.wte_VD, new_ids, body.device)]
+    matrices = [_Matrix(frozen.input_VD, new_ids, body.device)]
     matrices.append(matrices[0] if head_VD is None else _Matrix(head_VD, new_ids, body.device))
     teacher_VD = frozen.base_VD.to(body.device, torch.float32)
     found = []

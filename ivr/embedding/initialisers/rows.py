@@ -26,7 +26,7 @@ class Problem:
     kept_ids: rows of base_VD whose token stays; neither new ones nor padding.
     pieces: for each new id, the ids of the ORIGINAL tokenizer's encoding of the new token (leading blank kept).
     spread: `initializer_range` of the model's config.
-    seed, stream: two matrices of one model (wte 0, an untied head 1) draw from different streams.
+    seed, stream: two matrices of one model (input embeddings 0, an untied head 1) draw from different streams.
     role: what the matrix is in its model: "both" where the head is tied, else "input" or "output".
     """
 
@@ -85,7 +85,7 @@ def weighted(problem: Problem) -> np.ndarray:
 
     a_j ~ g^(n-j), b_j ~ g^(j-1), both normalised, g = 1/2: as input a token stands mostly for its last piece, which the
     model read last; as output it is predicted mostly where its first piece was. l is 1/2 in a tied matrix, 1 in an
-    untied wte, 0 in an untied head.
+    untied input matrix, 0 in an untied head.
     """
     share = {"both": INPUT_SHARE, "input": 1.0, "output": 0.0}[problem.role]
 

@@ -17,7 +17,8 @@ from ivr.encoding.text.missing_bytes import named
 from ivr.errors import CorruptInputError
 from ivr.tokenizer.distill.certificate_checks import quick_checks
 from ivr.tokenizer.distill.pipeline import Distillation
-from ivr.tokenizer.distill.score_gaps import margins_report
+from ivr.tokenizer.distill.score_gaps import gaps_report
+from ivr.tokenizer.distill.taken_whole import report
 from ivr.tokenizer.proof.checker import NAME as PROOF
 from ivr.tokenizer.proof.checker import check_files
 from ivr.tokenizer.scores.merge_counts import merge_differences, segmentations
@@ -84,6 +85,7 @@ def build_certificate(
         "corpus": corpus,
         "earlier_text": {"types": len(earlier), "mismatched_types": len(found_earlier)},
         **_dropped(base, table),
+        **({"taken_whole": report(distillation.inside)} if distillation.inside else {}),
         "vocabulary": {
             "ids": vocabulary.num_ids,
             "different_strings": vocabulary.different_strings,
@@ -137,6 +139,7 @@ def summary(certificate: dict[str, Any]) -> str:
         f"The best segmentation of a pretoken scores at least {margins['smallest']} more than the second best, but for "
         f"{margins['ties']:,} ties that the library's own rule decides; the largest score of one is "
         f"{margins['largest_score_of_a_string'] / EXACT:.0%} of 2^53, to which sums are exact.",
+        *_with_whole(certificate.get("taken_whole")),
         *_with_dropped(certificate.get("dropped_bytes")),
         *_beyond_exact_sums(margins["strings_beyond_exact_sums"]),
         _other_strings(certificate["universal_proof"]),
@@ -146,6 +149,17 @@ def summary(certificate: dict[str, Any]) -> str:
         kept = f"Of {earlier['types']:,} distinct pretokens of earlier text {earlier['mismatched_types']:,} differ."
         sentences.insert(1, kept)
     return " ".join(sentences)
+
+
+def _with_whole(whole: dict[str, int] | None) -> list[str]:
+    """What to know where pretokens that are tokens are taken whole though merges do not make them."""
+    if not whole:
+        return []
+    return [
+        f"{whole['tokens']:,} tokens are given for pretokens that are the token (ignore_merges) and made by no merges: "
+        f"longer pretokens that hold one are split inside it, but beside {whole['not_split_beside']:,} characters and "
+        "strings; there, and in longer strings that no text showed, scores decide."
+    ]
 
 
 def _dropped(base: Tokenizer, table: PretokenTable) -> dict[str, Any]:
@@ -212,7 +226,7 @@ def _margins(base: Tokenizer, result: Tokenizer, table: PretokenTable, distillat
     """Over the distinct pieces that the result's model sees of the corpora's pretokens."""
     split = pretoken_encoder(result).pre_tokenizer.pre_tokenize_str
     pieces = {piece for pretoken in table.pretokens for piece, _ in split(pretoken)}
-    return margins_report(sorted(pieces), read_bpe(base).token_bytes(), distillation.fit.scores_V)
+    return gaps_report(sorted(pieces), read_bpe(base).token_bytes(), distillation.fit.scores_V)
 
 
 def _cause_namer(base: Tokenizer) -> Callable[[Mismatch], str]:

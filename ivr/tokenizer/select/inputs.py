@@ -20,7 +20,7 @@ from ivr.tokenizer.select.candidates import DEFAULT_EXCLUDE, CandidateRules
 from ivr.tokenizer.select.selection import Request, weighted_uses
 from ivr.tokenizer.select.stopping import documents_where, swaps_that_pay, tables_for_stopping
 from ivr.tokenizer.select.texts import Texts, join_texts, with_sequences
-from ivr.tokenizer.select.undertrained import distances_from_unused, eviction_order, read_wte
+from ivr.tokenizer.select.undertrained import distances_from_unused, eviction_order, read_input_rows
 from ivr.tokenizer.superwords.boundaries import Boundaries
 from ivr.tokenizer.unigram_file import read_unigram, token_bytes
 
@@ -110,8 +110,8 @@ def _protected(paths: ArtifactPaths, config: "Config") -> PretokenTable | None:
 
 
 def _distances(paths: ArtifactPaths, tokens: list[bytes]) -> np.ndarray | None:
-    wte_VD = read_wte(paths.base_model / "model.safetensors", len(tokens))
-    distances = None if wte_VD is None else distances_from_unused(wte_VD, tokens)
+    input_VD = read_input_rows(paths.base_model, len(tokens))
+    distances = None if input_VD is None else distances_from_unused(input_VD, tokens)
     if distances is None:
         LOG.info(
             "no embedding rows at hand to tell under-trained ids: among ids that cost the same, the last goes first"

@@ -37,7 +37,8 @@ LEAST_COUNT, LEAST_GAIN = 2, 1.0
 WEIGHTS = "[0, 1e6]"  # times the tokens of a corpus, a float64 holds the largest to a fraction of a token
 
 
-def _swaps(text: str) -> int | str:
+def read_swaps(text: str) -> int | str:
+    """A number of swaps, or `auto`."""
     try:
         return text if text == "auto" else int(read_value(int, text))
     except ValueError:
@@ -54,7 +55,7 @@ class Config(StageConfig):
         "find out, at most 10,000",
         group="how much",
         metavar="K",
-        parse=_swaps,
+        parse=read_swaps,
         bounds="[1, inf)",
     )
     min_gain: float | None = option(

@@ -10,35 +10,45 @@ from pathlib import Path
 
 import numpy as np
 
+from ivr.base.model_directory import check_config
+from ivr.base.model_files import SAFETENSORS
+from ivr.base.weights.layout import layout_of
+from ivr.base.weights.stored_tensors import read_header
 from ivr.encoding.text.missing_bytes import NEVER_IN_UTF8
+from ivr.errors import IvrError
 
-_READABLE = ("F16", "F32", "F64")
+_READABLE = {"F16": np.float16, "F32": np.float32, "F64": np.float64, "BF16": np.uint16}
 
 
-def read_wte(model_file: Path, num_ids: int) -> np.ndarray | None:
-    """The first `num_ids` rows of `wte` of a safetensors file, float64 (V, D); None where it has none to read."""
-    from safetensors import SafetensorError, safe_open
+def read_input_rows(model_dir: Path, num_ids: int) -> np.ndarray | None:
+    """The first `num_ids` rows of a base model's input embeddings, float64 (V, D); None where there are none to read.
 
+    Read from its model.safetensors, by the name that its config gives them.
+    """
     try:
-        with safe_open(model_file, framework="numpy") as tensors:
-            names = [name for name in tensors.keys() if name.split(".")[-2:] == ["wte", "weight"]]  # noqa: SIM118
-            if len(names) != 1 or tensors.get_slice(names[0]).get_dtype() not in _READABLE:
-                return None
-            rows: np.ndarray = tensors.get_tensor(names[0])[:num_ids].astype(np.float64)
-    except (SafetensorError, OSError):
+        layout = layout_of(check_config(model_dir / "config.json", str(model_dir)), str(model_dir))
+        tensors = read_header(model_dir / SAFETENSORS, str(model_dir))
+        found = [tensor for tensor in tensors if layout.bare(tensor.name) == layout.input]
+        if len(found) != 1 or found[0].dtype not in _READABLE or len(found[0].shape) != 2:
+            return None
+        values = np.frombuffer(b"".join(found[0].read()), _READABLE[found[0].dtype]).reshape(found[0].shape)[:num_ids]
+    except (IvrError, OSError):
         return None
+    if found[0].dtype == "BF16":  # the upper half of a float32
+        values = (values.astype(np.uint32) << 16).view(np.float32)
+    rows: np.ndarray = values.astype(np.float64)
     return rows if len(rows) == num_ids and np.isfinite(rows).all() else None
 
 
-def distances_from_unused(wte_VD: np.ndarray, tokens: Sequence[bytes]) -> np.ndarray | None:
+def distances_from_unused(input_VD: np.ndarray, tokens: Sequence[bytes]) -> np.ndarray | None:
     """Cosine distance of every row from the mean row of bytes that no text holds, (V,); None without such bytes."""
     unused = [i for i, token in enumerate(tokens) if len(token) == 1 and token[0] in NEVER_IN_UTF8]
     if not unused:
         return None
-    mean_D = wte_VD[unused].mean(axis=0)
-    norms_V = np.linalg.norm(wte_VD, axis=1) * np.linalg.norm(mean_D)
+    mean_D = input_VD[unused].mean(axis=0)
+    norms_V = np.linalg.norm(input_VD, axis=1) * np.linalg.norm(mean_D)
     # a row of zeros has learnt nothing
-    cosine_V = np.divide(wte_VD @ mean_D, norms_V, out=np.ones(len(wte_VD)), where=norms_V > 0)
+    cosine_V = np.divide(input_VD @ mean_D, norms_V, out=np.ones(len(input_VD)), where=norms_V > 0)
     return 1 - cosine_V
 
 

@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator, Sequence
 from types import FrameType
 
-from ivr.console import LOG
+from ivr.console import LOG, logs_json
 from ivr.errors import FAULT, INTERRUPTED, ConfigError, IvrError, TryAgainError
 from ivr.options.parser import command_line
 from ivr.training.options import Config
@@ -69,7 +69,8 @@ def free_port() -> int:
 
 
 def _verbosity() -> list[str]:
-    return {logging.WARNING: ["-q"], logging.DEBUG: ["-v"]}.get(LOG.getEffectiveLevel(), [])
+    level = {logging.WARNING: ["-q"], logging.DEBUG: ["-v"]}.get(LOG.getEffectiveLevel(), [])
+    return [*level, *(["--log-json"] if logs_json() else [])]
 
 
 @contextlib.contextmanager

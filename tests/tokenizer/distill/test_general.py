@@ -129,7 +129,6 @@ def hole(spec: dict[str, Any]) -> None:
 
 
 REFUSED: list[tuple[Edit, str]] = [
-    (lambda spec: (spec["model"].update(ignore_merges=True), spec["model"]["merges"].pop()), "sets ignore_merges, and"),
     (swap_merges, "merge 0 ("),
     (same_id, "id 0 belongs to two tokens, '!' and '\"'"),
     (hole, "belongs to no token"),

@@ -1,0 +1,1 @@
+"""Pretrained models that come from a package registry, converted to model directories that transformers loads."""
