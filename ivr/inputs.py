@@ -108,7 +108,11 @@ def describe(targets: Sequence[Path], root: Path) -> list[FileRecord]:
 
     Raises ConfigError for a pipe, a socket or a device among them, from which one would read for ever.
     """
-    return [_describe_file(path, root) for target in targets for path in files_below(target)]
+    found: list[FileRecord] = []
+    for target in targets:
+        is_one = target.exists() and not target.is_dir()  # `files_below` would pass over a pipe
+        found += [_describe_file(path, root) for path in ([target] if is_one else files_below(target))]
+    return found
 
 
 def _describe_file(path: Path, root: Path) -> FileRecord:

@@ -50,7 +50,9 @@ def _draw(seed: int) -> tuple[int, dict[str, Any]]:
     assert _FOLDER is not None
     try:
         outcome = outcome_of(seed, _FOLDER / "draw")
-    except Exception as error:  # any traceback is a fault, and the next draw is to be seen too
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a panic of `tokenizers`, too, is a fault, and the next draw is to be seen too
         outcome = Outcome(faults=[f"{type(error).__name__}: {error}"])
     shutil.rmtree(_FOLDER / "draw", ignore_errors=True)
     return seed, dataclasses.asdict(outcome)
