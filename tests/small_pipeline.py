@@ -27,7 +27,18 @@ STAGE_OPTIONS = {
     "remap": [],
     "align": ["--init-strategy", "pieces"],
     "train": ["--max-steps", "12", "--save-every", "3", "--eval-every", "6", "--batch-size", "2", "--threads", "1"],
-    "evaluate": ["--max-documents", "8", "--samples", "2", "--sample-tokens", "8", "--threads", "1"],
+    "evaluate": [
+        "--max-documents",
+        "8",
+        "--prompt-cuts",
+        "8",
+        "--samples",
+        "2",
+        "--sample-tokens",
+        "8",
+        "--threads",
+        "1",
+    ],
     "report": [],
 }
 assert list(STAGE_OPTIONS) == list(PIPELINE)
@@ -70,7 +81,7 @@ def import_everything() -> None:
     import ivr.embedding.trials
     import ivr.evaluation.evaluate
     import ivr.evaluation.intervals
-    import ivr.report.page
+    import ivr.report.page.page
     import ivr.tokenizer.distill.pipeline
     import ivr.tokenizer.remap.apply
     import ivr.tokenizer.select.greedy
