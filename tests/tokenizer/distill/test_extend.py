@@ -51,7 +51,7 @@ def test_the_old_text_stays_exact_and_the_new_one_becomes_so(
 ) -> None:
     # as for a large vocabulary, whose fit is not closed for strings that no text showed
     monkeypatch.setattr("ivr.tokenizer.proof.closure.MOST_IDS", 0)
-    monkeypatch.setattr("ivr.tokenizer.fit.fitter.TextFitter._with_crossings", lambda self, constraints: constraints)
+    monkeypatch.setattr("ivr.tokenizer.fit.fitter.TextFitter._with_straddling", lambda self, constraints: constraints)
     run = copy_run(distilled)
     flat = ("--prior-exponent", "0")  # the usual prior leaves a vocabulary as small as this one nothing to learn
     assert run("distill-tokenizer", *flat) == 0
