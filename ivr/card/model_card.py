@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from huggingface_hub import EvalResult
     from jinja2 import Environment
 
+TITLES = {  # what people call a model_type; others by their own name
+    "gpt2": "GPT-2", "gpt_neox": "GPT-NeoX", "opt": "OPT", "gpt_bigcode": "GPT-BigCode", "llama": "Llama",
+    "qwen2": "Qwen2", "qwen3": "Qwen3", "olmo2": "OLMo 2",
+}  # fmt: skip
 MODEL_NAMES = {"base": "base model", "aligned": "after alignment, before training", "trained": "this model"}
 TASK = "text-generation"
 
@@ -45,6 +49,7 @@ def model_card(folder: Path, facts: CardFacts) -> str:
         .get_template("card.md.jinja")
         .render(
             facts=facts,
+            architecture=", ".join(TITLES.get(kind, kind) for kind in _model_type(folder)),
             base_card=BASE_CARD if (folder / BASE_CARD).is_file() else "",
             licence=licence_of(folder),
             superwords=tokenizer.is_file() and has_superwords(tokenizer.read_text(encoding="utf-8")),
@@ -121,7 +126,7 @@ def cell(value: Any) -> str:
 
 
 def code(token: str) -> Markup:
-    """A token within backticks, where nothing can be escaped and a backtick would end it.
+    r"""A token within backticks, where nothing can be escaped and a backtick would end it.
 
     >>> str(code(" a`b")), str(code("\n"))
     (" a'b", '\\x0a')

@@ -60,6 +60,7 @@ def test_the_hub_reads_base_licence_and_figures(folder: Path) -> None:
 
 def test_a_reader_finds_what_was_measured_and_where_it_ends(folder: Path) -> None:
     text = model_card(folder, facts())
+    assert "Architecture: GPT-2." in text
     assert "revision 607a30d7" in text and "500 ids that it rarely used" in text
     assert "| base model | 1.5000 |" in text and "| this model | 1.2500 |" in text
     assert "-0.2500 (95 % interval of a paired bootstrap over documents: -0.3000 to -0.2000)" in text
