@@ -1,6 +1,7 @@
 """The files a stage reads: there, and what the stage that made them recorded."""
 
 import os
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -15,12 +16,18 @@ class Input:
     """A file or directory a stage reads. `made_by` names the command that makes it.
 
     `editable`: a person may change it, so its hash need not be the recorded one. `optional`: may be absent.
+    `without`: names of files in it that the stage does not read, and that may change without making it stale.
     """
 
     path: Path
     made_by: str = ""
     editable: bool = False
     optional: bool = False
+    without: tuple[str, ...] = ()
+
+    def files(self) -> list[Path]:
+        """Those that the stage reads."""
+        return [path for path in files_below(self.path) if path.name not in self.without]
 
 
 def check_present(name: str, inputs: Sequence[Input]) -> list[Input]:
@@ -57,7 +64,8 @@ def check_recorded(paths: ArtifactPaths, inputs: Sequence[Input], rows: Sequence
             if item.made_by != made_by or item.editable:
                 continue
             place = PurePath(relative(item.path, paths.root))
-            ours = {path for path in recorded if PurePath(path).is_relative_to(place)}
+            below = [path for path in recorded if PurePath(path).is_relative_to(place)]
+            ours = {path for path in below if PurePath(path).name not in item.without}
             if (gone := min(ours - read, default=None)) is not None:
                 raise StaleInputError(f"{absolute(gone, paths.root)} is gone; run `ivr {made_by}` again")
             # a directory outside that the stage knows nothing of was named by the person, who answers for all of it
@@ -96,9 +104,19 @@ def absolute(path: str, root: Path) -> Path:
 
 
 def describe(targets: Sequence[Path], root: Path) -> list[FileRecord]:
-    """Path, sha256 and size of every file at or below the targets, in their order."""
-    return [
-        FileRecord(relative(path, root), sha256_file(path), path.stat().st_size)
-        for target in targets
-        for path in files_below(target)
-    ]
+    """Path, sha256 and size of every file at or below the targets, in their order.
+
+    Raises ConfigError for a pipe, a socket or a device among them, from which one would read for ever.
+    """
+    return [_describe_file(path, root) for target in targets for path in files_below(target)]
+
+
+def _describe_file(path: Path, root: Path) -> FileRecord:
+    facts = path.stat()
+    if not stat.S_ISREG(facts.st_mode):
+        raise ConfigError(f"{path} is no regular file, but a pipe, a socket or a device; take it out of the directory")
+    try:
+        return FileRecord(relative(path, root), sha256_file(path), facts.st_size)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # of a read that fails the system names no file
+        raise

@@ -19,9 +19,17 @@ class ModelRecord(TypedDict, total=False):
     revision: str
 
 
+class CorpusCounts(TypedDict, total=False):
+    """One kind of text that `init` cleaned."""
+
+    documents: int
+    bytes: int
+
+
 class InitResults(TypedDict, total=False):
     model: ModelRecord
     revision: str
+    corpora: dict[str, CorpusCounts]
 
 
 class AnalyzeResults(TypedDict, total=False):
@@ -75,6 +83,10 @@ class TrainResults(TypedDict, total=False):
     steps: int
     tokens: int
     bytes: int
+    loss_first: Number
+    loss_last: Number
+    heldout_bits_per_byte_first: Number | None
+    heldout_bits_per_byte_last: Number | None
     passes_over_text: Number
     replayed_share: Number
     tokens_per_second_median: Number
@@ -83,6 +95,7 @@ class TrainResults(TypedDict, total=False):
     distributed_type: str
     zero_stage: int
     precision: str
+    tokenizer_class: str
 
 
 class Difference(TypedDict, total=False):
@@ -106,6 +119,7 @@ class Written(TypedDict, total=False):
 
 class EvaluateResults(TypedDict, total=False):
     bits_per_byte: dict[str, dict[str, Number | None]]
+    tokens_per_byte: dict[str, dict[str, Number]]
     differences: dict[str, dict[str, Difference]]
     sampling: dict[str, Written]
     heldout_tokens_before: int

@@ -49,6 +49,7 @@ class Stage:
         self.manifest_path = manifest_path
         self._unfinished = manifest_path.with_name(f".{name}.unfinished")
         self._unfinished_targets = _read_targets(self._unfinished)
+        self._kept_aside: list[tuple[Path, Path]] = []  # an output, and what stood at its place before
         self.results: dict[str, Any] = {}
         self.inputs: list[FileRecord] = []
         self.previous, self._damaged = _read_previous(name, manifest_path)
@@ -115,8 +116,8 @@ class Stage:
                         f"{target} is there, `ivr {self.name}` did not write it, and would replace it; "
                         "move it elsewhere"
                     )
-                if (row is None or sha256_file(target) != row.sha256) and (kept := keep_aside(target)) is not None:
-                    LOG.warning("%s: %s is not what was recorded; kept as %s", self.name, target, kept.name)
+                if row is None or sha256_file(target) != row.sha256:
+                    self._keep_aside(target)
         self._begin(targets)
 
     def protect_edits(self, path: Path) -> None:
@@ -137,8 +138,21 @@ class Stage:
                 f"`ivr {self.name} --force` replaces it and keeps the edited one as {path.name}.edited"
             )
         self._begin([path])
+        self._keep_aside(path)
+
+    def _keep_aside(self, path: Path) -> None:
         if (kept := keep_aside(path)) is not None:
+            self._kept_aside.append((path, kept))
             LOG.warning("%s: %s is not what was recorded; kept as %s", self.name, path, kept.name)
+
+    def _drop_equal_copies(self) -> None:
+        """Of what this run kept aside, remove what its own outputs equal: a run before this was killed after it had
+        written them, and nothing is lost.
+        """
+        for path, kept in self._kept_aside:
+            if path.is_file() and sha256_file(path) == sha256_file(kept):
+                kept.unlink()
+                LOG.info("%s: %s is gone again: %s is the same", self.name, kept.name, path.name)
 
     def _relative(self, path: Path) -> str:
         return relative(path, self.root)
@@ -156,15 +170,19 @@ class Stage:
         write_json(self._unfinished, sorted(self._unfinished_targets))
 
     def finish(self, outputs: Sequence[Path], editable: Sequence[Path] = ()) -> Manifest:
-        """Write the manifest, last of all. Directories among `outputs` are recorded file by file."""
+        """Write the manifest, last of all. Directories among `outputs` are recorded file by file.
+
+        `editable`: files that a person may change; they may lie in a directory of `outputs`.
+        """
+        changeable = [dataclasses.replace(row, editable=True) for row in describe(editable, self.root)]
+        names = {row.path for row in changeable}
         manifest = Manifest(
             stage=self.name,
             argv=redact(shlex.join(["ivr", *sys.argv[1:]])),
             config={key: _without_secrets(_plain(value)) for key, value in dataclasses.asdict(self.config).items()},
             identity=self.identity,
             inputs=self.inputs,
-            outputs=describe(outputs, self.root)
-            + [dataclasses.replace(row, editable=True) for row in describe(editable, self.root)],
+            outputs=[row for row in describe(outputs, self.root) if row.path not in names] + changeable,
             results=self.results,
             versions=package_versions(),
             git_commit=git_commit(),
@@ -177,6 +195,7 @@ class Stage:
         )
         manifest.write(self.manifest_path)
         self._unfinished.unlink(missing_ok=True)
+        self._drop_equal_copies()
         LOG.info(
             "%s: done in %.1f s, peak memory %.2f GiB",
             self.name,
@@ -210,7 +229,7 @@ def open_stage(name: str, config: Any, inputs: Sequence[Input]) -> Iterator[Stag
         remove_leftovers(root)
         stage = Stage(name, config, paths.manifest(name), root)
         present = check_present(name, inputs)
-        stage.inputs = [row for item in present for row in describe([item.path], root)]
+        stage.inputs = [row for item in present for row in describe(item.files(), root)]
         check_recorded(paths, present, stage.inputs)
         yield stage
 

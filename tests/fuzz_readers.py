@@ -15,6 +15,8 @@ from safetensors.torch import load, save
 
 from ivr.artifacts import ArtifactPaths
 from ivr.base.model_directory import lay_in_model, model_files
+from ivr.card.facts import CardFacts, training_rows
+from ivr.card.model_card import model_card
 from ivr.cluster.profile import read_profile
 from ivr.cluster.records import Job, read_jobs
 from ivr.cluster.status import table as jobs_table
@@ -30,14 +32,17 @@ from ivr.options.config_file import choose, read_config_file, show
 from ivr.report.figures import (
     heldout_points,
     loss_points,
+    rank_counts,
     read_metrics,
     read_swaps,
     speed_points,
     swapped_ids,
-    token_counts,
 )
+from ivr.report.files import figures as figures_of
 from ivr.report.integrity import check
-from ivr.report.page import page
+from ivr.report.page.page import page
+from ivr.report.page.templates import render
+from ivr.report.rows import nearest_rows, read_matrix
 from ivr.report.status import read_manifests, stage_statuses, status_table
 from ivr.report.summary import read_run, summary_text
 from ivr.tokenizer.distill.fitted_text import read_fitted
@@ -215,7 +220,10 @@ def _record_readers(paths: ArtifactPaths) -> list[Reader]:
     def report(run: Path) -> None:
         at = ArtifactPaths(run)
         found = read_run(at)
-        page(found, stage_statuses(run, found.manifests))
+        document = page(found, stage_statuses(run, found.manifests))
+        render(document)
+        figures_of(document)
+        model_card(run, CardFacts(found.manifests, training_rows(found.manifests["train"].results)))
 
     def submitted(run: Path) -> None:
         at = ArtifactPaths(run)
@@ -226,10 +234,16 @@ def _record_readers(paths: ArtifactPaths) -> list[Reader]:
         Reader("manifests", sealed, look, ("json",), 2),
         Reader("manifests, unsealed", bare, look, ("json",), 6),
         Reader("report", {**bare, **figures}, report, ("json", "lines"), 1),
+        Reader("embedding rows", _below(paths.aligned_model, ["model.safetensors"]), _rows, (), 3),
         Reader("check", {**bare, **_notes(paths)}, lambda run: check(ArtifactPaths(run), 1, int), ("json",), 2),
         Reader("jobs", {"manifests/train.jobs.json": jobs.encode()}, submitted, ("json",), 2),
         Reader("metrics", _below(paths.training, ["metrics.jsonl"]), _metrics, ("json", "lines"), 3),
     ]
+
+
+def _rows(folder: Path) -> None:
+    matrix = read_matrix(folder, "wte.weight", "run `ivr align` again")
+    nearest_rows(matrix, list(range(0, len(matrix), 50)), len(matrix))
 
 
 def _metrics(run: Path) -> None:
@@ -307,7 +321,7 @@ def _table_readers(paths: ArtifactPaths) -> list[Reader]:
 
     def counts(run: Path) -> None:
         swaps = read_swaps(ArtifactPaths(run))
-        token_counts(ArtifactPaths(run), swapped_ids(swaps))
+        rank_counts(ArtifactPaths(run), swapped_ids(swaps))
 
     return [
         Reader("token table", {**counted, **csv}, counts, ("lines",), 2),

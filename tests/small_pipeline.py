@@ -70,7 +70,7 @@ def import_everything() -> None:
     import ivr.embedding.trials
     import ivr.evaluation.evaluate
     import ivr.evaluation.intervals
-    import ivr.report.page
+    import ivr.report.page.page
     import ivr.tokenizer.distill.pipeline
     import ivr.tokenizer.remap.apply
     import ivr.tokenizer.select.greedy

@@ -28,6 +28,7 @@ ROOMS = [
     "tokenizer.remap",
     "embedding",
     "evaluation",
+    "card",
     "training",
     "report",
     "cluster",

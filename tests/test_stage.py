@@ -172,6 +172,26 @@ def test_a_file_gone_from_an_input_directory_is_noticed(tmp_path: Path, raw: Pat
         second(tmp_path)
 
 
+def test_a_file_that_a_stage_does_not_read_may_change_and_go(tmp_path: Path, raw: Path) -> None:
+    first(tmp_path, raw)
+    card = tmp_path / "first" / "README.md"
+    write_text(card, "a card")
+    manifest_path = ArtifactPaths(tmp_path).manifest("first")
+    manifest = json.loads(manifest_path.read_text())
+    row = {"path": "first/README.md", "sha256": sha256_file(card), "bytes": 6}
+    write_sealed(manifest_path, {**manifest, "outputs": [*manifest["outputs"], row]})
+    without = [Input(tmp_path / "first", made_by="first", without=("README.md",))]
+    manifest = run_stage("second", Config(tmp_path), without, "second.txt")
+    assert manifest is not None and [row.path for row in manifest.inputs] == ["first/a.txt"]
+    card.write_text("another")
+    assert run_stage("second", Config(tmp_path), without, "second.txt") is None
+    card.unlink()
+    assert run_stage("second", Config(tmp_path), without, "second.txt") is None
+    (tmp_path / "first" / "a.txt").unlink()
+    with pytest.raises(StaleInputError, match="is gone"):
+        run_stage("second", Config(tmp_path), without, "second.txt")
+
+
 def test_an_input_without_its_manifest_is_not_trusted(tmp_path: Path, raw: Path) -> None:
     first(tmp_path, raw)
     ArtifactPaths(tmp_path).manifest("first").unlink()
@@ -237,6 +257,14 @@ def test_a_manifest_of_an_earlier_version_is_read(tmp_path: Path, raw: Path) -> 
         second(tmp_path)
 
 
+def test_an_editable_file_in_a_directory_of_outputs_is_recorded_once(tmp_path: Path, raw: Path) -> None:
+    write_text(tmp_path / "out" / "a.txt", "a")
+    write_text(tmp_path / "out" / "README.md", "mine")
+    with open_stage("first", Config(tmp_path), [Input(raw)]) as stage:
+        manifest = stage.finish([tmp_path / "out"], editable=[tmp_path / "out" / "README.md"])
+    assert [(row.path, row.editable) for row in manifest.outputs] == [("out/a.txt", False), ("out/README.md", True)]
+
+
 class TestEditableOutput:
     def write(self, tmp_path: Path, **options: object) -> Manifest | None:
         return run_stage("edit", Config(tmp_path, **options), [], "rules.txt", editable=True)  # type: ignore[arg-type]
@@ -271,6 +299,24 @@ class TestEditableOutput:
             raise KeyboardInterrupt
         assert self.write(tmp_path, size=2)
         assert (tmp_path / "rules.txt").read_text() == "2\n"
+        assert not list(tmp_path.glob("*.edited*"))  # what the first one wrote, the second wrote again
+
+    def test_what_a_person_changed_after_a_run_was_killed_is_kept(self, tmp_path: Path) -> None:
+        with pytest.raises(KeyboardInterrupt), open_stage("edit", Config(tmp_path), []) as stage:
+            stage.protect_edits(tmp_path / "rules.txt")
+            write_text(tmp_path / "rules.txt", "1\n")
+            raise KeyboardInterrupt
+        (tmp_path / "rules.txt").write_text("mine")
+        assert self.write(tmp_path)
+        assert (tmp_path / "rules.txt.edited").read_text() == "mine"
+
+
+def test_a_pipe_among_the_inputs_is_refused_and_not_read_for_ever(tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    os.mkfifo(raw / "pipe.txt")
+    with pytest.raises(ConfigError, match=r"pipe\.txt is no regular file, but a pipe"):
+        first(tmp_path, raw)
 
 
 HOLD = """

@@ -12,7 +12,7 @@ from test_stage import Config, run_stage
 
 from ivr.artifacts import atomic_directory, remove_leftovers, write_text
 from ivr.disk.clean import clean
-from ivr.disk.written import RECORD, adopt, foreign_entries, remove_written
+from ivr.disk.written import RECORD, adopt, foreign_entries, record_file, remove_written
 from ivr.errors import ConfigError, StaleInputError
 from ivr.stage import Input, open_stage
 
@@ -257,3 +257,20 @@ def test_the_record_says_what_was_written(tmp_path: Path) -> None:
     replace(tmp_path / "target", a="x")
     record = json.loads((tmp_path / "target" / RECORD).read_text())
     assert record["files"]["a.txt"]["bytes"] == 1 and len(record["files"]["a.txt"]["sha256"]) == 64
+
+
+def test_a_file_that_a_later_stage_writes_anew_is_no_edit(tmp_path: Path) -> None:
+    target = tmp_path / "final"
+    with atomic_directory(target) as staging:
+        write_text(staging / "README.md", "first")
+        write_text(staging / "config.json", "{}")
+    record_file(target, "README.md", b"second")
+    write_text(target / "README.md", "second")
+    record_file(target, "notes.txt", b"none of ours")
+    assert foreign_entries(target) == []
+    (target / "notes.txt").write_text("mine")
+    assert foreign_entries(target) == ["notes.txt"], "the record says nothing of what was not written"
+    (target / "notes.txt").unlink()
+    with atomic_directory(target) as staging:
+        write_text(staging / "README.md", "third")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["final"], "nothing was kept as if it were edited"

@@ -10,6 +10,7 @@ and hashes. Before the directory is replaced or removed, everything in it is one
 """
 
 import contextlib
+import hashlib
 import json
 import os
 import shutil
@@ -33,6 +34,20 @@ def write_record(folder: Path, contents: bool = True) -> None:
         path = folder / name
         record[name] = {"bytes": path.stat().st_size} | ({"sha256": sha256_file(path)} if contents else {})
     (folder / RECORD).write_text(json.dumps({"files": record}, indent=1) + "\n", encoding="utf-8")
+
+
+def record_file(folder: Path, name: str, data: bytes) -> None:
+    """Before a file of a recorded directory is replaced by `data`: let the record say so. It says nothing of others.
+
+    Where the process is killed before the file is written, that looks like one that a person altered, and is kept.
+    """
+    record = read_record(folder)
+    if record is None or name not in record:
+        return
+    row = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    temporary = folder / f"{RECORD}.tmp-{os.getpid()}"
+    temporary.write_text(json.dumps({"files": {**record, name: row}}, indent=1) + "\n", encoding="utf-8")
+    temporary.replace(folder / RECORD)
 
 
 def adopt(folder: Path, record: Mapping[str, Mapping[str, Any]]) -> None:

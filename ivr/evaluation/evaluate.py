@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ivr.artifacts import ArtifactPaths, atomic_file, sha256_file, write_json
+from ivr.base.model_files import CARD
 from ivr.console import LOG
 from ivr.errors import ConfigError, CorruptInputError
 from ivr.evaluation.subjects import Subject, choose_subjects, named_paths
@@ -82,7 +83,8 @@ def run(config: Config) -> Manifest:
     paths = ArtifactPaths(config.artifacts_dir)
     subjects = choose_subjects(paths, config.model, config.leave_out)
     texts = dict(named_paths("--text", config.text, taken=KINDS))
-    inputs = [Input(subject.model_dir, made_by=subject.made_by) for subject in subjects]
+    # a card changes when it is edited, and when the report puts figures into it
+    inputs = [Input(subject.model_dir, made_by=subject.made_by, without=(CARD,)) for subject in subjects]
     inputs += [Input(path) for path in texts.values()]
     inputs += [
         Input(paths.original_tokenizer, made_by="init"),

@@ -1,13 +1,20 @@
-"""Reads the tables a run left: swaps, training metrics, token counts. Returns nothing where a file is missing."""
+"""Reads what a run left: swaps, rules, vocabularies, metrics, token counts. Nothing where a file is missing."""
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ivr.artifacts import ArtifactPaths
 from ivr.results import MetricsRow
 from ivr.schema import read_table
 from ivr.training.metrics import read_metrics as read_log
+
+if TYPE_CHECKING:
+    from ivr.tokenizer.remap.rules import Swap
+
+LONGEST_NUMBER = 19  # digits
 
 
 def read_swaps(paths: ArtifactPaths) -> list[dict[str, str]]:
@@ -54,24 +61,69 @@ def heldout_points(metrics: Sequence[Mapping[str, Any]]) -> tuple[list[int], lis
     return steps, [by_step[step] for step in steps]
 
 
-def token_counts(paths: ArtifactPaths, ids: Sequence[int]) -> tuple[list[int], list[int]]:
-    """Counts of the tokens that occur, largest first, and the 1-based ranks of `ids` among them."""
+@dataclass(frozen=True)
+class RankCounts:
+    """The tokens that occur, by count, largest first; dropped: 1-based ranks of ids that were reassigned."""
+
+    ids: list[int]
+    tokens: list[str]
+    counts: list[int]
+    dropped: list[int]
+
+
+def rank_counts(paths: ArtifactPaths, dropped_ids: Sequence[int]) -> RankCounts | None:
+    """From token_frequency.parquet; None where it is not there."""
     if not paths.token_frequency.is_file():
-        return [], []
+        return None
     import numpy as np
 
-    columns = {"token_id": "int", "count": "int"}
+    columns = {"token_id": "int", "token": "string", "count": "int"}
     table = read_table(paths.token_frequency, columns, "run `ivr analyze` again")
-    token_ids, counts = table["token_id"].to_numpy(), table["count"].to_numpy()
-    order = np.lexsort((token_ids, -counts))
-    order = order[counts[order] > 0]
-    rank_of = {int(token_id): rank for rank, token_id in enumerate(token_ids[order], start=1)}
-    return counts[order].tolist(), sorted(rank_of[token_id] for token_id in ids if token_id in rank_of)
+    ids_V, counts_V = table["token_id"].to_numpy(), table["count"].to_numpy()
+    tokens = table["token"].to_pylist()
+    order = np.lexsort((ids_V, -counts_V))
+    order = order[counts_V[order] > 0]
+    rank_of = {int(token_id): rank for rank, token_id in enumerate(ids_V[order], start=1)}
+    return RankCounts(
+        ids_V[order].tolist(),
+        [tokens[place] for place in order.tolist()],
+        counts_V[order].tolist(),
+        sorted(rank_of[token_id] for token_id in dropped_ids if token_id in rank_of),
+    )
+
+
+def read_rules_of(paths: ArtifactPaths) -> "dict[int, Swap]":
+    """The swaps of remap_rules.yaml by id; none where `remap` has not run."""
+    if not paths.remap_rules.is_file():
+        return {}
+    from ivr.tokenizer.remap.rules import read_rules
+
+    return {swap.id: swap for swap in read_rules(paths.remap_rules).swaps}
+
+
+def vocabulary_of(folder: Path) -> dict[int, str]:
+    """id -> token of the tokenizer.json in `folder`; empty where there is none."""
+    path = folder / "tokenizer.json"
+    if not path.is_file():
+        return {}
+    from ivr.base.tokenizer import load_tokenizer
+
+    return {token_id: token for token, token_id in load_tokenizer(path).get_vocab(with_added_tokens=True).items()}
 
 
 def swapped_ids(swaps: Sequence[Mapping[str, str]]) -> list[int]:
     """The ids that were reassigned."""
-    return [int(old_id) for row in swaps if (old_id := row.get("old_id") or "").isascii() and old_id.isdigit()]
+    return [token_id for row in swaps if (token_id := whole_number(row.get("old_id"))) is not None]
+
+
+def whole_number(cell: str | None) -> int | None:
+    """A count or an id; None for what is none (the table may have been edited).
+
+    >>> whole_number("412"), whole_number("1e3"), whole_number(None)
+    (412, None, None)
+    """
+    text = cell or ""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < LONGEST_NUMBER else None
 
 
 def _number(text: str | None) -> float:

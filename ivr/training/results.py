@@ -33,16 +33,3 @@ def summarise(run: Run) -> dict[str, Any]:
         "zero_stage": run.team.zero_stage,
         "precision": run.team.precision,
     }
-
-
-def card_rows(results: dict[str, Any]) -> dict[str, Any]:
-    """What the model card shows: nothing that differs between two identical runs."""
-    return {
-        "optimizer steps": results["steps"],
-        "tokens seen": results["tokens"],
-        "bytes of text seen": results["bytes"],
-        "loss, first step (nats a token)": results["loss_first"],
-        f"loss, mean of the last {LAST_STEPS} steps": results["loss_last"],
-        "held-out bits per byte before": results["heldout_bits_per_byte_first"],
-        "held-out bits per byte after": results["heldout_bits_per_byte_last"],
-    }

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ivr.artifacts import ArtifactPaths, sha256_file, sha256_json
 from ivr.base.model_directory import check_loads
+from ivr.base.model_files import CARD
 from ivr.console import LOG
 from ivr.errors import ConfigError, IvrError, StaleInputError
 from ivr.stage import Input, Manifest, Stage, is_identity, open_stage
@@ -90,7 +91,8 @@ def _lead(config: Config, team: "Team | None", stop: "StopRequest") -> Manifest:
             told = True
             team.share(_Order(job))
             _train(config, paths, team, job, stop, stage)
-            manifest = stage.finish([paths.final_model, paths.training / "metrics.jsonl"])
+            outputs = [paths.final_model, paths.training / "metrics.jsonl"]
+            manifest = stage.finish(outputs, editable=[paths.final_model / CARD])
             from ivr.training import checkpoints
 
             checkpoints.finish(paths.training / "checkpoints")
@@ -258,10 +260,11 @@ def _train(
     config: Config, paths: ArtifactPaths, team: "Team", job: "Job", stop: "StopRequest", stage: Stage | None
 ) -> None:
     """Every rank: build, resume, fit; rank 0 (the one with a stage) writes the final model and the results."""
+    from ivr.card.facts import card_facts
     from ivr.training import checkpoints
     from ivr.training.final import write_final
     from ivr.training.loop import fit
-    from ivr.training.results import card_rows, summarise
+    from ivr.training.results import summarise
     from ivr.training.setup import build
 
     model_dir, _, _ = _directories(config, paths)
@@ -280,7 +283,9 @@ def _train(
     if stage is not None:
         state = {name: tensor.detach().cpu() for name, tensor in state.items()}
         stage.results |= summarise(running)
-        write_final(paths.final_model, model_dir, state, card_rows(stage.results))
+        own = config.model_name is None and config.cleaned_corpora_dir is None
+        facts = card_facts(paths, stage.results, own)
+        stage.results["tokenizer_class"] = write_final(paths.final_model, model_dir, state, facts)
     team.wait()
 
 

@@ -17,12 +17,14 @@ from typing import Any
 import pytest
 import torch
 from builders import write_corpus
+from huggingface_hub import ModelCard
 from safetensors.torch import load_file, save_file
 
 from ivr.artifacts import ArtifactPaths
 from ivr.base import model_directory
 from ivr.base.model_files import WeightsChoice
 from ivr.base.weights.checkpoint import read_checkpoint
+from ivr.card.facts import CardFacts
 from ivr.cli import main
 from ivr.embedding.weights import read_state
 from ivr.errors import ConfigError, CorruptInputError
@@ -161,12 +163,14 @@ def test_every_form_arrives(model: Model, form: str, monkeypatch: pytest.MonkeyP
     rows = [new != old for new, old in zip(aligned_rows(aligned), aligned_rows(base), strict=True)]
     assert sum(rows) == 3
     trained = {name: tensor.float() for name, tensor in aligned.items() if ".attn.bias" not in name}
-    write_final(model.paths.final_model, model.paths.aligned_model, trained, {"loss | <b>": "a\nb\x1b[2J"})
+    facts = CardFacts({}, {"loss | <b>": "a\nb\x1b[2J"})
+    write_final(model.paths.final_model, model.paths.aligned_model, trained, facts)
     for folder in (model.paths.aligned_model, model.paths.final_model):
         assert (folder / "LICENSE").read_text() == "Do as you like.\n"
         assert "# A base model" in (folder / "BASE_README.md").read_text()
     card = (model.paths.final_model / "README.md").read_text()
-    assert "\nlicense: mit\n---\n" in card and r"| loss \| &lt;b&gt; | a b\x1b[2J |" in card
+    assert ModelCard.load(model.paths.final_model / "README.md").data.license == "mit"
+    assert r"| loss \| &lt;b&gt; | a b\x1b[2J |" in card
     if form in ("untied", "pickle"):
         base_facts, *others = fresh(model.paths.base_model, model.paths.aligned_model, model.paths.final_model)
         for facts in others:

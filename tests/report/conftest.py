@@ -53,6 +53,7 @@ RESULTS: dict[str, dict[str, Any]] = {
             "trained": {"tokens": 1024, "bytes": 4096, "bytes_per_token": 4.0, "new_tokens": 60}
             | {"new_token_share_sampled": 0.1234, "new_token_share_in_text": 0.15, "different_new_tokens_sampled": 41},
         },
+        "tokens_per_byte": {"domain": {"base": 0.3131, "aligned": 0.25, "trained": 0.25}},
         "heldout_tokens_before": 45_120,
         "heldout_tokens_after": 42_003,
     },
@@ -103,7 +104,8 @@ def _write_run(root: Path, stages: tuple[str, ...] = PIPELINE) -> ArtifactPaths:
         write_text(paths.training / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
     if "analyze" in stages:
         paths.reports.mkdir(parents=True, exist_ok=True)
-        table = {"token_id": list(range(2000)), "count": [200_000 // (n + 1) if n < 1900 else 0 for n in range(2000)]}
+        counts = [200_000 // (n + 1) if n < 1900 else 0 for n in range(2000)]
+        table = {"token_id": list(range(2000)), "token": [f"Ġold{n}" for n in range(2000)], "count": counts}
         pq.write_table(pa.table(table), paths.token_frequency)
     return paths
 

@@ -1,7 +1,6 @@
 """`ivr select --max-words`, `remap`, `remap --undo` and `verify` on a tiny run: its figures are the library's."""
 
 import csv
-import html
 import json
 import shutil
 from collections import Counter
@@ -17,8 +16,10 @@ from tokenizers import Tokenizer
 from ivr.analysis.pretokens import PretokenSplitter
 from ivr.corpus.documents import read_documents
 from ivr.encoding.bpe import read_bpe
-from ivr.encoding.byte_alphabet import from_alphabet
-from ivr.report.segmentation import segmentation
+from ivr.encoding.byte_alphabet import from_alphabet, readable
+from ivr.report.figures import read_rules_of
+from ivr.report.page.parts import Lines, Missing, Note
+from ivr.report.page.segmentation import segmentation
 from ivr.tokenizer.remap.rules import read_rules, write_rules
 from ivr.tokenizer.select.output.cells import write_cell
 from ivr.tokenizer.select.output.table import read_candidates
@@ -261,15 +262,20 @@ def test_only_a_tokenizer_with_superwords_is_told_as_one(spanning: TinyRun, rema
 
 
 def test_the_report_shows_held_out_lines_with_new_tokens_marked(mine: TinyRun) -> None:
-    assert "no held-out text" in segmentation(mine.paths)
+    rules = read_rules_of(mine.paths)
+    assert segmentation(mine.paths, rules) == Note("There is no held-out text.", warning=True)
     mine.paths.heldout_corpora.mkdir(exist_ok=True)
     text = superwords(mine)[0] + " <b>" + 40 * "."
     (mine.paths.heldout_corpora / "a.txt").write_text(
         f"{text}\nmore\n<|endoftext|>\nshort\n<|endoftext|>\n", encoding="utf-8"
     )
-    page = segmentation(mine.paths)
-    assert page.count("<li>") == 1
-    assert "&lt;" in page
-    assert f"<b>{html.escape(superwords(mine)[0])}</b>" in page
+    shown = segmentation(mine.paths, rules)
+    assert isinstance(shown, Lines) and len(shown.lines) == 1
+    line = shown.lines[0]
+    assert "".join(piece.text for piece in line.before) == "".join(piece.text for piece in line.after) == text
+    (new,) = [piece for piece in line.after if piece.text == superwords(mine)[0]]
+    (swap,) = [swap for swap in rules.values() if readable(swap.new) == new.text]
+    assert new.about.startswith(f"id {swap.id}, was “") and new.about.count("”") == 1 + len(swap.pieces)
+    assert not any(piece.about for piece in line.before) and line.tokens[0] > line.tokens[1]
     shutil.rmtree(mine.paths.remapped_tokenizer)
-    assert "<code>ivr remap</code> has not run" in segmentation(mine.paths)
+    assert segmentation(mine.paths, rules) == Missing("remap")
