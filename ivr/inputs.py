@@ -1,6 +1,7 @@
 """The files a stage reads: there, and what the stage that made them recorded."""
 
 import os
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -103,9 +104,19 @@ def absolute(path: str, root: Path) -> Path:
 
 
 def describe(targets: Sequence[Path], root: Path) -> list[FileRecord]:
-    """Path, sha256 and size of every file at or below the targets, in their order."""
-    return [
-        FileRecord(relative(path, root), sha256_file(path), path.stat().st_size)
-        for target in targets
-        for path in files_below(target)
-    ]
+    """Path, sha256 and size of every file at or below the targets, in their order.
+
+    Raises ConfigError for a pipe, a socket or a device among them, from which one would read for ever.
+    """
+    return [_describe_file(path, root) for target in targets for path in files_below(target)]
+
+
+def _describe_file(path: Path, root: Path) -> FileRecord:
+    facts = path.stat()
+    if not stat.S_ISREG(facts.st_mode):
+        raise ConfigError(f"{path} is no regular file, but a pipe, a socket or a device; take it out of the directory")
+    try:
+        return FileRecord(relative(path, root), sha256_file(path), facts.st_size)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # of a read that fails the system names no file
+        raise

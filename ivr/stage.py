@@ -49,6 +49,7 @@ class Stage:
         self.manifest_path = manifest_path
         self._unfinished = manifest_path.with_name(f".{name}.unfinished")
         self._unfinished_targets = _read_targets(self._unfinished)
+        self._kept_aside: list[tuple[Path, Path]] = []  # an output, and what stood at its place before
         self.results: dict[str, Any] = {}
         self.inputs: list[FileRecord] = []
         self.previous, self._damaged = _read_previous(name, manifest_path)
@@ -115,8 +116,8 @@ class Stage:
                         f"{target} is there, `ivr {self.name}` did not write it, and would replace it; "
                         "move it elsewhere"
                     )
-                if (row is None or sha256_file(target) != row.sha256) and (kept := keep_aside(target)) is not None:
-                    LOG.warning("%s: %s is not what was recorded; kept as %s", self.name, target, kept.name)
+                if row is None or sha256_file(target) != row.sha256:
+                    self._keep_aside(target)
         self._begin(targets)
 
     def protect_edits(self, path: Path) -> None:
@@ -137,8 +138,21 @@ class Stage:
                 f"`ivr {self.name} --force` replaces it and keeps the edited one as {path.name}.edited"
             )
         self._begin([path])
+        self._keep_aside(path)
+
+    def _keep_aside(self, path: Path) -> None:
         if (kept := keep_aside(path)) is not None:
+            self._kept_aside.append((path, kept))
             LOG.warning("%s: %s is not what was recorded; kept as %s", self.name, path, kept.name)
+
+    def _drop_equal_copies(self) -> None:
+        """Of what this run kept aside, remove what its own outputs equal: a run before this was killed after it had
+        written them, and nothing is lost.
+        """
+        for path, kept in self._kept_aside:
+            if path.is_file() and sha256_file(path) == sha256_file(kept):
+                kept.unlink()
+                LOG.info("%s: %s is gone again: %s is the same", self.name, kept.name, path.name)
 
     def _relative(self, path: Path) -> str:
         return relative(path, self.root)
@@ -181,6 +195,7 @@ class Stage:
         )
         manifest.write(self.manifest_path)
         self._unfinished.unlink(missing_ok=True)
+        self._drop_equal_copies()
         LOG.info(
             "%s: done in %.1f s, peak memory %.2f GiB",
             self.name,

@@ -20,12 +20,14 @@ from unittest.mock import patch
 import numpy as np
 from tokenizers import Tokenizer
 
+from ivr.analysis import pattern_steps
 from ivr.analysis.added_tokens import MARK, TextPieces
 from ivr.analysis.pretokens import PretokenSplitter
 from ivr.base.auto_tokenizer import check_auto_tokenizer, names_its_class
 from ivr.base.tokenizer import TOKENIZER_FILES, byte_alphabet
 from ivr.base.tokenizer_directory import complete_tokenizer
 from ivr.encoding.bpe import read_bpe
+from ivr.encoding.patterns.machine import Machine
 from ivr.encoding.text.missing_bytes import missing_bytes
 from ivr.encoding.tokenizer_steps import steps
 from ivr.errors import IvrError
@@ -412,8 +414,15 @@ def spared() -> Iterator[None]:
     def beyond(kind: PieceClass, leads: tuple[str, ...], but: tuple[str, ...]) -> str:
         return own_beyond(kind, leads, but)
 
+    own_machine = pattern_steps._machine
+
+    @cache
+    def machine_of(step: str) -> Machine | None:  # few patterns are drawn, and what one compiles to is always the same
+        return own_machine(json.loads(step))
+
     room = "ivr.tokenizer.distill.pipeline"
     with (
+        patch.object(pattern_steps, "_machine", lambda step: machine_of(json.dumps(step))),
         patch.object(PretokenSplitter, "all_classes", property(classes)),
         patch.object(PieceClass, "beyond", lambda kind, leads=(), but=(): beyond(kind, tuple(leads), tuple(but))),
         patch(f"{room}.piece_classes", lambda found: pieces(b"")),

@@ -120,10 +120,10 @@ def write_model_directory(folder: Path, merges: Merges, width: int = 4) -> Path:
 
 @st.composite
 def any_scores(draw: st.DrawFn, bpe: ByteLevelBpe, *, falling: bool = False) -> np.ndarray:
-    """int64 (V), from a bonus of 1 to 20 of every merge; `falling` with its rank, as a fit wants them."""
+    """int64 (V), from a weight of 1 to 20 of every merge; `falling` with its rank, as a fit wants them."""
     num_merges = len(bpe.merges_R3)
-    bonuses = draw(st.lists(st.integers(1, 20), min_size=num_merges, max_size=num_merges))
-    return token_scores(np.array(sorted(bonuses, reverse=True) if falling else bonuses, np.int64), *bpe.derivations())
+    weights = draw(st.lists(st.integers(1, 20), min_size=num_merges, max_size=num_merges))
+    return token_scores(np.array(sorted(weights, reverse=True) if falling else weights, np.int64), *bpe.derivations())
 
 
 def named(bpe: ByteLevelBpe, scores_V: np.ndarray) -> dict[str, int]:

@@ -27,7 +27,18 @@ STAGE_OPTIONS = {
     "remap": [],
     "align": ["--init-strategy", "pieces"],
     "train": ["--max-steps", "12", "--save-every", "3", "--eval-every", "6", "--batch-size", "2", "--threads", "1"],
-    "evaluate": ["--max-documents", "8", "--samples", "2", "--sample-tokens", "8", "--threads", "1"],
+    "evaluate": [
+        "--max-documents",
+        "8",
+        "--prompt-cuts",
+        "8",
+        "--samples",
+        "2",
+        "--sample-tokens",
+        "8",
+        "--threads",
+        "1",
+    ],
     "report": [],
 }
 assert list(STAGE_OPTIONS) == list(PIPELINE)

@@ -299,6 +299,24 @@ class TestEditableOutput:
             raise KeyboardInterrupt
         assert self.write(tmp_path, size=2)
         assert (tmp_path / "rules.txt").read_text() == "2\n"
+        assert not list(tmp_path.glob("*.edited*"))  # what the first one wrote, the second wrote again
+
+    def test_what_a_person_changed_after_a_run_was_killed_is_kept(self, tmp_path: Path) -> None:
+        with pytest.raises(KeyboardInterrupt), open_stage("edit", Config(tmp_path), []) as stage:
+            stage.protect_edits(tmp_path / "rules.txt")
+            write_text(tmp_path / "rules.txt", "1\n")
+            raise KeyboardInterrupt
+        (tmp_path / "rules.txt").write_text("mine")
+        assert self.write(tmp_path)
+        assert (tmp_path / "rules.txt.edited").read_text() == "mine"
+
+
+def test_a_pipe_among_the_inputs_is_refused_and_not_read_for_ever(tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    os.mkfifo(raw / "pipe.txt")
+    with pytest.raises(ConfigError, match=r"pipe\.txt is no regular file, but a pipe"):
+        first(tmp_path, raw)
 
 
 HOLD = """

@@ -54,7 +54,9 @@ class Config(StageConfig):
         flag="--no-sequences",
     )
     threads: int = option(0, "worker threads, 0 for every core", bounds="[0, inf)", identity=False)
-    shards: int = option(1, "count in N parts and join them; the result is the same", bounds="[1, inf)", identity=False)
+    shards: int = option(
+        1, "count in N parts and join them; the result is the same", bounds="[1, 10000]", identity=False
+    )
     part: int | None = option(
         None,
         "only count part K of the N, 0 the first; parts may run at once (default: all that are missing)",

@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 from tokenizers import Tokenizer
@@ -33,6 +32,7 @@ from ivr.encoding.gpt2_pattern import (
 from ivr.encoding.patterns.machine import Machine
 from ivr.encoding.text.missing_bytes import missing_bytes
 from ivr.encoding.text.normalizing import Normalizing
+from ivr.encoding.tokenizer_steps import steps as steps_of
 from ivr.errors import ConfigError
 
 ASCII = 0x80
@@ -65,7 +65,7 @@ class PretokenSplitter:
         spec = json.loads(tokenizer.to_str())
         self.normalizing = Normalizing(tokenizer)
         self._pre_tokenizer = tokenizer.pre_tokenizer
-        steps = _steps(spec["pre_tokenizer"])
+        steps = steps_of(spec["pre_tokenizer"], "pretokenizers")
         byte_level = [step for step in steps if step["type"] == "ByteLevel"]
         if len(byte_level) != 1:
             raise ConfigError("the tokenizer has no ByteLevel pre-tokenizer; only byte-level BPE is supported")
@@ -171,21 +171,13 @@ class PretokenSplitter:
         return Pieces(flat.data, flat.starts[1:], starts)
 
 
-def _steps(pre_tokenizer: dict[str, Any] | None) -> list[dict[str, Any]]:
-    if pre_tokenizer is None:
-        return []
-    if pre_tokenizer["type"] == "Sequence":
-        return [step for child in pre_tokenizer["pretokenizers"] for step in _steps(child)]
-    return [pre_tokenizer]
-
-
 def pretoken_encoder(tokenizer: Tokenizer) -> Tokenizer:
     """A copy of `tokenizer` that takes its whole input for one pretoken: not split into words, nothing added.
 
     Other steps stay: they give a pretoken back whole, or cut as the model sees it.
     """
     spec = json.loads(tokenizer.to_str())
-    steps = _steps(spec["pre_tokenizer"])
+    steps = steps_of(spec["pre_tokenizer"], "pretokenizers")
     whole = {"add_prefix_space": False, "use_regex": False}
     steps = [{**step, **whole} if step["type"] == "ByteLevel" else step for step in steps]
     spec["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": steps}

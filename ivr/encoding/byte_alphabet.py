@@ -41,3 +41,12 @@ def readable(token: str) -> str:
         return from_alphabet(token).decode("utf-8")
     except (UnicodeDecodeError, KeyError):
         return f"<{token}>"
+
+
+def shortest_period(text: str) -> str:
+    """The shortest string of which this one is a repeat.
+
+    >>> shortest_period("hahaha"), shortest_period("hah")
+    ('ha', 'hah')
+    """
+    return text[: (text + text).index(text, 1)]

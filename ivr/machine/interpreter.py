@@ -12,7 +12,9 @@ from pathlib import Path
 
 # where modules come from, whether assertions hold, whether a prompt opens at the end
 FOREIGN = ("PYTHONPATH", "PYTHONHOME", "PYTHONUSERBASE", "PYTHONPLATLIBDIR", "PYTHONOPTIMIZE", "PYTHONINSPECT")
-FOREIGN_QUIET = ("PYTHONSTARTUP",)  # without effect on a program, and none on those that it starts
+# the first has no effect on a program; the others are of numba's own threads, which nothing here uses, and with a
+# number that it does not like numba fails while it is imported
+FOREIGN_QUIET = ("PYTHONSTARTUP", "NUMBA_NUM_THREADS", "NUMBA_THREADING_LAYER")
 
 
 def without_foreign(environment: Mapping[str, str], package_root: str = "") -> dict[str, str]:

@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from ivr.errors import ConfigError
-from ivr.options.declared import Option, StageConfig, fault, options_of, own_options
+from ivr.options.declared import Option, StageConfig, each, fault, options_of, own_options
+from ivr.options.values import read_value
 
 DEFAULT, COMMAND_LINE = "default", "command line"
 KINDS = {int: "a whole number", float: "a number", bool: "true or false", Path: "a text", str: "a text"}
@@ -132,7 +133,7 @@ def _value(item: Option, value: Any, place: str) -> Any:
         found = _one(item, value)
     except ValueError as error:
         raise ConfigError(f"{place} = {_toml(value)}: {error}") from None
-    if wrong := fault(item, found):
+    if wrong := next(filter(None, (fault(item, one) for one in each(item, found))), ""):
         raise ConfigError(f"{place} = {_toml(value)}: {wrong}")
     return found
 
@@ -144,7 +145,7 @@ def _one(item: Option, value: Any) -> Any:
     if not isinstance(value, wanted) or (isinstance(value, bool) and item.kind is not bool):  # type: ignore[arg-type]
         raise ValueError(f"{KINDS[item.kind]} is needed")
     try:
-        return item.kind(value)
+        return read_value(Path, value) if item.kind is Path else item.kind(value)
     except OverflowError:
         raise ValueError(f"{KINDS[item.kind]} is needed, below 1e308") from None
 

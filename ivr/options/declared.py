@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypedDict, Union, Unpack, get_args, get_origin
 
 from ivr.errors import ConfigError
+from ivr.options.values import impossible, read_value, shown_value
 
 DECLARED = "option"  # the key in a field's metadata
 LARGEST_INTEGER = 2**63 - 1  # that a record holds
@@ -84,11 +85,7 @@ class Option:
         """One value from its text. Raises ValueError saying what is needed."""
         if parse := self.facts.get("parse"):
             return parse(text)
-        try:
-            return self.kind(text)
-        except ValueError:
-            needed = {int: "a whole number", float: "a number"}.get(self.kind, self.kind.__name__)
-            raise ValueError(f"{text!r}: {needed} is needed") from None
+        return read_value(self.kind, text)
 
 
 @dataclass(frozen=True)
@@ -102,8 +99,9 @@ class StageConfig:
 
     def __post_init__(self) -> None:
         for item in options_of(type(self)):
-            if wrong := fault(item, value := getattr(self, item.name)):
-                raise ConfigError(f"{item.flag} {value}: {wrong}")
+            for value in each(item, getattr(self, item.name)):
+                if wrong := fault(item, value):
+                    raise ConfigError(f"{item.flag} {shown_value(value)}: {wrong}")
 
 
 def options_of(config: type) -> list[Option]:
@@ -150,6 +148,11 @@ def option_of(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
+def each(item: Option, value: Any) -> tuple[Any, ...]:
+    """The one value, or the values where an option takes several."""
+    return tuple(value) if item.many and value is not None else (value,)
+
+
 def fault(item: Option, value: Any) -> str:
     """What is wrong with a value, outside of the option's bounds or choices; empty where nothing is.
 
@@ -168,7 +171,7 @@ def fault(item: Option, value: Any) -> str:
         return f"must be one of {', '.join(choices)}"
     if bounds and isinstance(value, int | float) and not within(value, bounds):
         return f"must be {in_words(bounds)}"
-    return ""
+    return impossible(item.name, value)
 
 
 def within(value: float, bounds: str) -> bool:

@@ -93,6 +93,14 @@ class Checked:
         return [stage for stage in WITH_VERIFY if any(finding.stage == stage for finding in self.damage)]
 
 
+@dataclass(frozen=True)
+class _JobList:
+    """manifests/<stage>.jobs.json; what its rows say is a matter of `ivr.cluster`."""
+
+    jobs: list[dict[str, Any]]
+    checksum: str
+
+
 def expected_files(paths: ArtifactPaths) -> tuple[list[Expected], list[Finding]]:
     """All files that records name, each once, and the records that are themselves damaged."""
     findings: list[Finding] = []
@@ -173,7 +181,7 @@ def _damaged_job_lists(paths: ArtifactPaths) -> Iterator[Finding]:
     for stage in WITH_VERIFY:
         path = paths.manifest(stage).with_suffix(".jobs.json")
         try:
-            read_record(path, dict[str, Any], mend)
+            read_record(path, _JobList, mend)
         except FileNotFoundError:
             continue
         except CorruptInputError as error:

@@ -1,7 +1,7 @@
 """Stages ended at random moments: by `kill -9`, by SIGTERM, by a disk that fills. Each must leave a run that goes on.
 
-    python tests/benchmarks/bench_kill.py --results kill.jsonl                 # 200 + 50 + 20 trials, resumable
-    python tests/benchmarks/bench_kill.py --results kill.jsonl --kill 5 --term 2 --full 1
+    python tests/benchmarks/bench_kill.py --keep kill.jsonl [--results]      # 200 + 50 + 20 trials, resumable
+    python tests/benchmarks/bench_kill.py --keep kill.jsonl --kill 5 --term 2 --full 1
 
 A trial begins with a copy of an undisturbed run as it was before the stage, ends the stage at a moment drawn over its
 measured duration (its number and the seed decide which), and runs the same command again. Then everything the stage
@@ -10,6 +10,7 @@ Every WHOLE-th trial runs all later stages, too, and compares the whole run.
 
 Stages run in forks of one process that has imported and compiled everything, so that the moments fall into their work.
 A disk that fills is a small tmpfs, which only root can mount; without it these trials are left out, and that is said.
+It has room for less than the stage writes, down to nothing, so that every stage is struck.
 Exit code 0: every trial came to the same; 1: not.
 """
 
@@ -28,6 +29,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from results import Record, add_option, command_line, publish
+
 sys.path.insert(0, str(Path(__file__).parents[1]))  # as pytest does
 
 from small_pipeline import artifact_hashes, command, import_everything, run_forked, run_stage, write_inputs
@@ -35,11 +38,16 @@ from small_pipeline import artifact_hashes, command, import_everything, run_fork
 from ivr.manifest import PIPELINE
 from ivr.report.integrity import leftovers
 
-KINDS = ("kill", "term", "full")
+NAMES = {"kill": "kill -9", "term": "SIGTERM", "full": "full disk"}
+KINDS = tuple(NAMES)
+COLUMNS = (
+    "ended by", "stage", "trials", "cut short", "right exit", "resumed", "equal", "whole run", "leftovers", "tracebacks"
+)  # fmt: skip
 # torch does not work in these: its threads would not outlive a fork
 WARM = ("init", "analyze", "distill-tokenizer", "select", "remap", "report")
 RIGHT_CODES = {"kill": {-9}, "term": {-15, 75}, "full": {2, 73}}  # or 0, when the stage was faster
 SLACK_BYTES = 256 << 20
+MOST_ROOM = 0.9  # of what a stage writes
 
 
 class Drill:
@@ -51,6 +59,7 @@ class Drill:
         self.artifacts = self.disk / "artifacts"  # the same path in every trial: records name it
         self.seconds: dict[str, float] = {}
         self.hashes: dict[str, dict[str, str]] = {}
+        self.written: dict[str, int] = {}  # bytes by which each stage makes the run larger
 
     def prepare(self) -> None:
         """Inputs, compiled code in this process, the undisturbed run."""
@@ -65,6 +74,7 @@ class Drill:
             shutil.copytree(self.artifacts, self.before(stage), symlinks=True)
             status, self.seconds[stage] = run_forked(command(stage, self.inputs, self.artifacts), self.log)
             assert status == 0, f"{stage} ended with {status}: see {self.log}"
+            self.written[stage] = _bytes_on_disk(self.artifacts) - _bytes_on_disk(self.before(stage))
             self.hashes[stage] = artifact_hashes(self.artifacts)
             print(f"undisturbed {stage:<18} {self.seconds[stage]:6.2f} s", flush=True)
 
@@ -112,13 +122,11 @@ class Drill:
 
     def _fill(self, stage: str, share: float) -> dict[str, Any]:
         """The stage on a disk that has room for `share` of what it writes."""
-        after = PIPELINE[PIPELINE.index(stage) + 1] if stage != PIPELINE[-1] else None
         used = _bytes_on_disk(self.before(stage))
-        grows = (_bytes_on_disk(self.before(after)) if after else used + (1 << 20)) - used
         with _tmpfs(self.disk, used + SLACK_BYTES) as resize:
             shutil.copytree(self.before(stage), self.artifacts, symlinks=True)
             before = artifact_hashes(self.artifacts)
-            resize(_bytes_used(self.disk) + int(share * max(grows, 1 << 16)))
+            resize(_bytes_used(self.disk) + int(MOST_ROOM * share * self.written[stage]))
             row = self._interrupt(stage, 600, signal.SIGKILL)
             now = artifact_hashes(self.artifacts)
             lost = sorted(name for name in before if name not in now)
@@ -156,21 +164,9 @@ def can_mount() -> str:
     return ""
 
 
-def table(rows: list[dict[str, Any]]) -> str:
-    """Kind and stage x trials, ended before they were done, resumed, equal, leftovers, tracebacks."""
-    heads = [
-        "kind",
-        "stage",
-        "trials",
-        "cut short",
-        "right exit",
-        "resumed",
-        "equal",
-        "whole run",
-        "leftovers",
-        "tracebacks",
-    ]
-    lines = [heads]
+def table(rows: list[dict[str, Any]]) -> list[list[str | int]]:
+    """A row of COLUMNS for each kind and stage, and one for each kind."""
+    found: list[list[str | int]] = []
     for kind in KINDS:
         of_kind = [row for row in rows if row["kind"] == kind]
         for stage in (*PIPELINE, "all"):
@@ -180,22 +176,29 @@ def table(rows: list[dict[str, Any]]) -> str:
                 counts = [len(some), sum(row["code"] != 0 for row in some), right]
                 counts += [sum(row[key] for row in some) for key in ("resumed", "equal")]
                 counts += [sum(row.get("whole", False) for row in some), sum(len(row["leftovers"]) for row in some)]
-                lines.append([kind, stage, *map(str, counts), str(sum(row["traceback"] for row in some))])
-    widths = [max(len(line[column]) for line in lines) for column in range(len(heads))]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines)
+                found.append([NAMES[kind], stage, *counts, sum(row["traceback"] for row in some)])
+    return found
+
+
+def shown(lines: list[list[str | int]]) -> str:
+    """Columns side by side."""
+    cells = [[str(cell) for cell in line] for line in [list(COLUMNS), *lines]]
+    widths = [max(len(line[column]) for line in cells) for column in range(len(COLUMNS))]
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in cells)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--results", type=Path, required=True, help="a line a trial; what is there is not repeated")
+    parser.add_argument("--keep", type=Path, required=True, help="a line a trial; what is there is not repeated")
     parser.add_argument("--kill", type=int, default=200, help="trials with kill -9")
     parser.add_argument("--term", type=int, default=50, help="trials with SIGTERM")
     parser.add_argument("--full", type=int, default=20, help="trials on a disk that fills")
     parser.add_argument("--whole", type=int, default=10, help="every so many trials run all later stages, too")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--minutes", type=float, default=1e9, help="begin no trial later than this")
+    add_option(parser)
     options = parser.parse_args()
-    lines = options.results.read_text().splitlines() if options.results.exists() else []
+    lines = options.keep.read_text().splitlines() if options.keep.exists() else []
     rows = [json.loads(line) for line in lines]
     done = {(row["kind"], row["number"]) for row in rows}
     counts = {"kill": options.kill, "term": options.term, "full": options.full}
@@ -216,9 +219,10 @@ def main() -> int:
                 break
             row = drill.trial(kind, number, whole=kind != "full" and number % options.whole == 0)
             rows.append(row)
-            with options.results.open("a") as stream:
+            with options.keep.open("a") as stream:
                 stream.write(json.dumps(row) + "\n")
-    print(table(rows))
+    print(shown(table(rows)))
+    publish(options, "kill", Record(command_line(), COLUMNS, table(rows)))
     return 0 if all(row["equal"] and not row["leftovers"] and not row["traceback"] for row in rows) else 1
 
 

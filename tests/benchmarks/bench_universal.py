@@ -3,8 +3,8 @@
     python tests/benchmarks/bench_universal.py [--sizes 250,500,1000] [--kinds gpt2,biomedical] [--exponents 0,6.8]
                                                 [--results]
 
-For growing BPEs (the first n merges of GPT-2, or n merges trained on a corpus) bonuses are raised until the worst-
-pair computation finds no counterexample (ivr/tokenizer/proof/THEOREM.md). Exponent 0 begins with a bonus of 1
+For growing BPEs (the first n merges of GPT-2, or n merges trained on a corpus) weights are raised until the worst-
+pair computation finds no counterexample (ivr/tokenizer/proof/THEOREM.md). Exponent 0 begins with a weight of 1
 everywhere, 6.8 with the prior of `distill-tokenizer`. Prints the bits of the largest score against the 49.7 that a
 tokenizer.json holds exactly, and writes universal.json and universal.svg to --out. What stands in the json is not
 computed again, so a long table can be made in several goes.
@@ -50,11 +50,11 @@ def measure(kind: str, size: int, exponent: float, options: argparse.Namespace) 
     from ivr.encoding.bpe import read_bpe
     from ivr.tokenizer.proof.closure import close
     from ivr.tokenizer.proof.walk_graph import walk_graph
-    from ivr.tokenizer.scores.merge_weights import prior_bonuses
+    from ivr.tokenizer.scores.merge_weights import prior_weights
 
     bpe = read_bpe(tokenizer_of(kind, size, options.gpt2_dir, options.corpora_dir))
     graph = walk_graph(bpe)
-    result = close(bpe, prior_bonuses(len(bpe.merges_R3), exponent), graph=graph, seconds=options.seconds)
+    result = close(bpe, prior_weights(len(bpe.merges_R3), exponent), graph=graph, seconds=options.seconds)
     return {
         "kind": kind,
         "merges": len(bpe.merges_R3),

@@ -139,14 +139,14 @@ def test_a_full_disk_after_sbatch(
 ) -> None:
     from ivr.cluster import records
 
-    write = records.write_json
+    write = records.write_sealed
 
-    def full(path: Path, value: object) -> None:
+    def full(path: Path, value: dict[str, object]) -> None:
         if (fake / "queue").exists():
             raise OSError(28, "No space left on device", str(path))
         write(path, value)
 
-    monkeypatch.setattr(records, "write_json", full)
+    monkeypatch.setattr(records, "write_sealed", full)
     words = ["submit", "align", "--profile", str(tmp_path / "site.toml"), "--detach"]
     assert main([*words, "--artifacts-dir", str(tmp_path / "run")]) == 0
     assert "cannot be written down" in capsys.readouterr().err

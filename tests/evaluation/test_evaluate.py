@@ -20,7 +20,7 @@ from ivr.training import train
 
 
 def config(world: ArtifactPaths, **options: object) -> Config:
-    return Config(world.root, threads=1, **options)  # type: ignore[arg-type]
+    return Config(world.root, threads=1, **{"prompt_cuts": 20, **options})  # type: ignore[arg-type]
 
 
 def test_before_training_the_trained_model_is_left_out_and_afterwards_it_is_in(world: ArtifactPaths) -> None:
@@ -54,6 +54,11 @@ def test_before_training_the_trained_model_is_left_out_and_afterwards_it_is_in(w
     )
     assert found["low"] < found["difference"] < found["high"] < 0
     assert found["documents"] == 12
+    ends = second["prompt_ends"]["domain"]
+    assert {name: (of["cuts"], of["cuts_inside_a_token"]) for name, of in ends.items()} == dict.fromkeys(
+        ("base", "aligned", "trained"), (20, 0)
+    )
+    assert ends["trained"]["all"]["as_prompt"] < ends["base"]["all"]["as_prompt"]
     drawn = second["sampling"]
     assert drawn["trained"]["tokens"] == 16 * 32  # no more than the context
     assert "new_token_share_sampled" not in drawn["base"]  # there, these ids are the old tokens

@@ -104,3 +104,14 @@ def test_the_installed_script_does_not_read_the_environment() -> None:
     environment = {**os.environ, "PYTHONHOME": "/nowhere"}
     done = subprocess.run([SCRIPT, "--version"], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_number_of_threads_that_numba_refuses_does_not_reach_it() -> None:
+    script = (
+        "from ivr.machine.interpreter import keep_to_own_packages\n"
+        "keep_to_own_packages([])\n"
+        "from ivr.encoding.compiler import compiled\n"
+    )
+    odd = {**os.environ, "NUMBA_NUM_THREADS": "0", "NUMBA_THREADING_LAYER": "nonsense"}
+    done = subprocess.run([sys.executable, "-c", script], env=odd, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -17,7 +17,7 @@ from ivr.encoding.text.missing_bytes import named
 from ivr.errors import CorruptInputError
 from ivr.tokenizer.distill.certificate_checks import quick_checks
 from ivr.tokenizer.distill.pipeline import Distillation
-from ivr.tokenizer.distill.score_gaps import margins_report
+from ivr.tokenizer.distill.score_gaps import gaps_report
 from ivr.tokenizer.distill.taken_whole import report
 from ivr.tokenizer.proof.checker import NAME as PROOF
 from ivr.tokenizer.proof.checker import check_files
@@ -226,7 +226,7 @@ def _margins(base: Tokenizer, result: Tokenizer, table: PretokenTable, distillat
     """Over the distinct pieces that the result's model sees of the corpora's pretokens."""
     split = pretoken_encoder(result).pre_tokenizer.pre_tokenize_str
     pieces = {piece for pretoken in table.pretokens for piece, _ in split(pretoken)}
-    return margins_report(sorted(pieces), read_bpe(base).token_bytes(), distillation.fit.scores_V)
+    return gaps_report(sorted(pieces), read_bpe(base).token_bytes(), distillation.fit.scores_V)
 
 
 def _cause_namer(base: Tokenizer) -> Callable[[Mismatch], str]:

@@ -13,7 +13,7 @@ import numpy as np
 from ivr.encoding.batch import Batch
 from ivr.encoding.byte_alphabet import from_alphabet, readable
 from ivr.encoding.compiler import compiled
-from ivr.encoding.hash_table import empty_table, find, insert
+from ivr.encoding.hash_table import find
 from ivr.encoding.unigram_encoder import REBASE, UnigramEncoder
 from ivr.tokenizer.unigram_file import EXACT
 
@@ -23,26 +23,7 @@ SHOWN = 10
 
 
 @compiled
-def _grow(data, starts, keys, values, terminal):  # type: ignore[no-untyped-def]
-    """Insert every token into a trie; node 0 is the root, `terminal` holds the id that ends at a node, or -1."""
-    nodes = np.int64(1)
-    for token in range(len(starts) - 1):
-        if starts[token] == starts[token + 1]:
-            continue
-        node = np.int64(0)
-        for i in range(starts[token], starts[token + 1]):
-            key = (node << 8) | data[i]
-            child = np.int64(find(keys, values, key))
-            if child < 0:
-                child = nodes
-                nodes += 1
-                insert(keys, values, key, child)
-            node = child
-        terminal[node] = token
-
-
-@compiled
-def _margins(data, starts, keys, values, terminal, longest, scores, out):  # type: ignore[no-untyped-def]
+def _gaps(data, starts, trie, scores, out):  # type: ignore[no-untyped-def]
     for row in range(len(starts) - 1):
         offset = starts[row]
         n = starts[row + 1] - offset
@@ -54,17 +35,17 @@ def _margins(data, starts, keys, values, terminal, longest, scores, out):  # typ
                 continue
             if best[i] > REBASE:  # as the encoder does: only differences count
                 taken_off = best[i]
-                for j in range(i, min(i + longest, n) + 1):
+                for j in range(i, min(i + trie.longest, n) + 1):
                     if best[j] != NO_PATH:
                         best[j] -= taken_off
                     if second[j] != NO_PATH:
                         second[j] -= taken_off
             node = np.int64(0)
             for j in range(i, n):
-                node = np.int64(find(keys, values, (node << 8) | data[offset + j]))
+                node = np.int64(find(trie.keys, trie.values, (node << 8) | data[offset + j]))
                 if node < 0:
                     break
-                t = terminal[node]
+                t = trie.terminal_N[node]
                 if t < 0:
                     continue
                 candidate = best[i] + scores[t]
@@ -78,29 +59,27 @@ def _margins(data, starts, keys, values, terminal, longest, scores, out):  # typ
         out[row] = NO_OTHER if second[n] == NO_PATH else best[n] - second[n]
 
 
-def margins(strings: Batch, tokens: Sequence[bytes], scores_V: np.ndarray) -> np.ndarray:
-    """Best score less second-best score of every string, int64; NO_OTHER where there is one segmentation.
+def score_gaps(strings: Batch, unigram: UnigramEncoder) -> np.ndarray:
+    """Best score less second-best score of every string, int64 (N,); NO_OTHER where there is one segmentation.
 
-    `tokens`: bytes of every id, empty for one that is never produced; `scores_V`: integers, int64.
+    >>> unigram = UnigramEncoder([b"a", b"b", b"ab"], np.array([0, 0, 7]))
+    >>> score_gaps(Batch.of([b"ab", b"ba"]), unigram).tolist()
+    [7, -1]
     """
-    batch = Batch.of(tokens)
-    keys, values = empty_table(len(batch.data) + 1)
-    terminal = np.full(len(batch.data) + 1, -1, np.int32)
-    _grow(batch.data, batch.starts, keys, values, terminal)
     found = np.empty(len(strings), np.int64)
-    longest = max(map(len, tokens), default=0)
-    _margins(strings.data, strings.starts, keys, values, terminal, longest, scores_V.astype(np.int64), found)
+    _gaps(strings.data, strings.starts, unigram.trie, unigram.scores_V, found)
     return found
 
 
-def margins_report(pieces: Sequence[str], tokens: Sequence[bytes], scores_V: np.ndarray) -> dict[str, Any]:
+def gaps_report(pieces: Sequence[str], tokens: Sequence[bytes], scores_V: np.ndarray) -> dict[str, Any]:
     """The smallest margins over these distinct strings (byte alphabet), each as a model sees it; how many are ties; the
     largest score of a string, 2^61 at most, and how many pass 2^53, below which float64 sums are exact.
     """
     strings = Batch.of([from_alphabet(piece) for piece in pieces])
-    found_N = margins(strings, tokens, scores_V)
+    unigram = UnigramEncoder(tokens, scores_V)
+    found_N = score_gaps(strings, unigram)
     several = np.flatnonzero(found_N != NO_OTHER)
-    totals_N = UnigramEncoder(tokens, scores_V).best_totals(strings)
+    totals_N = unigram.best_totals(strings)
     order = several[np.argsort(found_N[several], kind="stable")]
     untied = order[found_N[order] > 0]
     return {

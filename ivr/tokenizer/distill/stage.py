@@ -40,10 +40,10 @@ class Config(StageConfig):
     )
     prior_exponent: float = option(
         6.8,
-        "bonuses start at ((R + c) / (rank + 1 + c))^P, c = 0.014 R; lowered where scores outgrow a file",
+        "weights start at ((R + c) / (rank + 1 + c))^P, c = 0.014 R; lowered where scores outgrow a file",
         group="fit",
         metavar="P",
-        bounds="[0, 50]",  # bonuses are cut at 2^53 long before 50
+        bounds="[0, 50]",  # weights are cut at 2^53 long before 50
     )
     allow_mismatches: int | None = option(
         None, "fail when more than N distinct pretokens of the corpora differ (default: list them and go on)"

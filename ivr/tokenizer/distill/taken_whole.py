@@ -86,7 +86,7 @@ def _chosen(token: bytes, characters: Sequence[bytes], encoder: BpeEncoder, leng
         behind_NB = _has_borders([c + token for c in characters], own, sizes, encoder, lengths_V)
     best = int(np.argmax(before_NB.sum(axis=0) + behind_NB.sum(axis=0)))
     not_behind, not_before = (
-        {characters[row] for row in np.flatnonzero(~kept_NB[:, best])} for kept_NB in (behind_NB, before_NB)
+        {characters[row] for row in np.flatnonzero(~kept_NB[:, best]).tolist()} for kept_NB in (behind_NB, before_NB)
     )
     return Inside(token, own[best], not_behind, not_before)
 
@@ -171,7 +171,8 @@ def splitting_pattern(rules: Sequence[Inside]) -> str:
 def patterns(pattern: str, rules: Sequence[Inside]) -> list[str]:
     """What pretokens are split by, in order: inside such tokens, and at repeats, which is `pattern` ("" for none).
 
-    Such a token that is a repeat is split as one where a longer pretoken holds it; by itself it is matched whole.
+    Such a token that is a repeat is split as one where a longer pretoken holds it. By itself it is matched whole; so is,
+    wrongly, what a split inside another such token leaves of a longer pretoken when it is this very string.
     """
     repeats: set[bytes] = set()
     if pattern:

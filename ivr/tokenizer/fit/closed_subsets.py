@@ -24,7 +24,7 @@ from ivr.tokenizer.proof.worst_case import PairSearch
 from ivr.tokenizer.scores.constraints import Constraints, solve
 
 FIRST = 0.04  # of the merges
-MARGIN = 0.02  # of what is asked of a bonus, by which it is larger
+SLACK = 0.02  # of what is asked of a weight, by which it is larger
 SHORT = 2  # letters of which tokens any words are made
 MOST_MERGES = 4_000  # of one part, its first ones: time grows faster than they do, and half a vocabulary can be Korean
 TURNS = 4  # of closing and fitting what the parts' own strings need
@@ -55,29 +55,33 @@ class _Part:
     def graph(self) -> WalkGraph:
         return walk_graph(self.bpe)
 
-    def close(self, prior_R: np.ndarray, constraints: Constraints, margins_R: np.ndarray) -> int:
-        """Add what makes every string without odd runs right; how many rows are new.
+    def close(self, prior_R: np.ndarray, constraints: Constraints, slack_R: np.ndarray) -> int:
+        """Add what makes every string without odd repeats right; how many rows are new.
 
         Nothing, if it does not close beside the constraints; it is not tried again then.
         """
-        bonuses_R = solve(prior_R, constraints, margins_R)
-        result = close(self.bpe, bonuses_R[self.ranks], graph=self.graph, margins_R=margins_R[self.ranks])
+        weights_R = solve(prior_R, constraints, slack_R)
+        result = close(self.bpe, weights_R[self.ranks], graph=self.graph, slack_R=slack_R[self.ranks])
         told = self.name, f"{len(self.ranks):,}", result.ended, result.rounds
         LOG.info("every string of %s (%s merges): %s, %d rounds", *told)
         self.closes = result.proved
         return constraints.add_all(result.constraints.rows.with_ranks(self.ranks)) if result.proved else 0
 
 
-def margins(num_merges: int) -> np.ndarray:
-    """`margins_R` as `solve` takes them, float64 (R,): none for the first merges, which are closed."""
-    return np.where(np.arange(num_merges) < round(FIRST * num_merges), 0.0, MARGIN)
+def slack_of_merges(num_merges: int) -> np.ndarray:
+    """`slack_R` as `solve` takes it, float64 (R,): none for the first merges, which are closed.
+
+    >>> slack_of_merges(50)[:4].tolist()
+    [0.0, 0.0, 0.02, 0.02]
+    """
+    return np.where(np.arange(num_merges) < round(FIRST * num_merges), 0.0, SLACK)
 
 
 class ClosedParts:
     """The first merges of a BPE, those of two letters, and the merges over each of `ALPHABETS`."""
 
-    def __init__(self, bpe: ByteLevelBpe, margins_R: np.ndarray) -> None:
-        self._margins_R = margins_R
+    def __init__(self, bpe: ByteLevelBpe, slack_R: np.ndarray) -> None:
+        self._slack_R = slack_R
         tokens = bpe.token_bytes()
         products = [tokens[left] + tokens[right] for left, right, _ in bpe.merges_R3.tolist()]
         there = frozenset(np.flatnonzero(bpe.byte_ids() != NO_ID).tolist())
@@ -96,10 +100,10 @@ class ClosedParts:
     def close(
         self, prior_R: np.ndarray, constraints: Constraints, refit: Callable[[Constraints], Constraints]
     ) -> Constraints:
-        """These constraints and more, under which every string without odd runs is right, of each part.
+        """These constraints and more, under which every string without odd repeats is right, of each part.
 
-        A part that does not close asks for nothing, now or later. `refit`: adds what strings with odd runs ask for (a
-        token like ` 000` for itself); the parts are closed again beside these.
+        A part that does not close asks for nothing, now or later. `refit`: adds what strings with odd repeats ask for
+        (a token like ` 000` for itself); the parts are closed again beside these.
         """
         for part in self._parts:
             part.closes = True
@@ -113,7 +117,7 @@ class ClosedParts:
 
     def close_again(self, prior_R: np.ndarray, constraints: Constraints) -> int:
         """Add to the constraints what the parts ask for beside them; how many rows are new."""
-        return sum(part.close(prior_R, constraints, self._margins_R) for part in self._closing())
+        return sum(part.close(prior_R, constraints, self._slack_R) for part in self._closing())
 
     def _closing(self) -> Iterator[_Part]:
         """The parts that close, but those that lie in another one; lazily, as an attempt may fail in between."""
@@ -123,7 +127,7 @@ class ClosedParts:
                 yield part
 
     def proofs(self, scores_V: np.ndarray) -> list[Proof]:
-        """Of the parts over an alphabet, those that these scores get right on every string without odd runs."""
+        """Of the parts over an alphabet, those that these scores get right on every string without odd repeats."""
         found: list[Proof] = []
         for part in self._parts:
             if not part.alphabet or any(part.alphabet < proof.alphabet for proof in found):

@@ -13,8 +13,9 @@ from ivr.analysis.pretokens import PretokenSplitter
 from ivr.encoding.batch import Batch
 from ivr.encoding.byte_alphabet import from_alphabet
 from ivr.tokenizer.fit.strings import LONGEST_CHARACTER, rows_with_periods, single_pretokens
-from ivr.tokenizer.repeats.part_contexts import Characters
-from ivr.tokenizer.repeats.tables import SHORTEST, Contexts, text_of
+from ivr.tokenizer.repeats.characters import Characters
+from ivr.tokenizer.repeats.contexts import Contexts, Side
+from ivr.tokenizer.repeats.tables import SHORTEST, text_of
 
 PARTS = frozenset(map(chr, range(0xDC80, 0xDD00)))  # stand for bytes that are not whole characters
 
@@ -48,7 +49,7 @@ def neighbour_strings(
     }
     for context in contexts:
         unit = _text(context.unit)
-        lefts_of_parts, rights_of_parts = characters.around(context)
+        lefts_of_parts, rights_of_parts = (characters.around(context, side) for side in Side)
         for size in range(1, SHORTEST):
             strings.update(_text(left) + unit * size for left in lefts_of_parts.values())
             strings.update(unit * size + _text(right) for right in rights_of_parts.values())
@@ -61,20 +62,20 @@ def strings_between_parts(contexts: Sequence[Contexts], characters: Characters, 
     """`x y r` and `x y y r` of every unit y between two characters of which one at least holds a part of a token.
 
     Of the characters that BPE ends (begins) with the same token one stands for all; with `blanks` those too, after a
-    blank, that end otherwise there. Runs are left out: they are cut.
+    blank, that end otherwise there. Repeats are left out: they are cut.
     """
     periods = {*range(1, LONGEST_CHARACTER + 1), *(len(from_alphabet(context.unit)) for context in contexts)}
     found: list[bytes] = []
     for context in contexts:
         lefts, rights = (sorted(filter(text_of, of)) for of in (context.lefts, context.rights))
-        left_parts, right_parts = (list(dict.fromkeys(of.values())) for of in characters.around(context))
+        left_parts, right_parts = (list(dict.fromkeys(characters.around(context, side).values())) for side in Side)
         lefts, left_parts = (characters.one_of_each_end(of, blanks=blanks) for of in (lefts, left_parts))
         strings = []
         for befores, afters in ((left_parts, rights + right_parts), (lefts, right_parts)):
             between = [from_alphabet(context.unit * size + after) for size in range(1, SHORTEST) for after in afters]
             strings += [before + rest for before in map(from_alphabet, befores) for rest in between]
-        runs = set(rows_with_periods(Batch.of(strings), periods).tolist())
-        found += [string for row, string in enumerate(strings) if row not in runs] if runs else strings
+        repeats = set(rows_with_periods(Batch.of(strings), periods).tolist())
+        found += [string for row, string in enumerate(strings) if row not in repeats] if repeats else strings
     return list(dict.fromkeys(found))
 
 

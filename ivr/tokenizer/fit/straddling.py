@@ -10,9 +10,10 @@ whose losses are small enough, smallest first, and whose trees do not both hold 
 lie across: BPE would do it there as well.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -62,47 +63,81 @@ def _holds(token, part, before, side, rank):  # type: ignore[no-untyped-def]
     return parent > before
 
 
+class _ByLoss(NamedTuple):
+    """Tokens by what they end in (or begin with), in every group those first that lose least when they give it up."""
+
+    starts: np.ndarray  # int64 (groups + 1,)
+    ids: np.ndarray  # int64
+    losses: np.ndarray  # int64: the score of the token less that of what is left of it
+
+
+class _Middles(NamedTuple):
+    """Strings between two neighbours, as BPE encodes them."""
+
+    starts: np.ndarray  # int64 (strings + 1,)
+    ids: np.ndarray  # int64
+    scores: np.ndarray  # int64 (strings,)
+
+
 @compiled
-def _lost(  # type: ignore[no-untyped-def]
-    crossings, end_starts, end_id, end_loss, begin_starts, begin_id, begin_loss, scores, middle_starts, middle_ids,
-    middle_scores, trees, found,
-):  # fmt: skip
-    """For each neighbour of each crossing the worst other one with which it loses, into `found`; their number."""
+def _not_holding(begins, group, last, trees, rows):  # type: ignore[no-untyped-def]
+    """Into `rows` those of a group of last neighbours whose trees do not begin with what the node `last` is made of
+    on the right; returns their number. `last`: NO_NODE where none is to be left out.
+    """
+    size = 0
+    for row in range(begins.starts[group], begins.starts[group + 1]):
+        if last < 0 or not _holds(begins.ids[row], trees.right[last], trees.rank[last], trees.left, trees.rank):
+            rows[size] = row
+            size += 1
+    return size
+
+
+@compiled
+def _side_by_side(first, one, two, last, trees):  # type: ignore[no-untyped-def]
+    """Whether BPE gives these neighbours, with the tokens `one` to `two` between them (NO_MIDDLE: nothing)."""
+    if one < 0:
+        return border(first, last, LATEST, trees) == ADJACENT
+    return border(first, one, LATEST, trees) == ADJACENT and border(two, last, LATEST, trees) == ADJACENT
+
+
+@compiled
+def _lost(crossings, ends, begins, scores, middles, trees, found):  # type: ignore[no-untyped-def]
+    """For each neighbour of each crossing the worst other one with which it loses, into `found`; their number.
+
+    crossings: int64 (n, 6). ends, begins: _ByLoss, of the first and of the last neighbour. scores: int64 (V,).
+    found: int64 (room, 3): the first neighbour, the number of m or NO_MIDDLE, the last neighbour.
+    """
     left, right, rank = trees.left, trees.right, trees.rank
     count = 0
-    longest = 0
-    for group in range(len(begin_starts) - 1):
-        longest = max(longest, begin_starts[group + 1] - begin_starts[group])
+    longest = np.max(np.diff(begins.starts)) if len(begins.starts) > 1 else 0
     unlike, done = np.empty(longest, np.int64), np.empty(longest, np.bool_)
     size, of_group, of_node = 0, -1, -1
     for x in range(len(crossings)):
         q, group, other, m, first, last = crossings[x]
-        low, high = end_starts[group], end_starts[group + 1]
-        begin, stop = begin_starts[other], begin_starts[other + 1]
-        room = scores[q] - (middle_scores[m] if m >= 0 else 0)
-        if low == high or begin == stop or end_loss[low] + begin_loss[begin] > room:
+        low, high = ends.starts[group], ends.starts[group + 1]
+        begin, stop = begins.starts[other], begins.starts[other + 1]
+        room = scores[q] - (middles.scores[m] if m >= 0 else 0)
+        if low == high or begin == stop or ends.losses[low] + begins.losses[begin] > room:
             continue
         # a merge of a token with itself can be drawn to another place: it tells nothing
         told_first = first >= 0 and left[first] != right[first]
         told_last = last >= 0 and left[last] != right[last]
         like_left = like_right = True  # a neighbour may hold its part of the token across
+        one = two = NO_MIDDLE
         if m >= 0:
-            one, two = middle_ids[middle_starts[m]], middle_ids[middle_starts[m + 1] - 1]
+            one, two = middles.ids[middles.starts[m]], middles.ids[middles.starts[m + 1] - 1]
             like_left = not (told_first and _holds(one, right[first], rank[first], left, rank))
             like_right = not (told_last and _holds(two, left[last], rank[last], right, rank))
         if other != of_group or last != of_node:
-            size, of_group, of_node = 0, other, last
-            for row in range(begin, stop):
-                if not (told_last and _holds(begin_id[row], right[last], rank[last], left, rank)):
-                    unlike[size] = row
-                    size += 1
+            of_group, of_node = other, last
+            size = _not_holding(begins, other, last if told_last else NO_NODE, trees, unlike)
         if not like_right and size == 0:
             continue
         done[: stop - begin] = False
         for end in range(low, high):
-            if end_loss[end] + begin_loss[begin] > room:
+            if ends.losses[end] + begins.losses[begin] > room:
                 break
-            p0 = end_id[end]
+            p0 = ends.ids[end]
             like = told_first and _holds(p0, left[first], rank[first], right, rank)
             if like and not like_left:
                 continue
@@ -110,20 +145,12 @@ def _lost(  # type: ignore[no-untyped-def]
             end_done = False
             for k in range(size if few else stop - begin):
                 row = unlike[k] if few else begin + k
-                if end_loss[end] + begin_loss[row] > room:
+                if ends.losses[end] + begins.losses[row] > room:
                     break
-                if end_done and done[row - begin]:
-                    continue
-                p = begin_id[row]
-                if m < 0:
-                    if border(p0, p, LATEST, trees) != ADJACENT:
-                        continue
-                elif border(p0, one, LATEST, trees) != ADJACENT or border(two, p, LATEST, trees) != ADJACENT:
+                if (end_done and done[row - begin]) or not _side_by_side(p0, one, two, begins.ids[row], trees):
                     continue
                 end_done = done[row - begin] = True
-                found[count, 0] = p0
-                found[count, 1] = m
-                found[count, 2] = p
+                found[count, 0], found[count, 1], found[count, 2] = p0, m, begins.ids[row]
                 count += 1
                 if count == len(found):
                     return count
@@ -144,15 +171,14 @@ class _Sides:
         columns = np.array(rows, np.int64).reshape(-1, 2)
         return cls(columns[:, 0], columns[:, 1], Batch.of(rest), num_groups)
 
-    def by_loss(self, unigram: UnigramEncoder) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(where each group begins, the ids, the losses), smallest loss first."""
+    def by_loss(self, unigram: UnigramEncoder) -> _ByLoss:
         loss = unigram.scores_V[self.ids] - _sums(unigram, self.rest)
         order = np.lexsort((loss, self.groups))
         starts = np.searchsorted(self.groups[order], np.arange(self.num_groups + 1))
-        return starts, self.ids[order], loss[order]
+        return _ByLoss(starts, self.ids[order], loss[order])
 
 
-class Crossings:
+class StraddlingTokens:
     """All that one token can lie across, of one BPE."""
 
     def __init__(self, bpe: ByteLevelBpe, encoder: BpeEncoder, unigram: UnigramEncoder) -> None:
@@ -206,16 +232,12 @@ class Crossings:
         middle_ids = self._middles.ids.astype(np.int64)
         sums = np.concatenate([[0], np.cumsum(unigram.scores_V[middle_ids])])
         middle_scores = sums[self._middles.starts[1:]] - sums[self._middles.starts[:-1]]
-        sides = (*self._ends.by_loss(unigram), *self._begins.by_loss(unigram))
-
-        lost: Callable[..., int] = _lost  # compiled: its parameters are not for the type checker to count
+        ends, begins = self._ends.by_loss(unigram), self._begins.by_loss(unigram)
+        middles, trees = _Middles(self._middles.starts, middle_ids, middle_scores), self._trees.tables()
 
         def part(begin: int, end: int) -> np.ndarray:
             found = np.empty((MOST_FOUND, 3), np.int64)
-            count = lost(
-                self._crossings[begin:end], *sides, unigram.scores_V, self._middles.starts, middle_ids, middle_scores,
-                self._trees.tables(), found,
-            )  # fmt: skip
+            count = _lost(self._crossings[begin:end], ends, begins, unigram.scores_V, middles, trees, found)
             return found[:count]
 
         borders = np.linspace(0, len(self._crossings), PARTS + 1).astype(np.int64).tolist()

@@ -1,4 +1,4 @@
-"""The strings that bonuses are fitted to besides the text, and which of all hold a run."""
+"""The strings that weights are fitted to besides the text, and which of all hold a repeat."""
 
 import string
 from collections.abc import Iterable, Sequence
@@ -10,10 +10,11 @@ import regex
 from ivr.analysis.pretokens import PretokenSplitter
 from ivr.encoding.batch import Batch
 from ivr.encoding.byte_alphabet import from_alphabet
-from ivr.tokenizer.repeats.tables import SHORTEST, Contexts, text_of
+from ivr.tokenizer.repeats.contexts import Contexts
+from ivr.tokenizer.repeats.tables import SHORTEST, text_of
 
 DIGITS = 5  # every number of up to so many digits is fitted: few corpora hold them all
-ROUND_DIGITS = 3  # and every round one of so many digits and three zeros; of four, the run rules learn too much
+ROUND_DIGITS = 3  # and every round one of so many digits and three zeros; of four, the repeat rules learn too much
 SPARSE_DIGITS = 8  # of `1001000`, `00008000` and the like
 NAME_LETTERS = 4
 LONGEST_CHARACTER = 4  # bytes of UTF-8
@@ -33,9 +34,9 @@ def short_numbers() -> list[str]:
 
 
 def sparse_numbers() -> list[str]:
-    """Longer numbers of so many digits with a run in which two at most are not 0, alone and after a blank.
+    """Longer numbers of so many digits with a repeat in which two at most are not 0, alone and after a blank.
 
-    Run rules learn from them; scores that are right on them too, a file cannot hold.
+    Repeat rules learn from them; scores that are right on them too, a file cannot hold.
     """
     numbers: dict[str, None] = {}
     for size in range(DIGITS + 1, SPARSE_DIGITS + 1):
@@ -47,7 +48,7 @@ def sparse_numbers() -> list[str]:
 
 
 def short_names(capitals: int) -> Batch:
-    """Every string of NAME_LETTERS ASCII letters without a run, alone and after a blank, the first ones `capitals`.
+    """Every string of NAME_LETTERS ASCII letters without a repeat, alone and after a blank, the first ones `capitals`.
 
     Abbreviations and short names: there are few of each length, and no text holds many of them.
     """
@@ -63,31 +64,31 @@ def short_names(capitals: int) -> Batch:
 
 def other_forms(pretokens: Iterable[str], tokens: Iterable[bytes]) -> list[str]:
     """Words of ASCII letters, of the text and of the vocabulary, in lower case, capitals and titled, with and without
-    a blank: the likeliest strings that a text of another kind holds and these do not. None holds a run.
+    a blank: the likeliest strings that a text of another kind holds and these do not. None holds a repeat.
     """
     words = {text.removeprefix(" ") for text in pretokens if text.isascii()}
     words |= {token.decode().removeprefix(" ") for token in tokens if token.isascii()}
     words = {word for word in words if word.isalpha()}
     lower = sorted({word.lower() for word in words})
-    with_runs = {lower[row] for row in rows_with_periods(Batch.of([word.encode() for word in lower]), [1]).tolist()}
-    forms = {word for word in words if word.lower() not in with_runs}
-    forms.update(form for word in lower if word not in with_runs for form in (word, word.upper(), word.title()))
+    with_repeats = {lower[row] for row in rows_with_periods(Batch.of([word.encode() for word in lower]), [1]).tolist()}
+    forms = {word for word in words if word.lower() not in with_repeats}
+    forms.update(form for word in lower if word not in with_repeats for form in (word, word.upper(), word.title()))
     return sorted(blank + form for form in forms for blank in ("", " "))
 
 
-def pretokens_with_runs(pretokens: Sequence[str], contexts: Sequence[Contexts]) -> list[str]:
+def pretokens_with_repeats(pretokens: Sequence[str], contexts: Sequence[Contexts]) -> list[str]:
     """Those that hold three equal characters, or three equal longer units, in a row."""
     longer = "".join(f"|(?:{regex.escape(text_of(c.unit))}){{{SHORTEST}}}" for c in contexts if len(c.unit) > 1)
-    run = regex.compile(rf"(.)\1{{{SHORTEST - 1}}}{longer}", regex.DOTALL)
+    repeat = regex.compile(rf"(.)\1{{{SHORTEST - 1}}}{longer}", regex.DOTALL)
     periods = {*range(1, LONGEST_CHARACTER + 1), *(len(from_alphabet(context.unit)) for context in contexts)}
     rows = rows_with_periods(Batch.of([pretoken.encode() for pretoken in pretokens]), periods)
-    return [pretoken for row in rows.tolist() if run.search(pretoken := pretokens[row])]
+    return [pretoken for row in rows.tolist() if repeat.search(pretoken := pretokens[row])]
 
 
 def rows_with_periods(batch: Batch, periods: Iterable[int]) -> np.ndarray:
     """The strings in which some SHORTEST * u bytes in a row repeat their first u, for one of the periods u; ascending.
 
-    All with a run of a unit of so many bytes are among them, found many times faster than by a pattern.
+    All with a repeat of a unit of so many bytes are among them, found many times faster than by a pattern.
     """
     found = np.zeros(len(batch), bool)
     for period in periods:

@@ -2,8 +2,8 @@
 
 A part of BPE's segmentation is BPE's for its string (THEOREM.md, 2), so that each part has its own answer. Where two
 segmentations differ they do so between two borders that both have, mostly a few bytes apart: all that is shorter than
-half a window lies in one of them. One string of megabytes would ask for one constraint a round, and of a long run all
-windows are the same string.
+half a window lies in one of them. One string of megabytes would ask for one constraint a round, and of a long repeat
+all windows are the same string.
 """
 
 from collections.abc import Sequence

@@ -2,8 +2,8 @@
 
 `worst_case` finds strings that these scores get wrong; each is a constraint d . b >= 1 whose first difference is
 positive (THEOREM.md), so the triangular solve of `merge_weights` meets it; and again, until no counterexample is left.
-Then F is a proof. It need not end: the bonuses may outgrow float64 first, and a circle that gains can be beyond any
-bonuses.
+Then F is a proof. It need not end: the weights may outgrow float64 first, and a circle that gains can be beyond any
+weights.
 """
 
 import logging
@@ -28,15 +28,15 @@ TURNS = 4  # of closing and fitting the text again
 MOST_IDS = 5_000  # a vocabulary for which it is tried without being asked: half a minute
 # reasons for stopping
 PROVED = "proved"
-RANGE = "range"  # the bonuses have outgrown what a file holds exactly
-CIRCLE = "circle"  # a repeated part gains, and no bonus that comes first in it can stop it
+RANGE = "range"  # the weights have outgrown what a file holds exactly
+CIRCLE = "circle"  # a repeated part gains, and no weight that comes first in it can stop it
 TIME = "time"  # the rounds or the time allowed are over
 UNTRIED = "untried"
 UNHELPFUL = "text"  # what every string asks for and what the text asks for were not met together
 MEANING = {
     PROVED: "proved: the walk values beside this file are a proof, see THEOREM.md in the package",
     RANGE: "tested, not proved: the scores that it takes pass 2^54 / 10",
-    CIRCLE: "tested, not proved: a part that repeats gains with every repetition, whatever bonus comes first in it",
+    CIRCLE: "tested, not proved: a part that repeats gains with every repetition, whatever weight comes first in it",
     TIME: "tested, not proved: counterexamples are left after the rounds allowed",
     UNTRIED: f"tested, not proved: not tried for more than {MOST_IDS:,} ids",
     UNHELPFUL: "tested, not proved: scores for every string disagree with what runs in the text ask for",
@@ -53,7 +53,7 @@ class Universal:
 
     ended: str
     graph: WalkGraph
-    bonuses_R: np.ndarray
+    weights_R: np.ndarray
     scores_V: np.ndarray
     pairs: WorstPairs
     constraints: Constraints
@@ -72,11 +72,11 @@ def close(
     graph: WalkGraph | None = None,
     seconds: float = float("inf"),
     limit: int = EXACT_IN_FILE,
-    margins_R: np.ndarray | None = None,
+    slack_R: np.ndarray | None = None,
 ) -> Universal:
-    """Raise bonuses from `prior_R` until no string without odd runs is a counterexample.
+    """Raise weights from `prior_R` until no string without odd runs is a counterexample.
 
-    `constraints`: rows to keep to besides; they are not changed. `margins_R`: as in `solve`.
+    `constraints`: rows to keep to besides; they are not changed. `slack_R`: as in `solve`.
     Stops when a score reaches `limit` or after `seconds`.
     """
     begun = time.monotonic()
@@ -86,8 +86,8 @@ def close(
     constraints = constraints.copy() if constraints else Constraints()
     said = 0.0
     for rounds in range(1, MAX_ROUNDS + 1):
-        bonuses_R = solve(prior_R, constraints, margins_R)
-        scores_V = token_scores(bonuses_R, starts, ranks)
+        weights_R = solve(prior_R, constraints, slack_R)
+        scores_V = token_scores(weights_R, starts, ranks)
         pairs = search.worst_pairs(scores_V)
         first = segmentations([found.bpe for found in pairs.counterexamples])
         second = segmentations([found.other for found in pairs.counterexamples])
@@ -116,8 +116,8 @@ def close(
         elif spent > seconds:
             ended = TIME
         if ended:
-            return Universal(ended, graph, bonuses_R, scores_V, pairs, constraints, rounds, spent)
-    return Universal(TIME, graph, bonuses_R, scores_V, pairs, constraints, rounds, spent)
+            return Universal(ended, graph, weights_R, scores_V, pairs, constraints, rounds, spent)
+    return Universal(TIME, graph, weights_R, scores_V, pairs, constraints, rounds, spent)
 
 
 @dataclass(frozen=True)

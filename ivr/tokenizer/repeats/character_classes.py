@@ -98,7 +98,7 @@ class PieceClass:
 
     @property
     def inside(self) -> str:
-        """Zero-width after a right neighbour: it belongs to the pretoken."""
+        """Zero-width after a right context: it belongs to the pretoken."""
         return rf"(?={self.character}|\z)" if self.name == "blanks" else ""
 
 

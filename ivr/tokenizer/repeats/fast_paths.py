@@ -1,7 +1,7 @@
-r"""What a cutting pattern takes at a glance: whole pretokens without a run to cut, which are nearly all of a text.
+r"""What a cutting pattern takes at a glance: whole pretokens without a repeat to cut, which are nearly all of a text.
 
 An engine that backtracks tries alternatives in order, so these come first, the most frequent before others. They may
-see a run that is none, and leave such a pretoken to slower alternatives; they must never take one with a run.
+see a repeat that is none, and leave such a pretoken to slower alternatives; they must never take one with a repeat.
 
 Every search costs as much as matching a word. So one finds two pieces where it can: `\K` lets the match begin after the
 first, and `Split` keeps what stands before a match ("isolated") as it keeps the match.
@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 from ivr.encoding.utf8_pattern import character_class, quote
 from ivr.tokenizer.repeats.character_classes import LEADS, PRETOKEN, PieceClass, PieceClasses
-from ivr.tokenizer.repeats.tables import BLANK, OTHER, SHORTEST, RunTable
+from ivr.tokenizer.repeats.contexts import BLANK, OTHER
+from ivr.tokenizer.repeats.tables import SHORTEST, RepeatTable
 
 APOSTROPHE = "'"
 CONTRACTIONS = f"{APOSTROPHE}(?:s|t|re|ve|m|ll|d)"
@@ -28,12 +29,12 @@ class _Whole(NamedTuple):
     mixed: str = ""  # of any, after a blank if any
 
 
-def whole_pieces(classes: PieceClasses, tables: Mapping[str, Sequence[RunTable]]) -> list[str]:
+def whole_pieces(classes: PieceClasses, tables: Mapping[str, Sequence[RepeatTable]]) -> list[str]:
     """Alternatives, in order. `tables`: of every class of characters, by its name."""
     if classes.are_pretokens:
-        return [_pretoken_without_runs(tables[PRETOKEN])]
+        return [_pretoken_without_repeats(tables[PRETOKEN])]
     letter, number, other, blank = classes.kinds
-    words, figures, signs = (_without_runs(kind, tables[kind.name]) for kind in (letter, number, other))
+    words, figures, signs = (_without_repeats(kind, tables[kind.name]) for kind in (letter, number, other))
     wide = "|".join(filter(None, [words.wide, signs.wide, figures.wide]))
     # after a cut inside punctuation an apostrophe starts a piece; a contraction never follows punctuation
     contraction = f"(?={APOSTROPHE}){classes.no_contraction}{CONTRACTIONS}"
@@ -45,11 +46,11 @@ def whole_pieces(classes: PieceClasses, tables: Mapping[str, Sequence[RunTable]]
         _indentation(blank, tables[blank.name]),
     ]
     often += [contraction, f"Ġ?{signs.ascii}" if signs.ascii else "", _ascii_blanks(blank, tables[blank.name])]
-    one = f"(?:{'|'.join(filter(None, [*often, _one_token_runs(other, tables[other.name])]))})"
+    one = f"(?:{'|'.join(filter(None, [*often, _one_token_repeats(other, tables[other.name])]))})"
     return [f"{one}(?:\\K{one})?", words.mixed, signs.mixed, figures.mixed]
 
 
-def _pretoken_without_runs(tables: Sequence[RunTable]) -> str:
+def _pretoken_without_repeats(tables: Sequence[RepeatTable]) -> str:
     """A whole pretoken, whatever it is made of, in which no unit stands three times in a row."""
     refused = [f"{AGAIN}{{{SHORTEST - 1}}}"]
     by_first: dict[str, list[str]] = {}
@@ -63,8 +64,8 @@ def _pretoken_without_runs(tables: Sequence[RunTable]) -> str:
     return rf"\A(?:(.)(?!{'|'.join(refused)}))++\z"
 
 
-def _without_runs(kind: PieceClass, tables: Sequence[RunTable]) -> _Whole:
-    """For letters, numbers and others. Where these see a run that is none, slower alternatives take the pretoken."""
+def _without_repeats(kind: PieceClass, tables: Sequence[RepeatTable]) -> _Whole:
+    """For letters, numbers and others. Where these see a repeat that is none, slower alternatives take the pretoken."""
     if not tables:
         return _Whole()
     units = [table.unit for table in tables if len(table.unit) > 1]
@@ -77,8 +78,8 @@ def _without_runs(kind: PieceClass, tables: Sequence[RunTable]) -> _Whole:
     options["".join(sorted(ends))] = [repeats, *map(quote, seen)]
     narrow = "|".join(f"({character_class(chars)})(?!{'|'.join(no)})" for chars, no in options.items() if chars)
     leads = sorted({unit[0] for unit in units} - set(kind.ascii))
-    no_runs = "".join(f"(?!(?:{quote(unit)}){{{SHORTEST}}})" for unit in units if unit[0] in leads)
-    rest = [f"(?={character_class(leads)}){no_runs}(?:{kind.beyond(leads)})"] if leads else []
+    no_repeats = "".join(f"(?!(?:{quote(unit)}){{{SHORTEST}}})" for unit in units if unit[0] in leads)
+    rest = [f"(?={character_class(leads)}){no_repeats}(?:{kind.beyond(leads)})"] if leads else []
     # few alternatives first: those of all characters are slow even where the first of them fits
     easy = kind.beyond(but=leads)
     wide = [f"(?:{some})++{kind.end}" for some in (kind.dense(but=leads), easy) if some]
@@ -113,8 +114,8 @@ def _times(pattern: str, count: int) -> str:
     return pattern * count if count < 2 else f"{pattern}{{{count}}}"
 
 
-def _one_token_runs(kind: PieceClass, tables: Sequence[RunTable]) -> str:
-    """A pretoken that is a short run and one token (`...`, `====`): the run rules say the same, but later."""
+def _one_token_repeats(kind: PieceClass, tables: Sequence[RepeatTable]) -> str:
+    """A pretoken that is a short repeat and one token (`...`, `====`): the repeat rules say the same, but later."""
     longest: dict[str, int] = {}
     for table in tables:
         counts = table.first[OTHER]
@@ -139,20 +140,20 @@ def _one_blank(kind: PieceClass) -> str:
     return f"{character_class(c for c in kind.ascii if c != BLANK)}(?!{kind.character})"
 
 
-def _indentation(kind: PieceClass, tables: Sequence[RunTable]) -> str:
+def _indentation(kind: PieceClass, tables: Sequence[RepeatTable]) -> str:
     """Blanks, behind a line end or not, before a last one that belongs to the word behind it.
 
-    "" where runs of blanks are cut.
+    "" where repeats of blanks are cut.
     """
     if BLANK in {table.unit for table in tables}:
         return ""
     return f"Ċ?{BLANK}+(?={BLANK}{VISIBLE})" if {BLANK, "Ċ"}.issubset(kind.ascii) else ""
 
 
-def _ascii_blanks(kind: PieceClass, tables: Sequence[RunTable]) -> str:
-    """Line ends and indentation without runs that are cut."""
-    runs = [table.unit for table in tables if table.unit in kind.ascii]
-    others = [c for c in kind.ascii if c not in runs]
+def _ascii_blanks(kind: PieceClass, tables: Sequence[RepeatTable]) -> str:
+    """Line ends and indentation without repeats that are cut."""
+    repeats = [table.unit for table in tables if table.unit in kind.ascii]
+    others = [c for c in kind.ascii if c not in repeats]
     options = [character_class(others)] if others else []
-    options += [f"{quote(c)}(?!{quote(c)}{{{SHORTEST - 1}}})" for c in runs]
+    options += [f"{quote(c)}(?!{quote(c)}{{{SHORTEST - 1}}})" for c in repeats]
     return f"(?:{'|'.join(options)})+{kind.end}"

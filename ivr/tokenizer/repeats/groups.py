@@ -1,10 +1,10 @@
-"""The rows of a run table as a pattern wants them: what behaves alike together, and who gives way to whom."""
+"""The rows of a repeat table as a pattern wants them: what behaves alike together, and who gives way to whom."""
 
 from collections.abc import Mapping, Sequence
 
 from ivr.tokenizer.repeats.tables import SHORTEST
 
-Longer = Mapping[str, Sequence[str]]  # a neighbour -> longer ones that fit only where it fits too
+Longer = Mapping[str, Sequence[str]]  # a context -> longer ones that fit only where it fits too
 
 
 def next_longer(known: Sequence[str], *, ends: bool) -> Longer:
@@ -19,7 +19,7 @@ def next_longer(known: Sequence[str], *, ends: bool) -> Longer:
 
 
 def by_value(rows: dict[str, tuple[int, ...]]) -> dict[tuple[str, ...], tuple[int, ...]]:
-    """Right neighbours that behave alike, together."""
+    """Right contexts that behave alike, together."""
     groups: dict[tuple[int, ...], list[str]] = {}
     for r, counts in rows.items():
         groups.setdefault(counts, []).append(r)
@@ -35,7 +35,7 @@ def by_length(strings: Sequence[str]) -> list[list[str]]:
 
 
 def length_ranges(counts: tuple[int, ...]) -> list[tuple[int, int | None, int]]:
-    """(low, high, count) of equal neighbours among lengths >= SHORTEST; the last one has no upper end."""
+    """(low, high, count) of equal counts among lengths >= SHORTEST; the last one has no upper end."""
     found: list[tuple[int, int | None, int]] = []
     for length in range(SHORTEST, len(counts) + 1):
         count = counts[length - 1]

@@ -1,9 +1,9 @@
-"""Run tables as a pre-tokenizer pattern: GPT-2's own, which also cuts runs where BPE does (Oniguruma syntax).
+"""Repeat tables as a pre-tokenizer pattern: GPT-2's own, which also cuts repeats where BPE does (Oniguruma syntax).
 
 It splits what ByteLevel has written in the byte alphabet: mapping a text once and splitting it afterwards costs about
 half of splitting it first and mapping every piece. Each alternative of GPT-2's pattern (letters, numbers, others,
 blanks) gets three in front of it: a word without three equal units in a row, whole (`fast_paths`); the first token of
-a run that starts where the piece starts; whatever stands before a run.
+a repeat that starts where the piece starts; whatever stands before a repeat.
 """
 
 from collections.abc import Sequence
@@ -11,19 +11,22 @@ from functools import lru_cache
 
 from ivr.encoding.utf8_pattern import character_class, quote
 from ivr.tokenizer.repeats.character_classes import PieceClass, PieceClasses
+from ivr.tokenizer.repeats.contexts import OTHER
 from ivr.tokenizer.repeats.fast_paths import AGAIN, whole_pieces
 from ivr.tokenizer.repeats.groups import Longer, by_length, by_value, length_ranges, next_longer
-from ivr.tokenizer.repeats.lone_repeats import lone_runs
-from ivr.tokenizer.repeats.tables import NONE, OTHER, SHORTEST, RunTable, continues
+from ivr.tokenizer.repeats.lone_repeats import lone_repeats
+from ivr.tokenizer.repeats.tables import NONE, SHORTEST, RepeatTable, continues
 
-FAR = 4  # units from which a run's other end changes next to nothing of what is drawn out of its beginning
+FAR = 4  # units from which a repeat's other end changes next to nothing of what is drawn out of its beginning
 KEPT = 256  # rules written of tables: learning changes few of them at a time
 
 
-def cutting_pattern(tables: Sequence[RunTable], classes: PieceClasses, tokenized: Sequence[Sequence[str]] = ()) -> str:
-    """GPT-2's pattern, cutting the runs of these tables where BPE does; for whole pretokens only the cuts, "" for none.
+def cutting_pattern(
+    tables: Sequence[RepeatTable], classes: PieceClasses, tokenized: Sequence[Sequence[str]] = ()
+) -> str:
+    """GPT-2's pattern, splitting the repeats of these tables where BPE does; for whole pretokens that alone, or "".
 
-    `tokenized`: tokens of pretokens with such runs that are cut at every one of them, even within characters.
+    `tokenized`: tokens of pretokens with such repeats that are cut at every one of them, even within characters.
     """
     if classes.are_pretokens and not tables and not tokenized:
         return ""
@@ -35,8 +38,8 @@ def cutting_pattern(tables: Sequence[RunTable], classes: PieceClasses, tokenized
             kind, [tokens for tokens in tokenized if classes.of_pretoken("".join(tokens)) == kind]
         )
         # behind the marker, where pretokens with a new token's string are taken first
-        lone = [lone_runs(kind, mine[kind.name])] if kind.name == "others" else []
-        slow = "|".join(filter(None, [*whole, *lone, *_around_runs(kind, mine[kind.name]), *_plain(kind)]))
+        lone = [lone_repeats(kind, mine[kind.name])] if kind.name == "others" else []
+        slow = "|".join(filter(None, [*whole, *lone, *_around_repeats(kind, mine[kind.name]), *_plain(kind)]))
         alternatives.append(f"{kind.begins}(?:{marker(kind)}{slow})")
         parts += of_parts
     alternatives += parts  # where a match begins within a character nothing else is possible
@@ -44,7 +47,7 @@ def cutting_pattern(tables: Sequence[RunTable], classes: PieceClasses, tokenized
 
 
 def marker(kind: PieceClass) -> str:
-    """Stands in the pattern where words of this class without runs have been taken, and runs are not yet cut."""
+    """Stands in the pattern where words of this class without repeats have been taken, and repeats are not yet cut."""
     return f"(?#{kind.name})"
 
 
@@ -66,8 +69,8 @@ def _tokens(kind: PieceClass, tokenized: Sequence[Sequence[str]]) -> tuple[list[
     return found
 
 
-def _around_runs(kind: PieceClass, tables: Sequence[RunTable]) -> list[str]:
-    """The first token of a run that starts where the piece starts; what stands before a run."""
+def _around_repeats(kind: PieceClass, tables: Sequence[RepeatTable]) -> list[str]:
+    """The first token of a repeat that starts where the piece starts; what stands before a repeat."""
     if not tables:
         return []
     one = kind.character
@@ -78,7 +81,7 @@ def _around_runs(kind: PieceClass, tables: Sequence[RunTable]) -> list[str]:
     return [starts, f"{before}{_guarded(tables, [_later(kind, table, units) for table in tables])}"]
 
 
-def _guarded(tables: Sequence[RunTable], rules: Sequence[str]) -> str:
+def _guarded(tables: Sequence[RepeatTable], rules: Sequence[str]) -> str:
     """The rules of all tables; those of one-byte units behind one look at whether three of these follow."""
     narrow = [rule for table, rule in zip(tables, rules, strict=True) if len(table.unit) == 1]
     options = [rule for table, rule in zip(tables, rules, strict=True) if len(table.unit) > 1]
@@ -89,13 +92,13 @@ def _guarded(tables: Sequence[RunTable], rules: Sequence[str]) -> str:
 
 
 @lru_cache(KEPT)
-def _starts(kind: PieceClass, table: RunTable) -> str:
-    """A run that starts where the piece starts: its first token."""
+def _starts(kind: PieceClass, table: RepeatTable) -> str:
+    """A repeat that starts where the piece starts: its first token."""
     y = _group(table.unit)
     options = []
     if far := table.far_first:
         units, size = far
-        # first, so that not every piece of a very long run looks at all that is left of it
+        # first, so that not every piece of a very long repeat looks at all that is left of it
         options.append(_cut(kind, table.unit, units, units, size, y if kind.name == "blanks" else ""))
     longer = next_longer(list(table.first), ends=False)
     for rights, counts in by_value(table.first).items():
@@ -105,8 +108,8 @@ def _starts(kind: PieceClass, table: RunTable) -> str:
 
 
 @lru_cache(KEPT)
-def _later(kind: PieceClass, table: RunTable, units: tuple[str, ...]) -> str:
-    """A run after something else: the piece ends before it, or after what its left neighbour draws in. `units`: of
+def _later(kind: PieceClass, table: RepeatTable, units: tuple[str, ...]) -> str:
+    """A repeat after something else: the piece ends before it, or after what its left context draws in. `units`: of
     all tables of these characters.
     """
     y = _group(table.unit)
@@ -118,8 +121,8 @@ def _later(kind: PieceClass, table: RunTable, units: tuple[str, ...]) -> str:
             row = tuple((r, table.drawn[x, r]) for r in rights if (x, r) in table.drawn)
             by_left.setdefault(row, []).append(x)
         longer = next_longer(known, ends=True)
-        longer_rights: dict[int, Longer] = {}  # a blank knows more right neighbours than others
-        afters: dict[tuple[int, tuple[str, ...]], str] = {}  # many left neighbours part the right ones alike
+        longer_rights: dict[int, Longer] = {}  # a blank knows more right contexts than others
+        afters: dict[tuple[int, tuple[str, ...]], str] = {}  # many left contexts part the right ones alike
         for row, lefts in by_left.items():
             inner = []
             if len(row) not in longer_rights:
@@ -142,10 +145,10 @@ def _later(kind: PieceClass, table: RunTable, units: tuple[str, ...]) -> str:
     shortest = [x for x in sorted(every) if not any(x[len(x) - size :] in every for size in range(1, len(x)))]
     inert = "".join(f"(?<!{_alternatives(same)})" for same in by_length(shortest))
     options.append(f"(?<=.){inert}(?={_starts(kind, table)})")
-    return f"{_run_begins(table.unit)}(?={y}{{{SHORTEST}}})(?:{'|'.join(options)})"
+    return f"{_repeat_begins(table.unit)}(?={y}{{{SHORTEST}}})(?:{'|'.join(options)})"
 
 
-def _run_begins(unit: str) -> str:
+def _repeat_begins(unit: str) -> str:
     """Zero-width: no unit stands before; one that a cut has parted is none, what is left of it begins the piece."""
     parted = "".join(rf"|(?<=\G{quote(unit[size:])})" for size in range(1, len(unit)))
     none = f"(?<!{quote(unit)})"
@@ -153,10 +156,10 @@ def _run_begins(unit: str) -> str:
 
 
 def _left(longer_than: Longer, lefts: Sequence[str], units: Sequence[str]) -> str:
-    """Zero-width: one of these left neighbours fits, and none that is longer.
+    """Zero-width: one of these left contexts fits, and none that is longer.
 
-    None fits that a cut behind another run has parted: `00001000` is `0000`,`1000`, where the second run stands behind
-    `1`, not `01`.
+    None fits that a split point behind another repeat has parted: `00001000` is `0000`,`1000`, where the second repeat
+    stands behind `1`, not `01`.
     """
     options = []
     plain = []
@@ -173,7 +176,7 @@ def _left(longer_than: Longer, lefts: Sequence[str], units: Sequence[str]) -> st
 
 
 def _unless(longer: Sequence[str], units: Sequence[str]) -> str:
-    """Zero-width: none of these left neighbours fits."""
+    """Zero-width: none of these left contexts fits."""
     by_rests: dict[tuple[str, ...], str] = {}
     for z in longer:
         rests = tuple(_rests(z, units))
@@ -184,7 +187,7 @@ def _unless(longer: Sequence[str], units: Sequence[str]) -> str:
 
 
 def _rests(left: str, units: Sequence[str]) -> list[str]:
-    """What may begin a piece of this left neighbour, the rest of which ends a run."""
+    """What may begin a piece of this left context, the rest of which ends a repeat."""
     return [left[at:] for at in range(1, len(left)) if any((at * unit).endswith(left[:at]) for unit in units)]
 
 
@@ -192,8 +195,8 @@ def _alternatives(strings: Sequence[str]) -> str:
     return character_class(strings) if len(strings[0]) == 1 else "|".join(quote(string) for string in strings)
 
 
-def _right(kind: PieceClass, table: RunTable, rights: tuple[str, ...], longer_than: Longer) -> str:
-    """Zero-width: one of these right neighbours fits, and none that is longer."""
+def _right(kind: PieceClass, table: RepeatTable, rights: tuple[str, ...], longer_than: Longer) -> str:
+    """Zero-width: one of these right contexts fits, and none that is longer."""
     options, plain = [], []
     for r in rights:
         longer = [z[len(r) :] for z in longer_than.get(r, ())]
@@ -209,17 +212,17 @@ def _right(kind: PieceClass, table: RunTable, rights: tuple[str, ...], longer_th
         others = "".join(f"(?!(?:{_alternatives(r)}){kind.inside})" for r in by_length(shortest))
         other = f"(?!{quote(table.unit)}{kind.inside}){others}{kind.inside}"
         options.append(f"{kind.end}|{other}" if kind.name == "blanks" else other)
-    # a right neighbour may begin like the unit: then it is none while the run goes on
-    run_ends = f"(?!{quote(table.unit)}{kind.inside})" if len(table.unit) > 1 else ""
-    return f"{run_ends}(?:{'|'.join(options)})"
+    # a right context may begin like the unit: then it is none while the repeat goes on
+    repeat_ends = f"(?!{quote(table.unit)}{kind.inside})" if len(table.unit) > 1 else ""
+    return f"{repeat_ends}(?:{'|'.join(options)})"
 
 
 def _cut(kind: PieceClass, unit: str, low: int, high: int | None, size: int, after: str) -> str:
-    """The first `size` bytes of a run of `low` to `high` units (None: any more) that ends before `after`."""
+    """The first `size` bytes of a repeat of `low` to `high` units (None: any more) that ends before `after`."""
     y = _group(unit)
     whole, part = divmod(size, len(unit))
     begun = whole + bool(part)
-    # possessive, so that the neighbour is the run's; but the last blank before a word is not the run's
+    # possessive, so that the context is the repeat's; but the last blank before a word is not the repeat's
     more = "*" if kind.name == "blanks" else "*+"
     rest = f"{y}{{{low - begun}}}{y}{more}" if high is None else f"{y}{{{low - begun},{high - begun}}}"
     tail = quote(unit[part:]) if part else ""

@@ -1,21 +1,21 @@
-"""Where BPE cuts runs: tables made from the merge list, from which `pattern` makes a pre-tokenizer pattern.
+"""Where BPE splits repeats: tables made from the merge list, from which `pattern` makes a pre-tokenizer pattern.
 
-Scores cannot order the pieces of a run: `YYY` is `YY`,`Y` for BPE and `Y`,`YY` for Viterbi, at the same score. But what
-follows a token border is encoded by BPE as if it stood alone, so a cut at a BPE border is always safe, and after it the
-rest of the run starts anew. For every unit y that merges with itself this module tabulates, by running BPE on generated
-runs,
+Scores cannot order the pieces of a repeat: `YYY` is `YY`,`Y` for BPE and `Y`,`YY` for Viterbi, at the same score. But
+what follows a token border is encoded by BPE as if it stood alone, so a split point at a BPE border is always safe, and
+after it the rest of the repeat starts anew. For every unit y that merges with itself BPE is asked about generated
+repeats, which tells
 
-* f(j, r): how many y the first token of `y^j r` holds, for every right neighbour r that shares a token with y;
-* a(x, k, r): how many y the left neighbour x draws into its own token in `x y^k r`.
+* f(j, r): how many y the first token of `y^j r` holds, for every right context r that shares a token with y;
+* a(x, k, r): how many y the left context x draws into its own token in `x y^k r`.
 
-Units and neighbours are strings of the byte alphabet, one character a byte, as the pattern sees text after ByteLevel.
-Neighbours begin as single characters of text. Where a text shows that more of it decides, `Contexts.extended` looks one
-byte further; what no text showed is left to the certificate and to `ivr verify`.
+Units and contexts are strings of the byte alphabet, one character a byte, as the pattern sees text after ByteLevel.
+Contexts begin as single characters of text. `families` finds longer ones; where a text shows that still more of it
+decides, `Contexts.extended` looks one byte further; what no text showed is left to the certificate and `ivr verify`.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -23,20 +23,18 @@ from ivr.analysis.pretokens import PretokenSplitter
 from ivr.encoding.batch import Batch
 from ivr.encoding.bpe import ByteLevelBpe
 from ivr.encoding.bpe_encoder import BpeEncoder
-from ivr.encoding.byte_alphabet import from_alphabet
+from ivr.encoding.byte_alphabet import from_alphabet, shortest_period
+from ivr.tokenizer.repeats.contexts import BLANK, OTHER, Contexts
 
 NONE = -1
-SHORTEST = 3  # units from which a run is ambiguous
-LONGEST_CONTEXT = 12  # bytes of a neighbour
-BLANK = "Ġ"  # the one blank that belongs to the word behind it
-OTHER = ""  # the right neighbour: the end, or any character that shares no token with the unit
+SHORTEST = 3  # units from which a repeat is ambiguous
 
 
 @dataclass(frozen=True, eq=False)
-class RunTable:
-    """What BPE does to runs of one unit. Of the neighbours that fit the longest holds.
+class RepeatTable:
+    """What BPE does to repeats of one unit. Of the contexts that fit the longest holds.
 
-    A left neighbour x that is known beside the right neighbour OTHER only tells nothing of other ones.
+    A left context x that is known beside the right context OTHER only tells nothing of other ones.
     """
 
     unit: str
@@ -49,62 +47,33 @@ class RunTable:
 
     @property
     def paired_lefts(self) -> list[str]:
-        """Those known beside every right neighbour."""
+        """Those known beside every right context."""
         return sorted({x for x, r in self.drawn if r != OTHER})
 
     @property
     def far_first(self) -> tuple[int, int] | None:
-        """(K, bytes of the first token) of runs of K units and more, where it is the same before whatever follows."""
+        """(K, bytes of the first token) of repeats of K units and more, where it is the same before any context."""
         found = {(len(row), row[-1]) for row in self.first.values()}
         units, size = found.pop()
         return None if found or size <= 0 else (units, size)
 
 
-@dataclass(frozen=True)
-class Contexts:
-    """The neighbours to tabulate for one unit: single characters, longer ones where a text showed need.
-
-    These are tabulated in pairs. The far ones, which are many, stand alone: no left neighbour (or a blank) before a far
-    right one, and nothing that shares a token with the unit after a far left one.
-    """
-
-    unit: str
-    longest: int  # the longest run that is one token
-    lefts: frozenset[str]
-    rights: frozenset[str]
-    far_lefts: frozenset[str] = frozenset()
-    far_rights: frozenset[str] = frozenset()
-
-    def extended(self, before: str, after: str) -> "Contexts":
-        """With one byte more of the text before and after a run, where the neighbour shares a token with it."""
-        left = _one_longer(self.lefts, before, lambda size: before[len(before) - size :])
-        right = _one_longer(self.rights, after, lambda size: after[:size])
-        return replace(self, lefts=self.lefts | left, rights=self.rights | right)
-
-
-def _one_longer(known: frozenset[str], text: str, part: Callable[[int], str]) -> set[str]:
-    sizes = [size for size in range(1, len(text) + 1) if part(size) in known]
-    if not sizes or sizes[-1] == len(text) or sizes[-1] == LONGEST_CONTEXT:
-        return set()
-    return {part(sizes[-1] + 1)}
-
-
 def self_merging_units(bpe: ByteLevelBpe) -> list[tuple[str, int]]:
-    """(shortest unit, longest run of it that is a token) for every token that merges with itself, in merge order.
+    """(shortest unit, longest repeat of it that is a token) for every token that merges with itself, in merge order.
 
-    A unit that begins within a character stands for that of the same run that begins with it, if both are text there.
+    A unit that begins within a character stands for that of the same repeat that begins with one, if that is text.
     """
     longest: dict[str, int] = {}
     for left, right, product in bpe.merges_R3.tolist():
         if left == right:
-            part = _shortest_unit(bpe.tokens[left])
+            part = shortest_period(bpe.tokens[left])
             unit = part if text_of(part) else _from_character(part)
             longest[unit] = max(longest.get(unit, 0), len(bpe.tokens[product]) // len(unit))
     return [(unit, length) for unit, length in longest.items() if text_of(unit)]
 
 
 def _from_character(unit: str) -> str:
-    """The same run from its last character's beginning on: of `´Ã` `Ã´`."""
+    """The same repeat from its last character's beginning on: of `´Ã` `Ã´`."""
     start = next((at for at in reversed(range(len(unit))) if not continues(unit[at])), 0)
     return unit[start:] + unit[:start]
 
@@ -117,15 +86,8 @@ def text_of(alphabet_text: str) -> str:
         return ""
 
 
-def _shortest_unit(string: str) -> str:
-    for size in range(1, len(string) + 1):
-        if string[:size] * (len(string) // size) == string:
-            return string[:size]
-    raise AssertionError("every string is a run of itself")
-
-
 def initial_contexts(bpe: ByteLevelBpe, splitter: PretokenSplitter) -> list[Contexts]:
-    """Every self-merging unit whose runs stay one pretoken, with the characters that share a token with it."""
+    """Every self-merging unit whose repeats stay one pretoken, with the characters that share a token with it."""
     found = []
     holding: dict[str, list[str]] = defaultdict(list)
     for token_id, token in enumerate(bpe.tokens):
@@ -133,72 +95,89 @@ def initial_contexts(bpe: ByteLevelBpe, splitter: PretokenSplitter) -> list[Cont
             for character in set(token):
                 holding[character].append(token)
     for unit, longest in self_merging_units(bpe):
-        run = text_of(unit) * SHORTEST
-        if len(splitter(run)) != 1:
+        repeat = text_of(unit) * SHORTEST
+        if len(splitter(repeat)) != 1:
             continue
-        lefts, rights = _neighbours(unit, [token for end in {unit[0], unit[-1]} for token in holding[end]])
-        # a part of a character may belong to one that stays with the run, if it is its end (its beginning)
-        lefts = {x for x in lefts if (len(splitter(text_of(x) + run)) == 1 if text_of(x) else continues(x[0]))}
+        lefts, rights = _single_characters(unit, [token for end in {unit[0], unit[-1]} for token in holding[end]])
+        # a part of a character may belong to one that stays with the repeat, if it is its end (its beginning)
+        lefts = {x for x in lefts if (len(splitter(text_of(x) + repeat)) == 1 if text_of(x) else continues(x[0]))}
         rights = {
-            r for r in rights if (len(splitter(run + 2 * text_of(r))) == 1 if text_of(r) else not continues(r[0]))
+            r for r in rights if (len(splitter(repeat + 2 * text_of(r))) == 1 if text_of(r) else not continues(r[0]))
         }
         found.append(Contexts(unit, longest, frozenset(lefts), frozenset(rights)))
     return found
 
 
-def tabulate(
-    contexts: Contexts, encoder: BpeEncoder, token_lengths: np.ndarray, known: RunTable | None = None
-) -> RunTable:
-    """Run BPE on `x y^k r` for these neighbours and every k up to K, beyond which the first token stays the same.
+@dataclass(frozen=True, eq=False)
+class RepeatEncoder:
+    """BPE as the tables ask it.
 
-    `token_lengths`: int64 (V,), bytes of every token. `known`: a table of fewer neighbours, not to be run again.
+    token_lengths: int64 (V,), bytes of every token.
+    """
+
+    encoder: BpeEncoder
+    token_lengths: np.ndarray
+
+    @classmethod
+    def of(cls, bpe: ByteLevelBpe, encoder: BpeEncoder | None = None) -> "RepeatEncoder":
+        """For a BPE, and its encoder where there is one already."""
+        return cls(encoder or BpeEncoder(bpe), np.array([len(token) for token in bpe.token_bytes()], np.int64))
+
+    def first_of_repeats(
+        self, contexts: Contexts, pairs: Sequence[tuple[str, str]], longest: int | None = None
+    ) -> np.ndarray:
+        """Where the first border is in `x y^k r`, for some pairs (x, r) and every length k.
+
+        contexts: of them the unit y and its longest token count.
+        pairs: contexts left and right; x empty: f of RepeatTable, else a.
+        longest: k at most; if not given K, from which on the first token stays the same.
+
+        Returns int64 (pairs, longest), bytes of the repeat before the border; NONE where it lies behind the repeat.
+        """
+        longest = longest or 2 * contexts.longest + 2 * SHORTEST
+        repeats = [from_alphabet(contexts.unit) * k for k in range(1, longest + 1)]
+        bytes_of = {text: from_alphabet(text) for text in {text for pair in pairs for text in pair}}
+        sides = [(bytes_of[x], bytes_of[r]) for x, r in pairs]
+        answers = self.encoder.encode(
+            Batch.of([before + repeat + after for before, after in sides for repeat in repeats])
+        )
+        befores = np.repeat(np.array([len(before) for before, _ in sides], np.int64), longest)
+        lengths = np.tile(np.array([len(repeat) for repeat in repeats], np.int64), len(sides))
+        taken = _in_first(befores, lengths, contexts.unit, self.token_lengths[answers.ids], answers.starts)
+        return taken.reshape(-1, longest)
+
+
+def tabulate(contexts: Contexts, bpe: RepeatEncoder, known: RepeatTable | None = None) -> RepeatTable:
+    """Ask BPE about `x y^k r` for these contexts and every k up to K, beyond which the first token stays the same.
+
+    known: a table of fewer contexts, not to be asked again.
     """
     rights = [OTHER, *sorted(contexts.rights)]
     every_right = [OTHER, *sorted(contexts.rights | contexts.far_rights)]
     pairs = [(x, r) for x in ["", *sorted(contexts.lefts)] for r in (every_right if x in ("", BLANK) else rights)]
     pairs += [(x, OTHER) for x in sorted(contexts.far_lefts - contexts.lefts)]
-    found = {**{("", r): row for r, row in known.first.items()}, **known.drawn} if known else {}
-    new = [pair for pair in pairs if pair not in found]
-    counts = first_of_runs(contexts, new, encoder, token_lengths).tolist() if new else []
+    rows = {**{("", r): row for r, row in known.first.items()}, **known.drawn} if known else {}
+    new = [pair for pair in pairs if pair not in rows]
+    counts = bpe.first_of_repeats(contexts, new).tolist() if new else []
     for row in counts:
         if row[-1] == len(row) * len(contexts.unit):
-            row[-1] = NONE  # no border between characters, however long the run is
-    found.update((pair, tuple(row)) for pair, row in zip(new, counts, strict=True))
-    return RunTable(
+            row[-1] = NONE  # no border between characters, however long the repeat is
+    rows.update((pair, tuple(row)) for pair, row in zip(new, counts, strict=True))
+    return RepeatTable(
         contexts.unit,
-        first={r: found[x, r] for x, r in pairs if not x},
-        drawn={(x, r): found[x, r] for x, r in pairs if x},
+        first={r: rows[x, r] for x, r in pairs if not x},
+        drawn={(x, r): rows[x, r] for x, r in pairs if x},
     )
 
 
-def first_of_runs(
-    contexts: Contexts,
-    pairs: Sequence[tuple[str, str]],
-    encoder: BpeEncoder,
-    token_lengths: np.ndarray,
-    longest: int | None = None,
+def _in_first(
+    befores: np.ndarray, repeats: np.ndarray, unit: str, lengths: np.ndarray, starts: np.ndarray
 ) -> np.ndarray:
-    """f(k, r) or a(x, k, r) of every pair (x, r), x empty for f: int64 (pairs, K), in bytes; see RunTable.
-
-    `longest`: in place of K, from which on the first token stays the same.
-    """
-    longest = longest or 2 * contexts.longest + 2 * SHORTEST
-    runs = [from_alphabet(contexts.unit) * k for k in range(1, longest + 1)]
-    bytes_of = {text: from_alphabet(text) for text in {text for pair in pairs for text in pair}}
-    sides = [(bytes_of[x], bytes_of[r]) for x, r in pairs]
-    answers = encoder.encode(Batch.of([before + run + after for before, after in sides for run in runs]))
-    befores = np.repeat(np.array([len(before) for before, _ in sides], np.int64), longest)
-    lengths = np.tile(np.array([len(run) for run in runs], np.int64), len(sides))
-    taken = _in_first(befores, lengths, contexts.unit, token_lengths[answers.ids], answers.starts)
-    return taken.reshape(-1, longest)
-
-
-def _in_first(befores: np.ndarray, runs: np.ndarray, unit: str, lengths: np.ndarray, starts: np.ndarray) -> np.ndarray:
-    """Bytes of each run in its first token (after some bytes: in the token of the last of them); see RunTable.
+    """Bytes of each repeat in its first token (after some bytes: in the token of the last of them); see RepeatTable.
 
     A piece ends where a character does: where a token ends within one, those behind it are counted too, up to the first
-    that does not. All int64: `befores`, `runs` (n,) bytes before the run and of the run; `lengths` of all tokens of all
-    answers, of which row n has `starts[n]:starts[n + 1]`.
+    that does not. All int64: `befores`, `repeats` (n,) bytes before the repeat and of it; `lengths` of all tokens of
+    all answers, of which row n has `starts[n]:starts[n + 1]`.
     """
     begins_U = np.array([byte & 0xC0 != 0x80 for byte in from_alphabet(unit)])
     ends = np.concatenate([[0], np.cumsum(lengths)])
@@ -206,13 +185,13 @@ def _in_first(befores: np.ndarray, runs: np.ndarray, unit: str, lengths: np.ndar
     places = np.searchsorted(ends, base + np.maximum(befores, 1))
     while True:
         taken = ends[places] - base - befores
-        within = (taken <= runs) & ~begins_U[taken % len(begins_U)]
+        within = (taken <= repeats) & ~begins_U[taken % len(begins_U)]
         if not within.any():
-            return np.where(taken <= runs, taken, NONE)
+            return np.where(taken <= repeats, taken, NONE)
         places = places + within
 
 
-def _neighbours(unit: str, tokens: Iterable[str]) -> tuple[set[str], set[str]]:
+def _single_characters(unit: str, tokens: Iterable[str]) -> tuple[set[str], set[str]]:
     """Characters (or what a token holds of them) right before, and right after, the unit inside some token.
 
     Beside a unit of several bytes also those that a token holds with its beginning (before) or its end (after) alone.

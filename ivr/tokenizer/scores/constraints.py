@@ -1,4 +1,4 @@
-"""What bonuses must meet, sparse rows d with sum_r d_r b_r >= 1, and the smallest bonuses that meet them."""
+"""What weights must meet, sparse rows d with sum_r d_r b_r >= 1, and the smallest weights that meet them."""
 
 import itertools
 from array import array
@@ -8,10 +8,10 @@ import numpy as np
 from ivr.encoding.compiler import compiled
 from ivr.tokenizer.scores.merge_counts import Differences
 
-LARGEST = 1 << 55  # bonus: no file holds it exactly, and sums of them are still no more than 64 bits
+LARGEST = 1 << 55  # weight: no file holds it exactly, and sums of them are still no more than 64 bits
 CLOSE = 2.0**60  # sums below are exact
 ROUNDING = 2.0**-40  # of float64 sums of a million terms, at most
-MAX_TURNS = 60  # of raising bonuses for the tokens' own rows
+MAX_TURNS = 60  # of raising weights for the tokens' own rows
 
 WIDTH = 16  # bytes of a rank and its value
 Row = tuple[tuple[int, int], ...]  # (rank, d), ranks ascending
@@ -21,7 +21,7 @@ class Constraints:
     """Rows d with sum_r d_r b_r >= 1, sparse: ranks ascending, the first one's d positive.
 
     `own`: rows that a token needs to be produced for its own string although a run in it has a lexicographically larger
-    split (` ...` against ` .`,`..`), by the rank of the token's last merge, the bonus that is raised for it.
+    split (` ...` against ` .`,`..`), by the rank of the token's last merge, the weight that is raised for it.
     """
 
     def __init__(self) -> None:
@@ -78,30 +78,30 @@ class Constraints:
 
 
 @compiled
-def _solve(bonuses, asking, order, starts, ranks, values, margins):  # type: ignore[no-untyped-def]
+def _solve(weights, asking, order, starts, ranks, values, slack):  # type: ignore[no-untyped-def]
     for row in order:
         first = starts[row]
         short = np.int64(1)
         roughly = 1.0
         for i in range(first + 1, starts[row + 1]):
-            short -= values[i] * bonuses[ranks[i]]  # modulo 2^64
-            roughly -= np.float64(values[i]) * bonuses[ranks[i]]
+            short -= values[i] * weights[ranks[i]]  # modulo 2^64
+            roughly -= np.float64(values[i]) * weights[ranks[i]]
         if abs(roughly) < CLOSE:
             if short > 0:
-                short += np.int64(short * margins[ranks[first]])
+                short += np.int64(short * slack[ranks[first]])
             need = min((short + values[first] - 1) // values[first], LARGEST)
         else:  # more than 64 bits hold: of a very long string, which has a merge a million times
-            roughly *= (1 + margins[ranks[first]]) * (1 + ROUNDING) / values[first]
+            roughly *= (1 + slack[ranks[first]]) * (1 + ROUNDING) / values[first]
             need = np.int64(max(min(roughly, np.float64(LARGEST)), 0.0))
-        if need > bonuses[ranks[first]]:
-            bonuses[ranks[first]] = need
+        if need > weights[ranks[first]]:
+            weights[ranks[first]] = need
             asking[ranks[first]] = row
 
 
-def solve(prior_R: np.ndarray, constraints: Constraints, margins_R: np.ndarray | None = None) -> np.ndarray:
-    """The smallest bonuses >= prior that meet every constraint and its margin, int64 (R,).
+def solve(prior_R: np.ndarray, constraints: Constraints, slack_R: np.ndarray | None = None) -> np.ndarray:
+    """The smallest weights >= prior that meet every constraint and its slack, int64 (R,).
 
-    `margins_R`: by which share of what a constraint asks of its first bonus this one is larger. A string that was not
+    `slack_R`: by which share of what a constraint asks of its first weight this one is larger. A string that was not
     seen can ask for a little more than one that was: `vo` is to outweigh `oj` and ` sv` where it was asked to
     outweigh `oj`. Rows of `own` are met as they are.
     """
@@ -109,18 +109,18 @@ def solve(prior_R: np.ndarray, constraints: Constraints, margins_R: np.ndarray |
     order = in_order(rows)
     floor_R = prior_R.copy()
     for _ in range(MAX_TURNS):
-        bonuses_R, _ = meet(floor_R, rows, order, margins_R)
+        weights_R, _ = meet(floor_R, rows, order, slack_R)
         unmet = []
         for row, last_merge in constraints.own.items():
-            missing = 1 - sum(d * int(bonuses_R[rank]) for rank, d in row)
+            missing = 1 - sum(d * int(weights_R[rank]) for rank, d in row)
             if missing > 0:
-                floor_R[last_merge] = max(floor_R[last_merge], bonuses_R[last_merge] + missing)
+                floor_R[last_merge] = max(floor_R[last_merge], weights_R[last_merge] + missing)
                 unmet.append(row)
         if not unmet:
-            return bonuses_R
+            return weights_R
     # those that are met have no part in the circle: of the others the last one was added to what could be met
     constraints.give_up(unmet[-1])
-    return solve(prior_R, constraints, margins_R)
+    return solve(prior_R, constraints, slack_R)
 
 
 def in_order(rows: Differences) -> np.ndarray:
@@ -129,13 +129,13 @@ def in_order(rows: Differences) -> np.ndarray:
 
 
 def meet(
-    floor_R: np.ndarray, rows: Differences, order: np.ndarray, margins_R: np.ndarray | None = None
+    floor_R: np.ndarray, rows: Differences, order: np.ndarray, slack_R: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(the smallest bonuses >= floor that meet these rows, the row for which each is as large as it is, or -1).
+    """(the smallest weights >= floor that meet these rows, the row for which each is as large as it is, or -1).
 
-    `order`: the rows to meet, as `in_order` has them; `margins_R` as in `solve`.
+    `order`: the rows to meet, as `in_order` has them; `slack_R` as in `solve`.
     """
-    bonuses_R, asking_R = floor_R.copy(), np.full(len(floor_R), -1, np.int64)
-    margins_R = np.zeros(len(floor_R)) if margins_R is None else margins_R
-    _solve(bonuses_R, asking_R, order, rows.starts, rows.ranks, rows.values, margins_R)
-    return bonuses_R, asking_R
+    weights_R, asking_R = floor_R.copy(), np.full(len(floor_R), -1, np.int64)
+    slack_R = np.zeros(len(floor_R)) if slack_R is None else slack_R
+    _solve(weights_R, asking_R, order, rows.starts, rows.ranks, rows.values, slack_R)
+    return weights_R, asking_R

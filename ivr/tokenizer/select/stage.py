@@ -8,6 +8,7 @@ from ivr.artifacts import ArtifactPaths, write_text
 from ivr.console import LOG
 from ivr.errors import ConfigError
 from ivr.options.declared import StageConfig, option
+from ivr.options.values import read_value
 from ivr.stage import Input, Manifest, open_stage
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ WEIGHTS = "[0, 1e6]"  # times the tokens of a corpus, a float64 holds the larges
 def read_swaps(text: str) -> int | str:
     """A number of swaps, or `auto`."""
     try:
-        return text if text == "auto" else int(text)
+        return text if text == "auto" else int(read_value(int, text))
     except ValueError:
         raise ValueError(f"{text!r}: a whole number or auto is needed") from None
 
@@ -72,7 +73,7 @@ class Config(StageConfig):
         group="strings that may enter",
     )
     min_documents: int = option(2, "it is in N documents or more: one of its pretokens is")
-    max_bytes: int = option(128, "longest string")
+    max_bytes: int = option(128, "longest string", bounds="[1, inf)")
     partial_characters: bool = option(False, "allow parts of characters (default: whole characters only)")
     max_words: int = option(
         1,

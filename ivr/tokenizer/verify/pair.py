@@ -20,6 +20,7 @@ from tokenizers import PreTokenizedString, Tokenizer
 
 from ivr.analysis.pretokens import PretokenSplitter, pretoken_encoder
 from ivr.encoding.byte_alphabet import from_alphabet
+from ivr.encoding.tokenizer_steps import steps as steps_of
 from ivr.errors import ConfigError, CorruptInputError, TryAgainError
 from ivr.tokenizer.verify.causes import SUPERWORD, MergeTrees
 from ivr.tokenizer.verify.comparison import one_pretoken
@@ -37,7 +38,7 @@ class Pair:
         self.ours, self.theirs = _load(ours), _load(theirs)
         self._symbols = one_pretoken(self.ours), one_pretoken(self.theirs)
         spec = json.loads(theirs)
-        steps = _steps(spec["pre_tokenizer"])
+        steps = steps_of(spec["pre_tokenizer"], "pretokenizers")
         place = _place_of_byte_level(steps)
         self.adds_prefix_space: bool = steps[place]["add_prefix_space"]
         before_model = _before_model(spec.get("normalizer"), steps[: place + 1])
@@ -145,14 +146,6 @@ def _load(text: str) -> Tokenizer:
 
 def _encode(tokenizer: Tokenizer, texts: Sequence[str]) -> list[Ids]:
     return [found.ids for found in tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)]
-
-
-def _steps(spec: dict[str, Any] | None) -> list[dict[str, Any]]:
-    if spec is None:
-        return []
-    if spec["type"] == "Sequence":
-        return [step for child in spec["pretokenizers"] for step in _steps(child)]
-    return [spec]
 
 
 def _place_of_byte_level(steps: list[dict[str, Any]]) -> int:

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from ivr.console import Progress
-from ivr.encoding.byte_alphabet import BYTE_TO_CHARACTER, CHARACTER_TO_BYTE, from_alphabet, readable
+from ivr.encoding.byte_alphabet import BYTE_TO_CHARACTER, CHARACTER_TO_BYTE, from_alphabet, readable, shortest_period
 from ivr.tokenizer.verify.contexts import TokenIndex, joined_neighbours, neighbours, one_of_each_kind
 from ivr.tokenizer.verify.pair import Pair, Workers
 
@@ -76,13 +76,8 @@ def run_units(reference_json: str) -> list[str]:
     for merge in model["merges"] if model["type"] == "BPE" else ():
         left, right = merge.split(" ") if isinstance(merge, str) else merge
         if left == right and all(symbol in CHARACTER_TO_BYTE for symbol in left):
-            units[_shortest_unit(left)] = None
+            units[shortest_period(left)] = None
     return list(units)
-
-
-def _shortest_unit(text: str) -> str:
-    """`"hahaha"` -> `"ha"`."""
-    return text[: (text + text).index(text, 1)]
 
 
 def check_runs(pair: Pair, task: RunTask) -> RunOutcome:

@@ -16,16 +16,20 @@ from collections.abc import Iterator, Sequence
 from types import FrameType
 
 from ivr.console import LOG, logs_json
-from ivr.errors import FAULT, INTERRUPTED, IvrError, TryAgainError
+from ivr.errors import FAULT, INTERRUPTED, ConfigError, IvrError, TryAgainError
 from ivr.options.parser import command_line
 from ivr.training.options import Config
 
+MOST_RANKS = 16  # on a machine with fewer cores: that many GPUs it may still have
 PATIENCE_SECONDS = 60.0  # for the others, once a rank has failed
 FORWARDED = (signal.SIGTERM, signal.SIGUSR2)
 
 
 def launch(config: Config) -> None:
     """Start the ranks and wait. Raises what a rank failed with, KeyboardInterrupt after Ctrl-C."""
+    most = max(MOST_RANKS, os.cpu_count() or 1)
+    if config.processes > most:
+        raise ConfigError(f"--processes {config.processes}: this machine has {os.cpu_count()} cores, {most} at most")
     LOG.info("train: starting %d processes", config.processes)
     code = run_ranks([sys.executable, "-m", "ivr", "train", *command_line(config), *_verbosity()], config.processes)
     if code == TryAgainError.exit_code:

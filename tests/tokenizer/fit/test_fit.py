@@ -24,8 +24,9 @@ from ivr.encoding.bpe_encoder import BpeEncoder
 from ivr.encoding.unigram_encoder import UnigramEncoder
 from ivr.errors import ConfigError, CorruptInputError
 from ivr.tokenizer.scores.constraints import Constraints, solve
+from ivr.tokenizer.scores.encoded import Encoded
 from ivr.tokenizer.scores.merge_counts import INVERSION, TIE, merge_differences, segmentations
-from ivr.tokenizer.scores.merge_weights import EXACT_IN_FILE, Fit, fit, prior_bonuses
+from ivr.tokenizer.scores.merge_weights import EXACT_IN_FILE, Fit, Prior, fit, prior_weights
 from ivr.tokenizer.unigram_file import read_unigram, unigram_tokenizer
 
 EXPONENT = 2.0
@@ -34,9 +35,10 @@ FILE_EXACT = 2**54 // 10
 
 
 def fitted(base: Tokenizer, strings: list[str], exponent: float = EXPONENT) -> Fit:
-    bpe, batch = read_bpe(base), Batch.of([string.encode() for string in strings])
+    bpe = read_bpe(base)
     unigram = UnigramEncoder(bpe.token_bytes(), np.zeros(bpe.num_ids, np.int64))
-    return fit(bpe, unigram, batch, BpeEncoder(bpe).encode(batch), exponent)
+    encoded = Encoded.of([string.encode() for string in strings], BpeEncoder(bpe))
+    return fit(bpe, unigram, encoded, Prior(prior_weights(len(bpe.merges_R3), exponent)))
 
 
 def saved_and_reloaded(base: Tokenizer, scores_V: np.ndarray, path: Path) -> Tokenizer:
@@ -126,9 +128,9 @@ def test_a_constraint_moves_only_its_own_merge() -> None:
     merges = [("a", "b"), ("c", "d"), ("b", "cd"), ("b", "c")]
     base = bpe_of(merges)
     result = fitted(base, list(strings_over("abcd", 5)), exponent=0.0)  # every merge starts at 1
-    assert (result.bonuses_R >= prior_bonuses(4, 0.0)).all()
-    assert result.bonuses_R[0] > 1  # ab against b+cd
-    assert result.bonuses_R[-1] == 1  # the last outweighs nothing
+    assert (result.weights_R >= prior_weights(4, 0.0)).all()
+    assert result.weights_R[0] > 1  # ab against b+cd
+    assert result.weights_R[-1] == 1  # the last outweighs nothing
 
 
 @pytest.mark.parametrize("first", [True, False])
@@ -138,9 +140,9 @@ def test_of_the_tokens_own_rows_only_one_of_those_that_contradict_others_is_give
     contradicting, possible = ({0: -1, 3: 1}, 3), ({1: -1, 4: 1}, 4)
     for row, last_merge in (contradicting, possible) if first else (possible, contradicting):
         constraints.add_own(row, last_merge)
-    bonuses_R = solve(np.array([9, 8, 7, 6, 5]), constraints)
+    weights_R = solve(np.array([9, 8, 7, 6, 5]), constraints)
     assert constraints.given_up == {((0, -1), (3, 1))} and list(constraints.own.values()) == [4]
-    assert bonuses_R[4] > bonuses_R[1] and bonuses_R[0] > bonuses_R[3]
+    assert weights_R[4] > weights_R[1] and weights_R[0] > weights_R[3]
 
 
 def test_a_margin_is_a_share_of_what_is_asked() -> None:

@@ -9,7 +9,7 @@ from ivr.encoding.bpe import read_bpe
 from ivr.encoding.bpe_encoder import BpeEncoder
 from ivr.tokenizer.distill.pipeline import distill
 from ivr.tokenizer.fit.neighbour_strings import neighbour_strings
-from ivr.tokenizer.repeats.part_contexts import Characters
+from ivr.tokenizer.repeats.characters import Characters
 from ivr.tokenizer.repeats.tables import initial_contexts
 
 # `Ġ` and `t` draw in the first half of `ha`, `ax` and `aa` the second half of its last

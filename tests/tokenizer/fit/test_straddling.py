@@ -7,16 +7,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_bpe import Merges, any_scores, bpe_of, meets_odd_run, merge_lists, naive_bpe, named
 
-from ivr.encoding.batch import Batch
 from ivr.encoding.bpe import ByteLevelBpe, read_bpe
 from ivr.encoding.bpe_encoder import BpeEncoder
 from ivr.encoding.unigram_encoder import UnigramEncoder
-from ivr.tokenizer.fit.straddling import Crossings
-from ivr.tokenizer.scores.merge_weights import fit, prior_bonuses, token_scores
+from ivr.tokenizer.fit.straddling import StraddlingTokens
+from ivr.tokenizer.scores.encoded import Encoded
+from ivr.tokenizer.scores.merge_weights import Prior, fit, prior_weights, token_scores
 
 
-def crossings_of(bpe: ByteLevelBpe) -> Crossings:
-    return Crossings(bpe, BpeEncoder(bpe), UnigramEncoder(bpe.token_bytes(), np.zeros(bpe.num_ids, np.int64)))
+def crossings_of(bpe: ByteLevelBpe) -> StraddlingTokens:
+    return StraddlingTokens(bpe, BpeEncoder(bpe), UnigramEncoder(bpe.token_bytes(), np.zeros(bpe.num_ids, np.int64)))
 
 
 def best(string: str, scores: dict[str, int]) -> int:
@@ -78,11 +78,11 @@ def test_fitting_what_is_lost_leaves_nothing_lost() -> None:
     bpe = read_bpe(bpe_of(merges))
     crossings, encoder = crossings_of(bpe), BpeEncoder(bpe)
     unigram = UnigramEncoder(bpe.token_bytes(), np.zeros(bpe.num_ids, np.int64))
-    scores_V = token_scores(prior_bonuses(len(merges), 0.0), *bpe.derivations())
+    scores_V = token_scores(prior_weights(len(merges), 0.0), *bpe.derivations())
     assert set(crossings.lost(scores_V)) == {b"rinst", b"binst", b"instring"}
     constraints = None
     while lost := crossings.lost(scores_V):
-        batch = Batch.of(lost)
-        fitted = fit(bpe, unigram, batch, encoder.encode(batch), 0.0, constraints)
+        prior = Prior(prior_weights(len(merges), 0.0))
+        fitted = fit(bpe, unigram, Encoded.of(lost, encoder), prior, constraints)
         scores_V, constraints = fitted.scores_V, fitted.constraints
     assert losing(merges, named(bpe, scores_V)) == set()

@@ -18,7 +18,7 @@ from ivr.tokenizer.proof import closure as universal
 from ivr.tokenizer.proof.checker import NAME, check_files, main
 from ivr.tokenizer.proof.closure import RANGE, UNTRIED, attempt
 from ivr.tokenizer.scores.constraints import Constraints
-from ivr.tokenizer.scores.merge_weights import Fit, ScoresTooLarge, prior_bonuses, token_scores
+from ivr.tokenizer.scores.merge_weights import Fit, ScoresTooLarge, prior_weights, token_scores
 
 
 def files(run: TinyRun) -> tuple[Path, Path, Path]:
@@ -66,7 +66,7 @@ def test_another_merge_list_is_refused(distilled: TinyRun, tmp_path: Path) -> No
 
 def small_fit() -> tuple[universal.ByteLevelBpe, np.ndarray, Fit]:
     bpe = read_bpe(bpe_of([("a", "b"), ("c", "d"), ("b", "cd"), ("b", "c"), ("ab", "cd")]))
-    prior_R = prior_bonuses(5, 0.0)
+    prior_R = prior_weights(5, 0.0)
     scores_V = token_scores(prior_R, *bpe.derivations())
     return bpe, prior_R, Fit(prior_R, scores_V, Constraints(), 1, {})
 

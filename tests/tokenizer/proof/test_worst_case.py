@@ -19,14 +19,14 @@ from small_bpe import (
 
 from ivr.encoding.bpe import ByteLevelBpe, read_bpe
 from ivr.tokenizer.fit import closed_subsets as closed_parts
-from ivr.tokenizer.fit.closed_subsets import ALPHABETS, ClosedParts, margins
+from ivr.tokenizer.fit.closed_subsets import ALPHABETS, ClosedParts, slack_of_merges
 from ivr.tokenizer.proof.checker import check_proof
 from ivr.tokenizer.proof.checker_bpe import Pair
 from ivr.tokenizer.proof.closure import CIRCLE, PROVED, RANGE, TIME, Universal, close, proof_by_id
 from ivr.tokenizer.proof.walk_graph import walk_graph
 from ivr.tokenizer.proof.worst_case import PairSearch
 from ivr.tokenizer.scores.constraints import Constraints, solve
-from ivr.tokenizer.scores.merge_weights import prior_bonuses, token_scores
+from ivr.tokenizer.scores.merge_weights import prior_weights, token_scores
 
 LONGEST = 8
 
@@ -105,7 +105,7 @@ def as_checked(
 @given(merge_lists("abc", most=14), st.sampled_from([0.0, 2.0]))
 def test_a_closed_fit_is_right_on_every_string_and_its_proof_is_accepted(merges: Merges, exponent: float) -> None:
     bpe = read_bpe(bpe_of(merges))
-    result = close(bpe, prior_bonuses(len(bpe.merges_R3), exponent), seconds=5)
+    result = close(bpe, prior_weights(len(bpe.merges_R3), exponent), seconds=5)
     assert result.ended in {PROVED, CIRCLE, TIME, RANGE}
     if not result.proved:
         return
@@ -122,7 +122,7 @@ def closed() -> tuple[ByteLevelBpe, Merges]:
 
 def test_a_proof_that_was_tampered_with_is_refused(closed: tuple[ByteLevelBpe, Merges]) -> None:
     bpe, _ = closed
-    result = close(bpe, prior_bonuses(len(bpe.merges_R3), 0.0))
+    result = close(bpe, prior_weights(len(bpe.merges_R3), 0.0))
     assert result.proved
     merges, scores, proof = as_checked(bpe, result)
     accepted = check_proof(merges, scores, proof)
@@ -173,8 +173,8 @@ def test_a_second_search_that_starts_from_the_first_finds_the_same() -> None:
     graph = walk_graph(bpe)
     search = PairSearch(graph)
     for _ in range(12):
-        bonuses = np.sort(draw.integers(1, 2_000, len(merges)))[::-1].copy()
-        scores_V = token_scores(bonuses, *bpe.derivations())
+        weights = np.sort(draw.integers(1, 2_000, len(merges)))[::-1].copy()
+        scores_V = token_scores(weights, *bpe.derivations())
         warm, cold = search.worst_pairs(scores_V), PairSearch(graph).worst_pairs(scores_V)
         assert bool(warm.counterexamples) == bool(cold.counterexamples)
         if not cold.counterexamples:
@@ -183,7 +183,7 @@ def test_a_second_search_that_starts_from_the_first_finds_the_same() -> None:
 
 def test_the_same_fit_twice_is_the_same(closed: tuple[ByteLevelBpe, Merges]) -> None:
     bpe, _ = closed
-    first, second = (close(bpe, prior_bonuses(len(bpe.merges_R3), 2.0)) for _ in range(2))
+    first, second = (close(bpe, prior_weights(len(bpe.merges_R3), 2.0)) for _ in range(2))
     assert first.scores_V.tolist() == second.scores_V.tolist()
     assert first.pairs.F.tolist() == second.pairs.F.tolist()
 
@@ -199,7 +199,7 @@ def test_the_first_merges_closed_alone_are_right_on_every_string_of_theirs(
     monkeypatch.setattr(closed_parts, "FIRST", 5 / len(merges))
     monkeypatch.setattr(closed_parts, "ALPHABETS", {})
     monkeypatch.setattr(closed_parts, "SHORT", 0)
-    prior_R = prior_bonuses(len(merges), 0.0)
+    prior_R = prior_weights(len(merges), 0.0)
     parts = ClosedParts(bpe, np.zeros(len(bpe.merges_R3)))
     constraints = parts.close(prior_R, Constraints(), same)
     assert len(constraints) and constraints.rows.ranks.max() < 5
@@ -211,21 +211,21 @@ def test_the_first_merges_closed_alone_are_right_on_every_string_of_theirs(
     assert parts.proofs(scores_V) == []  # later merges make other tokens of the same bytes
 
 
-@pytest.mark.parametrize("margin", [0.0, 0.25])
+@pytest.mark.parametrize("slack", [0.0, 0.25])
 def test_tokens_of_two_small_letters_are_closed_with_their_margins(
-    monkeypatch: pytest.MonkeyPatch, margin: float
+    monkeypatch: pytest.MonkeyPatch, slack: float
 ) -> None:
     merges: Merges = [("b", "c"), ("a", "b"), ("c", "d"), ("b", "cd"), ("A", "b")]
     bpe = read_bpe(bpe_of(merges))
     monkeypatch.setattr(closed_parts, "ALPHABETS", {})
     monkeypatch.setattr(closed_parts, "FIRST", 0.0)
-    monkeypatch.setattr(closed_parts, "MARGIN", margin)
-    prior_R, margins_R = np.array([1, 100, 100, 100, 100]), margins(len(merges))
-    constraints = ClosedParts(bpe, margins_R).close(prior_R, Constraints(), same)
+    monkeypatch.setattr(closed_parts, "SLACK", slack)
+    prior_R, slack_R = np.array([1, 100, 100, 100, 100]), slack_of_merges(len(merges))
+    constraints = ClosedParts(bpe, slack_R).close(prior_R, Constraints(), same)
     assert set(constraints.rows.ranks.tolist()) == {0, 1, 2}  # of `bcd` and `Ab` nothing is known
-    bonuses_R = solve(prior_R, constraints, margins_R)
-    assert bonuses_R.tolist() == [201 + 201 * margin // 1, *prior_R[1:]]
-    scores = named(bpe, token_scores(bonuses_R, *bpe.derivations()))
+    weights_R = solve(prior_R, constraints, slack_R)
+    assert weights_R.tolist() == [201 + 201 * slack // 1, *prior_R[1:]]
+    scores = named(bpe, token_scores(weights_R, *bpe.derivations()))
     short = [merge for merge in merges if len("".join(merge)) == 2 and "A" not in merge]
     known = {token: scores[token] for token in [*"abcd", *("".join(merge) for merge in short)]}
     assert brute_force(short, known, longest=6) == []
@@ -233,7 +233,7 @@ def test_tokens_of_two_small_letters_are_closed_with_their_margins(
 
 def test_the_first_merges_have_no_margin(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(closed_parts, "FIRST", 0.4)
-    assert margins(5).tolist() == [0, 0, closed_parts.MARGIN, closed_parts.MARGIN, closed_parts.MARGIN]
+    assert slack_of_merges(5).tolist() == [0, 0, closed_parts.SLACK, closed_parts.SLACK, closed_parts.SLACK]
 
 
 DIGITS = "ASCII digits and blanks"
@@ -257,7 +257,7 @@ def of_digits(monkeypatch: pytest.MonkeyPatch) -> tuple[ByteLevelBpe, Merges]:
 
 def test_a_part_of_certain_characters_is_right_on_every_string_of_them(of_digits: tuple[ByteLevelBpe, Merges]) -> None:
     bpe, digits = of_digits
-    prior_R = prior_bonuses(len(bpe.merges_R3), 0.0)
+    prior_R = prior_weights(len(bpe.merges_R3), 0.0)
     parts = ClosedParts(bpe, np.zeros(len(bpe.merges_R3)))
     constraints = parts.close(prior_R, Constraints(), same)
     assert len(constraints)
@@ -271,7 +271,7 @@ def test_a_part_of_certain_characters_is_right_on_every_string_of_them(of_digits
 
 def test_parts_are_closed_again_beside_what_others_ask_for(of_digits: tuple[ByteLevelBpe, Merges]) -> None:
     bpe, digits = of_digits
-    prior_R = prior_bonuses(len(bpe.merges_R3), 2.0)
+    prior_R = prior_weights(len(bpe.merges_R3), 2.0)
     more = one_difference({3: 1, 7: -3})  # `31` is worth more than three `11`
 
     def refit(constraints: Constraints) -> Constraints:

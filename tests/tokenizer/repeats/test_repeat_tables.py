@@ -4,7 +4,6 @@ import json
 from itertools import product
 from pathlib import Path
 
-import numpy as np
 import pytest
 from small_bpe import bpe_of, pieces
 from tokenizers import Regex, Tokenizer
@@ -12,21 +11,20 @@ from tokenizers.pre_tokenizers import Split
 
 from ivr.analysis.pretokens import PretokenSplitter
 from ivr.encoding.bpe import read_bpe
-from ivr.encoding.bpe_encoder import BpeEncoder
 from ivr.encoding.byte_alphabet import to_alphabet
 from ivr.tokenizer.distill.pipeline import distill
-from ivr.tokenizer.fit.strings import pretokens_with_runs, sparse_numbers
+from ivr.tokenizer.fit.strings import pretokens_with_repeats, sparse_numbers
 from ivr.tokenizer.repeats import pattern as run_pattern
 from ivr.tokenizer.repeats.character_classes import PieceClasses, piece_classes
-from ivr.tokenizer.repeats.lone_repeats import lone_runs
+from ivr.tokenizer.repeats.lone_repeats import lone_repeats
 from ivr.tokenizer.repeats.pattern import cutting_pattern
-from ivr.tokenizer.repeats.tables import RunTable, initial_contexts, self_merging_units, tabulate
+from ivr.tokenizer.repeats.tables import RepeatEncoder, RepeatTable, initial_contexts, self_merging_units, tabulate
 
 
-def tables_for(tokenizer: Tokenizer) -> tuple[list[RunTable], PieceClasses]:
+def tables_for(tokenizer: Tokenizer) -> tuple[list[RepeatTable], PieceClasses]:
     bpe, splitter = read_bpe(tokenizer), PretokenSplitter(tokenizer)
-    lengths = np.array([len(token) for token in bpe.token_bytes()])
-    tables = [tabulate(context, BpeEncoder(bpe), lengths) for context in initial_contexts(bpe, splitter)]
+    encoder = RepeatEncoder.of(bpe)
+    tables = [tabulate(context, encoder) for context in initial_contexts(bpe, splitter)]
     return tables, piece_classes(splitter.all_classes)
 
 
@@ -71,10 +69,10 @@ def test_a_pretoken_that_is_one_run_is_cut_at_a_glance_as_by_the_slow_rules(
 ) -> None:
     tables, classes = tables_for(gpt2)
     others = classes.kinds[2]
-    runs = lone_runs(others, [table for table in tables if classes.of(table.unit) == others])
+    runs = lone_repeats(others, [table for table in tables if classes.of(table.unit) == others])
     quick = cutting_pattern(tables, classes)
     assert runs and runs in quick
-    monkeypatch.setattr(run_pattern, "lone_runs", lambda *_: "")
+    monkeypatch.setattr(run_pattern, "lone_repeats", lambda *_: "")
     slow = cutting_pattern(tables, classes)
     assert runs not in slow
     one, other = (Split(Regex(pattern), "isolated") for pattern in (quick, slow))
@@ -130,7 +128,11 @@ def test_the_result_is_a_plain_tokenizer_json(tmp_path: Path) -> None:
 def test_runs_are_found_by_three_equal_units() -> None:
     base = bpe_of(RUNNING)
     contexts = initial_contexts(read_bpe(base), PretokenSplitter(base))
-    assert pretokens_with_runs(["aab", "aaab", "bcbc", "xbcbcbc", "\n\n\n"], contexts) == ["aaab", "xbcbcbc", "\n\n\n"]
+    assert pretokens_with_repeats(["aab", "aaab", "bcbc", "xbcbcbc", "\n\n\n"], contexts) == [
+        "aaab",
+        "xbcbcbc",
+        "\n\n\n",
+    ]
 
 
 @pytest.mark.slow

@@ -1,4 +1,6 @@
-"""Wishes that drive the largest score are dropped, and as few others as can be."""
+"""Soft constraints that drive the largest score are dropped, and as few others as can be."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -27,19 +29,19 @@ def scores(constraints: Constraints) -> list[int]:
     return token_scores(solve(np.ones(NUM_MERGES, np.int64), constraints), *DERIVATIONS).tolist()
 
 
-def afford(known: Differences, wishes: Differences, limit: int) -> Constraints:
+def afford(known: Differences, soft: Differences, limit: int) -> Constraints:
     constraints = Constraints()
     constraints.add_all(known)
-    return affordable(np.ones(NUM_MERGES, np.int64), constraints, wishes, DERIVATIONS, limit)
+    return affordable(np.ones(NUM_MERGES, np.int64), constraints, soft, DERIVATIONS, limit)
 
 
 def test_all_wishes_are_kept_where_there_is_room() -> None:
-    wishes = differences({2: 1, 3: -2}, {4: 1, 5: -1, 6: -1})
-    assert scores(afford(differences({6: 1, 7: -3}), wishes, 100)) == [1, 1, 3, 1, 6, 1, 4, 1]
+    soft = differences({2: 1, 3: -2}, {4: 1, 5: -1, 6: -1})
+    assert scores(afford(differences({6: 1, 7: -3}), soft, 100)) == [1, 1, 3, 1, 6, 1, 4, 1]
 
 
 def test_the_wish_that_drives_the_largest_score_is_dropped_and_no_other() -> None:
-    """Rank 0 doubles what rank 1 needs, and a wish makes that dear; 3 and 5 have cheap wishes of their own."""
+    """Rank 0 doubles what rank 1 needs, and a soft constraint makes that dear; 3 and 5 have cheap ones of their own."""
     known = differences({0: 1, 1: -2})
     dear, cheap = {1: 1, 2: -9}, [{3: 1, 4: -2}, {5: 1, 6: -2}]
     assert scores(afford(known, differences(dear, *cheap), 100))[:2] == [21, 10]
@@ -56,14 +58,14 @@ def test_of_a_chain_of_wishes_the_first_goes_and_the_rest_stays() -> None:
 
 
 def test_the_constraints_alone_remain_where_they_leave_no_room() -> None:
-    known, wishes = differences({0: 1, 1: -50}), differences({3: 1, 4: -2})
-    assert scores(afford(known, wishes, 40)) == [51, 1, 1, 1, 1, 1, 1, 1]
+    known, soft = differences({0: 1, 1: -50}), differences({3: 1, 4: -2})
+    assert scores(afford(known, soft, 40)) == [51, 1, 1, 1, 1, 1, 1, 1]
 
 
-def test_a_bonus_is_as_large_as_it_is_for_one_row() -> None:
+def test_a_weight_is_as_large_as_it_is_for_one_row() -> None:
     rows = differences({0: 1, 1: -1}, {0: 1, 1: -3}, {2: 1, 3: -1})
-    bonuses_R, asking_R = meet(np.array([1, 1, 9, 1]), rows, np.array([2, 0, 1]))
-    assert bonuses_R.tolist() == [4, 1, 9, 1] and asking_R.tolist() == [1, -1, -1, -1]
+    weights_R, asking_R = meet(np.array([1, 1, 9, 1]), rows, np.array([2, 0, 1]))
+    assert weights_R.tolist() == [4, 1, 9, 1] and asking_R.tolist() == [1, -1, -1, -1]
 
 
 @pytest.mark.parametrize("capitals", range(NAME_LETTERS + 1))
@@ -103,9 +105,9 @@ NAMES = [("N", "o"), ("N", "O"), ("M", "N"), ("O", "P"), ("o", "p"), ("Ġ", "M")
 @pytest.mark.parametrize("fitted", [True, False])
 def test_short_names_are_right_where_they_are_fitted(monkeypatch: pytest.MonkeyPatch, fitted: bool) -> None:
     """`MNOP` is `M`,`NO`,`P`: a flat prior, and neighbours that are not looked at, leave it to the names."""
-    monkeypatch.setattr(TextFitter, "_cross", lambda self, fit: fit.constraints)
+    monkeypatch.setattr(TextFitter, "_straddle", lambda self, fit: fit.constraints)
     fitter = a_large_fitter(monkeypatch, NAMES, exponent=0.0)
-    fitter._names_fitted = fitted
+    fitter.plan = replace(fitter.plan, names=fitted)
     found = fitter.unigram.with_scores(fitter.fit().scores_V)
     names = Batch.of([b"MNOP", b" MNOP", b"MNop", b"Mnop"])
     assert (found.encode(names).ids.tolist() == fitter.encoder.encode(names).ids.tolist()) is fitted
@@ -114,7 +116,7 @@ def test_short_names_are_right_where_they_are_fitted(monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize("failure", ["too large", "a part is lost"])
 def test_without_room_for_names_all_else_is_fitted(monkeypatch: pytest.MonkeyPatch, failure: str) -> None:
     plain = a_large_fitter(monkeypatch, NAMES)
-    plain._names_fitted = False
+    plain.plan = replace(plain.plan, names=False)
     expected = plain.fit().scores_V.tolist()
 
     def with_names(self: TextFitter, constraints: Constraints) -> Constraints:

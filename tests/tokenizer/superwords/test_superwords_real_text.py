@@ -30,7 +30,7 @@ def test_real_text(name: str, boundaries: str, corpora_dir: Path, tmp_path: Path
     assert run("select", "--swaps", "120", "--max-words", "4", "--superword-boundaries", boundaries) == 0
     assert run("remap") == 0
     swaps = read_rules(run.paths.remap_rules).swaps
-    assert sum(swap.words > 1 for swap in swaps) > 10
+    assert any(swap.words > 1 for swap in swaps)
     distilled, remapped = run.tokenizer("distilled_unigram"), run.tokenizer("remapped")
     dropped, new = {swap.id for swap in swaps}, [from_alphabet(swap.new).decode(errors="replace") for swap in swaps]
     texts = list(read_documents(run.paths.cleaned_corpora))
@@ -39,9 +39,8 @@ def test_real_text(name: str, boundaries: str, corpora_dir: Path, tmp_path: Path
         ids = remapped.encode(text, add_special_tokens=False).ids
         assert remapped.decode(ids) == text
         total += len(ids)
-        words = text.split(" ")
-        for place in range(0, len(words), 9):
-            part = " ".join(words[place : place + 3])
+        for place in range(0, len(text), 48):
+            part = text[place : place + 16]
             before = distilled.encode(part, add_special_tokens=False).ids
             if not dropped.intersection(before) and not any(string in part for string in new):
                 assert remapped.encode(part, add_special_tokens=False).ids == before

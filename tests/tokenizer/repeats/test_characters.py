@@ -12,7 +12,8 @@ from ivr.encoding.bpe_encoder import BpeEncoder
 from ivr.tokenizer.distill.pipeline import distill
 from ivr.tokenizer.fit import closed_subsets as closed_parts
 from ivr.tokenizer.proof import closure as universal
-from ivr.tokenizer.repeats.part_contexts import Characters
+from ivr.tokenizer.repeats.characters import Characters
+from ivr.tokenizer.repeats.contexts import Side
 from ivr.tokenizer.repeats.tables import initial_contexts, self_merging_units
 
 # `´` ends `ô` and `Ŵ`, and draws an `é`; but in `Ŵ` it is merged before. `Å` begins `Ŵ` and `Ő`, and goes with an `é`
@@ -72,7 +73,8 @@ def test_a_part_that_no_character_has_there_is_no_neighbour() -> None:
     bpe = read_bpe(base)
     (context,) = initial_contexts(bpe, PretokenSplitter(base))
     assert context.lefts == {"´", "Ã©"} and context.rights == {"Å", "Ã©"}  # no character begins with `´`
-    lefts, rights = Characters(PretokenSplitter(base), BpeEncoder(bpe)).around(context)
+    characters = Characters(PretokenSplitter(base), BpeEncoder(bpe))
+    lefts, rights = (characters.around(context, side) for side in Side)
     assert lefts["Ã´"] == lefts["Ä´"] != lefts["Å´"] == "Å´"
     assert rights["ÅĲ"] == rights["Åĳ"] != rights["Å´"] == "Å´"
 
