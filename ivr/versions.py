@@ -22,7 +22,8 @@ STAGE_VERSIONS = {
     "remap": 2,  # 2: an added token that merges make keeps its score
     "align": 1,
     "train": 1,
-    "evaluate": 2,  # 2: where prompts end; intervals by scipy's bootstrap
+    # 2: where prompts end
+    "evaluate": 3,  # 3: intervals by scipy's bootstrap
     # 2: held-out lines before and after
     "report": 3,  # 3: pictures and numbers as files, new rows, lineage, commands, the whole model card
 }

@@ -171,8 +171,8 @@ def splitting_pattern(rules: Sequence[Inside]) -> str:
 def patterns(pattern: str, rules: Sequence[Inside]) -> list[str]:
     """What pretokens are split by, in order: inside such tokens, and at repeats, which is `pattern` ("" for none).
 
-    Such a token that is a repeat is split as one where a longer pretoken holds it. By itself it is matched whole; so is,
-    wrongly, what a split inside another such token leaves of a longer pretoken when it is this very string.
+    Such a token that is a repeat is split as one where a longer pretoken holds it. By itself it is matched whole; so,
+    wrongly, is what a split inside another such token leaves of a longer pretoken when it is this very string.
     """
     repeats: set[bytes] = set()
     if pattern:
