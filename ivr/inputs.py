@@ -108,10 +108,11 @@ def describe(targets: Sequence[Path], root: Path) -> list[FileRecord]:
 
     Raises ConfigError for a pipe, a socket or a device among them, from which one would read for ever.
     """
-    return [_describe_file(path, root) for target in targets for path in files_below(target)]
+    return [describe_file(path, root) for target in targets for path in files_below(target)]
 
 
-def _describe_file(path: Path, root: Path) -> FileRecord:
+def describe_file(path: Path, root: Path) -> FileRecord:
+    """The same for one file."""
     facts = path.stat()
     if not stat.S_ISREG(facts.st_mode):
         raise ConfigError(f"{path} is no regular file, but a pipe, a socket or a device; take it out of the directory")
