@@ -111,11 +111,12 @@ def describe(targets: Sequence[Path], root: Path) -> list[FileRecord]:
     found: list[FileRecord] = []
     for target in targets:
         is_one = target.exists() and not target.is_dir()  # `files_below` would pass over a pipe
-        found += [_describe_file(path, root) for path in ([target] if is_one else files_below(target))]
+        found += [describe_file(path, root) for path in ([target] if is_one else files_below(target))]
     return found
 
 
-def _describe_file(path: Path, root: Path) -> FileRecord:
+def describe_file(path: Path, root: Path) -> FileRecord:
+    """The same for one file."""
     facts = path.stat()
     if not stat.S_ISREG(facts.st_mode):
         raise ConfigError(f"{path} is no regular file, but a pipe, a socket or a device; take it out of the directory")

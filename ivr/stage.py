@@ -32,7 +32,7 @@ from ivr.console import LOG, redact
 from ivr.disk.written import adopt, check_replaceable, keep_aside
 from ivr.errors import ConfigError, CorruptInputError, StaleInputError
 from ivr.inputs import Input as Input  # part of this module's interface
-from ivr.inputs import absolute, check_recorded, describe, relative
+from ivr.inputs import absolute, check_recorded, describe, describe_file, relative
 from ivr.inputs import check_present as check_present
 from ivr.machine.locks import directory_lock
 from ivr.manifest import FileRecord, git_commit, package_versions
@@ -229,7 +229,7 @@ def open_stage(name: str, config: Any, inputs: Sequence[Input]) -> Iterator[Stag
         remove_leftovers(root)
         stage = Stage(name, config, paths.manifest(name), root)
         present = check_present(name, inputs)
-        stage.inputs = [row for item in present for row in describe(item.files(), root)]
+        stage.inputs = [describe_file(path, root) for item in present for path in item.files()]
         check_recorded(paths, present, stage.inputs)
         yield stage
 
