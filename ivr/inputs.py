@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from ivr.artifacts import ArtifactPaths, files_below, sha256_file
+from ivr.artifacts import ArtifactPaths
+from ivr.disk.digest import sha256_file
+from ivr.disk.writer import files_below
 from ivr.errors import ConfigError, StaleInputError
 from ivr.manifest import FileRecord, Manifest
 

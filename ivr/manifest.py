@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import ivr
-from ivr.artifacts import files_below, sha256_file
+from ivr.disk.digest import sha256_file
+from ivr.disk.writer import files_below
 from ivr.schema import check_value, read_record, write_sealed
 
 PIPELINE = (  # the stages that leave a manifest, in order

@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from ivr.artifacts import write_text
+from ivr.disk.writer import write_text
 from ivr.errors import CorruptInputError
 
 if TYPE_CHECKING:

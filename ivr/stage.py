@@ -5,7 +5,7 @@
         with open_stage("analyze", config, inputs=[Input(paths.cleaned_corpora, made_by="init")]) as stage:
             if stage.current:
                 return stage.manifest
-            ...                                     # the work; files through ivr.artifacts only
+            ...                                     # the work; files through ivr.disk.writer only
             stage.replaces(paths.token_frequency)   # refuses where a person's file would be lost
             stage.results["tokens"] = 12            # figures for `ivr report` and `ivr status`
             return stage.finish([paths.token_frequency])
@@ -27,9 +27,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePath
 from typing import Any
 
-from ivr.artifacts import ArtifactPaths, remove_leftovers, sha256_file, sha256_json, write_json
+from ivr.artifacts import ArtifactPaths
 from ivr.console import LOG, redact
-from ivr.disk.written import adopt, check_replaceable, keep_aside
+from ivr.disk.digest import sha256_file, sha256_json
+from ivr.disk.leftovers import remove_leftovers
+from ivr.disk.ownership import adopt, check_replaceable, keep_aside
+from ivr.disk.writer import write_json
 from ivr.errors import ConfigError, CorruptInputError, StaleInputError
 from ivr.inputs import Input as Input  # part of this module's interface
 from ivr.inputs import absolute, check_recorded, describe, describe_file, relative

@@ -12,8 +12,10 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from ivr.artifacts import ArtifactPaths, sha256_file, write_json
+from ivr.artifacts import ArtifactPaths
 from ivr.corpus.documents import write_document
+from ivr.disk.digest import sha256_file
+from ivr.disk.writer import write_json
 from ivr.inputs import describe
 from ivr.stage import Manifest
 from ivr.tokenizer.remap import rules

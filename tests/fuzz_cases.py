@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ivr.artifacts import sha256_file
+from ivr.disk.digest import sha256_file
 from ivr.errors import IvrError
 from ivr.machine.failures import explain
 from ivr.report.integrity import leftovers

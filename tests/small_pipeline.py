@@ -14,8 +14,9 @@ from pathlib import Path
 from builders import END, bpe_tokenizer, documents, save_tokenizer, tiny_model
 from tiny_run import domain_documents
 
-from ivr.artifacts import ArtifactPaths, sha256_file
+from ivr.artifacts import ArtifactPaths
 from ivr.cli import main
+from ivr.disk.digest import sha256_file
 from ivr.manifest import PIPELINE
 from ivr.training.metrics import read_metrics, without_times
 

@@ -7,23 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from ivr.artifacts import (
-    ArtifactPaths,
-    atomic_directory,
-    atomic_file,
-    files_below,
-    remove_leftovers,
-    sha256_file,
-    sha256_json,
-    write_json,
-    write_text,
-)
+from ivr.artifacts import ArtifactPaths
+from ivr.disk.digest import sha256_file, sha256_json
+from ivr.disk.leftovers import remove_leftovers
+from ivr.disk.writer import atomic_directory, atomic_file, files_below, write_json, write_text
 
 # each program writes "new" in part, says so, and waits to be killed
 WRITE_FILE = """
 import sys, time
 from pathlib import Path
-from ivr.artifacts import atomic_file
+from ivr.disk.writer import atomic_file
 with atomic_file(Path(sys.argv[1])) as stream:
     stream.write("new" * 100_000)
     stream.flush()
@@ -33,7 +26,7 @@ with atomic_file(Path(sys.argv[1])) as stream:
 WRITE_DIRECTORY = """
 import sys, time
 from pathlib import Path
-from ivr.artifacts import atomic_directory
+from ivr.disk.writer import atomic_directory
 with atomic_directory(Path(sys.argv[1])) as staging:
     (staging / "a.txt").write_text("new")
     print("half", flush=True)
@@ -43,7 +36,7 @@ with atomic_directory(Path(sys.argv[1])) as staging:
 KILLED_AFTER_RENAME = """
 import os, signal, sys
 from pathlib import Path
-import ivr.artifacts as artifacts
+import ivr.disk.writer as artifacts
 artifacts._sync_directory = lambda path: os.kill(os.getpid(), signal.SIGKILL)
 with artifacts.atomic_directory(Path(sys.argv[1])) as staging:
     (staging / "a.txt").write_text("new")
@@ -117,7 +110,7 @@ def test_a_directory_is_replaced_without_an_exchange_too(tmp_path: Path, monkeyp
     def refuse(first: Path, second: Path) -> None:
         raise OSError(errno.EINVAL, "no exchange on this file system")
 
-    monkeypatch.setattr("ivr.artifacts.exchange", refuse)
+    monkeypatch.setattr("ivr.disk.writer.exchange", refuse)
     for text in ("old", "new"):
         with atomic_directory(tmp_path / "folder") as staging:
             (staging / f"{text}.txt").write_text(text)

@@ -274,7 +274,7 @@ def test_clean_keeps_what_a_run_made_until_told(checkout: Checkout) -> None:
     assert "CONFIRM=yes" in checkout.make("clean").stdout
     assert not (checkout.folder / "ivr" / "__pycache__").exists()
     assert checkout.stages_of("pipeline") == []
-    # what a run wrote is told from what a person brought by ivr.disk.clean (tests/test_written.py)
+    # what a run wrote is told from what a person brought by ivr.disk.clean (tests/test_ownership.py)
     announced = checkout.make("-n", "clean", "CONFIRM=yes").stdout
     assert re.search(r"^\s*\.venv/bin/python -I -m ivr\.disk\.clean 'artifacts'$", announced, re.MULTILINE)
 

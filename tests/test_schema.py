@@ -10,8 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ivr.artifacts import ArtifactPaths, write_json
+from ivr.artifacts import ArtifactPaths
 from ivr.cli import main
+from ivr.disk.writer import write_json
 from ivr.errors import CorruptInputError
 from ivr.manifest import FileRecord, Manifest
 from ivr.schema import MOST_LEVELS, loads_text, parse_record, read_record, read_table, write_sealed

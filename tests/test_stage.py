@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from ivr.artifacts import ArtifactPaths, sha256_file, write_text
+from ivr.artifacts import ArtifactPaths
 from ivr.console import LOG
+from ivr.disk.digest import sha256_file
+from ivr.disk.writer import write_text
 from ivr.errors import ConfigError, CorruptInputError, StaleInputError, TryAgainError
 from ivr.manifest import FileRecord
 from ivr.options.declared import StageConfig, option

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ivr.artifacts import ArtifactPaths, sha256_json
-from ivr.disk.written import remove_written
+from ivr.artifacts import ArtifactPaths
+from ivr.disk.digest import sha256_json
+from ivr.disk.ownership import remove_written
 from ivr.errors import ConfigError
 from ivr.options.declared import StageConfig, option
 from ivr.stage import Input, Manifest, check_present, config_identity, open_stage
@@ -168,9 +169,9 @@ def count_corpus(
     from contextlib import ExitStack
 
     from ivr.analysis.counting import count_documents
-    from ivr.artifacts import atomic_file
     from ivr.console import Progress
     from ivr.corpus.documents import corpus_files, read_documents_utf8
+    from ivr.disk.writer import atomic_file
 
     total = sum(file.stat().st_size for file in corpus_files(corpus))
     with ExitStack() as stack:

@@ -17,10 +17,12 @@ import pyarrow.parquet as pq
 from tokenizers import Tokenizer
 
 from ivr.analysis.counting import CorpusCounts, count_documents, sorted_rows
-from ivr.artifacts import ArtifactPaths, atomic_directory, atomic_file, sha256_file, sha256_json
+from ivr.artifacts import ArtifactPaths
 from ivr.console import LOG, Progress
 from ivr.corpus.documents import corpus_files
 from ivr.corpus.parts import part_bytes, read_part
+from ivr.disk.digest import sha256_file, sha256_json
+from ivr.disk.writer import atomic_directory, atomic_file
 from ivr.encoding.batch import Batch
 from ivr.errors import CorruptInputError, StaleInputError
 from ivr.manifest import FileFacts, Manifest, facts_below

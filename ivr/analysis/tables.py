@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from tokenizers import Tokenizer
 
 from ivr.analysis.counting import CorpusCounts
-from ivr.artifacts import atomic_file
+from ivr.disk.writer import atomic_file
 from ivr.schema import read_table
 
 

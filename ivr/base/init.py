@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
-from ivr.artifacts import ArtifactPaths, atomic_directory, atomic_file
+from ivr.artifacts import ArtifactPaths
 from ivr.base.model_directory import check_free_space, model_files
 from ivr.base.pinning import SAMPLE, ModelChoice, find_model, pin_model
 from ivr.base.sample_model import SampleRecipe
@@ -20,7 +20,8 @@ from ivr.corpus.readers import SEPARATORS, ReadOptions
 from ivr.corpus.reading.encodings import check_encoding
 from ivr.corpus.sample_text import DOMAIN_PACKAGES, GENERAL_PACKAGES, write_sample_corpora
 from ivr.corpus.sources import READABLE, find_sources
-from ivr.disk.written import remove_written
+from ivr.disk.ownership import remove_written
+from ivr.disk.writer import atomic_directory, atomic_file
 from ivr.encoding.text.missing_bytes import missing_bytes
 from ivr.errors import ConfigError
 from ivr.options.declared import StageConfig, option

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ivr.artifacts import atomic_directory, write_json
 from ivr.base.auto_tokenizer import check_auto_tokenizer
 from ivr.base.companions import copy_chat_templates, copy_text
 from ivr.base.model_files import CARD, LICENCE, VERSIONED_TOKENIZER, WeightsChoice, check_names, choose_files
@@ -21,6 +20,7 @@ from ivr.base.weights.checkpoint import Checkpoint, read_checkpoint, weight_file
 from ivr.base.weights.layout import Layout, layout_of
 from ivr.base.whole_files import check_whole
 from ivr.console import LOG
+from ivr.disk.writer import atomic_directory, write_json
 from ivr.errors import ConfigError, CorruptInputError, IvrError
 
 FREE_BYTES_BESIDE_MODEL = 64 << 20

@@ -6,7 +6,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from ivr.artifacts import ArtifactPaths, atomic_directory, sha256_file, sha256_json
+from ivr.artifacts import ArtifactPaths
 from ivr.base.auto_tokenizer import check_auto_tokenizer
 from ivr.base.hub import fetch_model
 from ivr.base.model_directory import check_config, check_model, check_sizes, lay_in_model, lay_in_tokenizer, model_files
@@ -14,6 +14,8 @@ from ivr.base.pretrained.packaged import PACKAGED, packaged_model, say_how_long
 from ivr.base.sample_model import SampleRecipe, train_sample_model
 from ivr.console import LOG
 from ivr.corpus.sample_text import general_texts
+from ivr.disk.digest import sha256_file, sha256_json
+from ivr.disk.writer import atomic_directory
 from ivr.errors import ConfigError, CorruptInputError
 from ivr.stage import Manifest
 

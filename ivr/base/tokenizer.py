@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ivr.artifacts import write_json, write_text
 from ivr.corpus.documents import SEPARATOR
+from ivr.disk.writer import write_json, write_text
 from ivr.encoding.tokenizer_steps import steps
 from ivr.errors import ConfigError, CorruptInputError
 from ivr.schema import loads_text

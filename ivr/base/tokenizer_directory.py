@@ -9,7 +9,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ivr.artifacts import write_json, write_text
 from ivr.base.auto_tokenizer import (
     DEFAULT_NAMES,
     GPT2_CLASSES,
@@ -35,6 +34,7 @@ from ivr.base.tokenizer import (
 from ivr.base.weights.layout import layout_of
 from ivr.console import LOG
 from ivr.corpus.document_end import KEY, end_of_text_id, end_token, put_in_front
+from ivr.disk.writer import write_json, write_text
 from ivr.encoding.tokenizer_steps import steps
 from ivr.errors import ConfigError, CorruptInputError
 

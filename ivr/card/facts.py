@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Any
 
-from ivr.artifacts import ArtifactPaths, sha256_json
+from ivr.artifacts import ArtifactPaths
+from ivr.disk.digest import sha256_json
 from ivr.manifest import FileRecord, Manifest
 
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ivr.artifacts import ArtifactPaths, sha256_json
+from ivr.artifacts import ArtifactPaths
 from ivr.console import LOG, say
+from ivr.disk.digest import sha256_json
 from ivr.manifest import PIPELINE, Manifest
 from ivr.options.declared import StageConfig, option
 from ivr.report.status import read_manifests, stage_statuses

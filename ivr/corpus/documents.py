@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
-from ivr.artifacts import files_below
+from ivr.disk.writer import files_below
 
 SEPARATOR = "<|endoftext|>"
 _LOOKS_LIKE_SEPARATOR = re.compile(r"^\\*<\|endoftext\|>$", re.MULTILINE)

@@ -13,8 +13,9 @@ from typing import IO, Any, Literal
 
 import numpy as np
 
-from ivr.artifacts import atomic_directory, sha256_file, sha256_json
 from ivr.console import Progress
+from ivr.disk.digest import sha256_file, sha256_json
+from ivr.disk.writer import atomic_directory
 from ivr.errors import CorruptInputError
 from ivr.schema import read_record, write_sealed
 

@@ -13,9 +13,9 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from ivr.artifacts import atomic_directory, atomic_file, files_below
 from ivr.console import LOG
 from ivr.corpus.cleaning import clean_text, is_heldout
+from ivr.disk.writer import atomic_directory, atomic_file, files_below
 from ivr.errors import ConfigError
 from ivr.workers import end_with_parent
 

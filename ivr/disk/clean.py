@@ -9,10 +9,11 @@ import re
 import sys
 from pathlib import Path
 
-from ivr.artifacts import WRITTEN, WRITTEN_CORPORA, ArtifactPaths, remove_leftovers
+from ivr.artifacts import ArtifactPaths
 from ivr.console import LOG, set_up_logging
 from ivr.disk.digest import sha256_file
-from ivr.disk.written import RECORD, adopt, remove_written
+from ivr.disk.leftovers import WRITTEN, WRITTEN_CORPORA, remove_leftovers
+from ivr.disk.ownership import RECORD, adopt, remove_written
 from ivr.errors import CorruptInputError, IvrError
 from ivr.manifest import WITH_VERIFY, FileRecord, Manifest
 from ivr.stage import artifacts_lock

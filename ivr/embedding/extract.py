@@ -10,7 +10,7 @@ from typing import IO, Any
 
 import torch
 
-from ivr.artifacts import atomic_file, write_json
+from ivr.disk.writer import atomic_file, write_json
 
 
 def tensor_sha256(tensor: torch.Tensor) -> str:

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from ivr.artifacts import atomic_directory
 from ivr.base.companions import chat_templates, copy_chat_templates, copy_licence
 from ivr.base.model_files import SAFETENSORS
+from ivr.disk.writer import atomic_directory
 from ivr.errors import CorruptInputError
 
 # never vocab.json and merges.txt: beside a gpt2 config they would bring the BPE tokenizer back

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ivr.artifacts import sha256_file
+from ivr.disk.digest import sha256_file
 from ivr.errors import ConfigError, CorruptInputError, StaleInputError
 
 if TYPE_CHECKING:

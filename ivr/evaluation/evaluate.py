@@ -9,9 +9,11 @@ from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ivr.artifacts import ArtifactPaths, atomic_file, sha256_file, write_json
+from ivr.artifacts import ArtifactPaths
 from ivr.base.model_files import CARD
 from ivr.console import LOG
+from ivr.disk.digest import sha256_file
+from ivr.disk.writer import atomic_file, write_json
 from ivr.errors import ConfigError, CorruptInputError
 from ivr.evaluation.subjects import Subject, choose_subjects, named_paths
 from ivr.machine.devices import DEVICE_HELP, DEVICES, choose_device

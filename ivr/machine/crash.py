@@ -9,8 +9,9 @@ import time
 import traceback
 from pathlib import Path
 
-from ivr.artifacts import ArtifactPaths, write_text
+from ivr.artifacts import ArtifactPaths
 from ivr.console import redact
+from ivr.disk.writer import write_text
 
 
 def write_report(error: BaseException, stage: str, root: Path) -> Path | None:

@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
-from ivr.artifacts import sha256_file, write_text
 from ivr.base.model_files import CARD
 from ivr.card.facts import CardFacts, training_rows
 from ivr.card.model_card import model_card
 from ivr.console import LOG
-from ivr.disk.written import read_record, record_file
+from ivr.disk.digest import sha256_file
+from ivr.disk.ownership import read_record, record_file
+from ivr.disk.writer import write_text
 from ivr.encoding.byte_alphabet import readable
 from ivr.manifest import Manifest
 from ivr.report.figures import read_swaps

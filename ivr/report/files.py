@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ivr.artifacts import atomic_directory, atomic_file, write_json, write_text
+from ivr.disk.writer import atomic_directory, atomic_file, write_json, write_text
 from ivr.report.page.parts import Document, Table
 from ivr.report.page.templates import render
 from ivr.tokenizer.select.output.cells import write_cell

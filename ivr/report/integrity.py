@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ivr.artifacts import HASH_CHUNK_BYTES, LEFTOVER, ArtifactPaths
+from ivr.artifacts import ArtifactPaths
+from ivr.disk.digest import HASH_CHUNK_BYTES
+from ivr.disk.leftovers import LEFTOVER
 from ivr.errors import CorruptInputError
 from ivr.manifest import WITH_VERIFY, FileFacts, Manifest
 from ivr.schema import read_record

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
 
-from ivr.artifacts import sha256_json
+from ivr.disk.digest import sha256_json
 from ivr.manifest import Manifest
 from ivr.report.integrity import maker_of
 

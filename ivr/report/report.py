@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ivr.artifacts import ArtifactPaths, check_there, write_text
+from ivr.artifacts import ArtifactPaths, check_there
 from ivr.base.model_files import SAFETENSORS
 from ivr.console import say
+from ivr.disk.writer import write_text
 from ivr.errors import StaleInputError
 from ivr.options.declared import StageConfig, option
 from ivr.stage import Input, Manifest, open_stage

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from tokenizers import Tokenizer
 
-from ivr.artifacts import write_json, write_text
 from ivr.base.companions import copy_chat_templates
 from ivr.base.tokenizer import load_tokenizer
+from ivr.disk.writer import write_json, write_text
 from ivr.encoding.byte_alphabet import from_alphabet
 from ivr.errors import CorruptInputError
 

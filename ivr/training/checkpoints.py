@@ -15,9 +15,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ivr.artifacts import atomic_directory, sha256_file
 from ivr.console import LOG
-from ivr.disk.written import remove_written
+from ivr.disk.digest import sha256_file
+from ivr.disk.ownership import remove_written
+from ivr.disk.writer import atomic_directory
 from ivr.errors import ConfigError, CorruptInputError
 from ivr.manifest import FileFacts, facts_below
 from ivr.schema import read_record, write_sealed

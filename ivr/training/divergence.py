@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ivr.artifacts import atomic_directory, write_json, write_text
+from ivr.disk.writer import atomic_directory, write_json, write_text
 
 WINDOW = 10  # steps
 

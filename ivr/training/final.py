@@ -4,7 +4,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ivr.artifacts import atomic_directory, write_json, write_text
 from ivr.base.auto_tokenizer import PLAIN_CLASS, keeps_plain_class
 from ivr.base.companions import copy_licence
 from ivr.base.model_directory import file_names
@@ -13,6 +12,7 @@ from ivr.base.weights.checkpoint import read_checkpoint
 from ivr.base.weights.layout import Layout, layout_of
 from ivr.card.facts import CardFacts
 from ivr.card.model_card import model_card
+from ivr.disk.writer import atomic_directory, write_json, write_text
 from ivr.embedding.model_directory import copy_tokenizer_files, save_weights, write_generation_config
 from ivr.embedding.weights import read_config, without_copies
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ivr.artifacts import append_text, atomic_file, write_text
+from ivr.disk.writer import append_text, atomic_file, write_text
 from ivr.errors import CorruptInputError
 from ivr.results import MetricsRow
 from ivr.schema import parse_record

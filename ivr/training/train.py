@@ -9,10 +9,11 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ivr.artifacts import ArtifactPaths, sha256_file, sha256_json
+from ivr.artifacts import ArtifactPaths
 from ivr.base.model_directory import check_loads
 from ivr.base.model_files import CARD
 from ivr.console import LOG
+from ivr.disk.digest import sha256_file, sha256_json
 from ivr.errors import ConfigError, IvrError, StaleInputError
 from ivr.stage import Input, Manifest, Stage, is_identity, open_stage
 from ivr.training.options import Config as Config  # the stage's interface
@@ -227,7 +228,7 @@ def _tokenise(
     from ivr.corpus import packing
     from ivr.corpus.document_end import end_of_text_id, end_token, start_of_text_id
     from ivr.corpus.documents import corpus_files, read_documents
-    from ivr.disk.written import remove_written
+    from ivr.disk.ownership import remove_written
 
     folder = paths.training / "data"
     # two tokenizers that end texts otherwise make two streams

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from tiny_run import TinyRun, domain_documents, learnt_merges
 
-from ivr.artifacts import files_below
 from ivr.corpus.parts import read_part
+from ivr.disk.writer import files_below
 from ivr.stage import artifacts_lock
 
 

@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 from tiny_model import tiny_model_files, write_corpus, write_model
 
-from ivr.artifacts import ArtifactPaths, files_below
+from ivr.artifacts import ArtifactPaths
 from ivr.base import init as stage
 from ivr.base import pinning
 from ivr.base.sample_model import SampleRecipe
 from ivr.cli import main
 from ivr.corpus.documents import read_documents
+from ivr.disk.writer import files_below
 
 
 @pytest.fixture(autouse=True)
@@ -259,7 +260,7 @@ def test_what_a_person_put_there_is_refused_and_kept(
     if before:
         assert world.init() == 0
         if place == "corpora/rejects.jsonl":
-            return  # ours now; an edit of it is kept (tests/test_written.py)
+            return  # ours now; an edit of it is kept (tests/test_ownership.py)
     mine = put(world.paths.root / place)
     assert world.init("--seed", "3") == 2
     assert mine.name in (said := capsys.readouterr().err) and "did not write" in said

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from tiny_model import CONFIG, safetensors_bytes, tiny_model_files, tiny_vocab, write_model
 
-from ivr.artifacts import files_below
 from ivr.base.model_directory import lay_in_model, lay_in_tokenizer, model_files, read_model
 from ivr.base.tokenizer import build_tokenizer
 from ivr.base.tokenizer_directory import complete_tokenizer
+from ivr.disk.writer import files_below
 from ivr.errors import ConfigError, CorruptInputError, IvrError
 
 

@@ -72,7 +72,7 @@ def prepare(lab: Any, options: argparse.Namespace) -> None:
     import experiment_cells
     import experiment_data
 
-    from ivr.artifacts import write_json
+    from ivr.disk.writer import write_json
 
     if not (lab.root / "text").exists():
         experiment_data.prepare_text(options.corpora_dir, lab.root / "text", lab.size)

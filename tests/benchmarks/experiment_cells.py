@@ -22,8 +22,9 @@ from typing import Any
 
 from experiment_data import DOMAINS, Size, first_bytes, mixed, read
 
-from ivr.artifacts import ArtifactPaths, atomic_directory, write_json
+from ivr.artifacts import ArtifactPaths
 from ivr.corpus.documents import read_documents, write_document
+from ivr.disk.writer import atomic_directory, write_json
 from ivr.embedding.options import READ_TEXT, STRATEGIES
 
 NONE, NONE_FLOPS, NONE_REPLAY = "none", "none-flops", "none+replay"

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ivr.artifacts import atomic_directory, atomic_file, write_json
 from ivr.base.sample_model import SampleRecipe, model_config, schedule, train_sample_model
 from ivr.console import Progress
+from ivr.disk.writer import atomic_directory, atomic_file, write_json
 
 DOMAINS = {"biomedical": "biomedical", "korean": "korean_reviews"}
 GENERAL = "english_books"

@@ -19,7 +19,7 @@ from experiment_cells import (
 )
 from experiment_data import DOMAINS
 
-from ivr.artifacts import atomic_file, write_json, write_text
+from ivr.disk.writer import atomic_file, write_json, write_text
 from ivr.evaluation.bits_per_byte import Scores
 from ivr.evaluation.intervals import Difference, paired_difference
 

@@ -23,6 +23,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 DOCUMENT = HERE / "RESULTS.md"
+LINE_LENGTH = 120
 MARKER = re.compile(r"<!-- (begin|end) ([\w-]+) -->")
 
 
@@ -102,7 +103,9 @@ def table(record: Record) -> str:
     lines = [" | ".join(record.columns), "|".join("---:" if number else "---" for number in numbers)]
     lines = [f"| {lines[0]} |", f"|{lines[1]}|"]
     lines += [f"| {' | '.join(map(cell, row))} |" for row in record.rows]
-    return "\n".join([*lines, "", f"`{record.command}`, {record.date}, {record.commit}, {record.machine}."])
+    source = [f"`{record.command}`,", f"{record.date}, {record.commit}, {record.machine}."]
+    one_line = " ".join(source)
+    return "\n".join([*lines, "", *([one_line] if len(one_line) <= LINE_LENGTH else source)])
 
 
 def places(text: str) -> list[str]:

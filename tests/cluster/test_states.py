@@ -205,7 +205,7 @@ def test_what_is_said_of_a_job(tmp_path: Path) -> None:
 
 
 def test_leftovers_of_a_killed_stage_go_but_not_a_list_of_jobs_that_is_being_written(tmp_path: Path) -> None:
-    from ivr.artifacts import remove_leftovers
+    from ivr.disk.leftovers import remove_leftovers
 
     for name in (".train.jobs.json.ivr-12", ".train.json.ivr-12"):
         (tmp_path / name).touch()

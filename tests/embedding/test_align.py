@@ -14,7 +14,8 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM
 
-from ivr.artifacts import ArtifactPaths, files_below
+from ivr.artifacts import ArtifactPaths
+from ivr.disk.writer import files_below
 from ivr.embedding import align
 from ivr.embedding.align import Config, run
 from ivr.embedding.strategies import STRATEGIES

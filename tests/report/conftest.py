@@ -9,7 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ivr.artifacts import ArtifactPaths, sha256_file, write_text
+from ivr.artifacts import ArtifactPaths
+from ivr.disk.digest import sha256_file
+from ivr.disk.writer import write_text
 from ivr.manifest import PIPELINE, FileRecord, Manifest
 from ivr.versions import stage_version
 

@@ -10,8 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ivr.artifacts import ArtifactPaths, write_text
+from ivr.artifacts import ArtifactPaths
 from ivr.cli import main
+from ivr.disk.writer import write_text
 from ivr.evaluation.intervals import bootstrap_difference
 from ivr.manifest import PIPELINE
 from ivr.report.compare.formats import escaped

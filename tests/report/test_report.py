@@ -13,8 +13,9 @@ from xml.etree import ElementTree
 
 import pytest
 
-from ivr.artifacts import ArtifactPaths, sha256_file
+from ivr.artifacts import ArtifactPaths
 from ivr.cli import main
+from ivr.disk.digest import sha256_file
 from ivr.errors import CorruptInputError
 from ivr.manifest import PIPELINE, WITH_VERIFY, FileRecord, Manifest
 from ivr.report.figures import heldout_points, loss_points, rank_counts, read_metrics, read_swaps

@@ -5,9 +5,11 @@ import json
 import pytest
 from huggingface_hub import ModelCard
 
-from ivr.artifacts import ArtifactPaths, sha256_file, write_text
+from ivr.artifacts import ArtifactPaths
 from ivr.cli import main
-from ivr.disk.written import foreign_entries, read_record, write_record
+from ivr.disk.digest import sha256_file
+from ivr.disk.ownership import foreign_entries, read_record, write_record
+from ivr.disk.writer import write_text
 from ivr.report.integrity import check
 from ivr.report.status import read_manifests, stage_statuses
 from ivr.schema import write_sealed

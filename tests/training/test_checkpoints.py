@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ivr.artifacts import sha256_file
+from ivr.disk.digest import sha256_file
 from ivr.training.checkpoints import MARKER, begin, newest_whole, superfluous
 
 

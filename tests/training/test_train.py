@@ -15,8 +15,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from ivr.artifacts import ArtifactPaths, files_below
+from ivr.artifacts import ArtifactPaths
 from ivr.corpus.packing import load_tokenizer
+from ivr.disk.writer import files_below
 from ivr.errors import ConfigError, StaleInputError, TryAgainError
 from ivr.schema import write_sealed
 from ivr.tokenizer.remap.dropout import SuperwordDropout

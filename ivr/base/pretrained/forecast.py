@@ -47,10 +47,10 @@ def measured_speed(size: Size) -> float:
     before = torch.get_num_threads()
     torch.set_num_threads(min(THREADS, len(os.sched_getaffinity(0))))
     try:
-        states_TD, weight_DI = torch.ones(1024, size.width), torch.ones(size.width, size.inner)
+        states_TD, inner_weight = torch.ones(1024, size.width), torch.ones(size.width, size.inner)
         begun, products = time.monotonic(), 0
         while time.monotonic() < begun + MEASURE_SECONDS:
-            torch.mm(states_TD, weight_DI)
+            torch.mm(states_TD, inner_weight)
             products += 1
         return SHARE * products * 2 * 1024 * size.width * size.inner / (time.monotonic() - begun)
     finally:

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from ivr.artifacts import write_json, write_text
 from ivr.base.model_files import CARD, CHAT_TEMPLATE, SAFETENSORS
 from ivr.base.pretrained.gguf_file import GgufFile
 from ivr.corpus.document_end import KEY
+from ivr.disk.writer import write_json, write_text
 from ivr.errors import ConfigError
 
 OUTSIDE = {"token_embd": "model.embed_tokens", "output_norm": "model.norm", "output": "lm_head"}
@@ -91,14 +91,14 @@ def weights(gguf: GgufFile) -> Iterator[tuple[str, np.ndarray]]:
             yield f"{OUTSIDE[stem]}.{ending}", gguf.read(name)
 
 
-def in_halves(weight_OD: np.ndarray, heads: int) -> np.ndarray:
+def in_halves(weight_ND: np.ndarray, heads: int) -> np.ndarray:
     """Rotary positions turn pairs of rows: GGUF has the two of a pair side by side, transformers half a head apart.
 
     >>> in_halves(np.arange(8).reshape(8, 1), 2).ravel().tolist()
     [0, 2, 1, 3, 4, 6, 5, 7]
     """
-    pairs = weight_OD.shape[0] // heads // 2
-    return weight_OD.reshape(heads, pairs, 2, -1).swapaxes(1, 2).reshape(weight_OD.shape)
+    pairs = weight_ND.shape[0] // heads // 2
+    return weight_ND.reshape(heads, pairs, 2, -1).swapaxes(1, 2).reshape(weight_ND.shape)
 
 
 def _write_tokenizer(gguf: GgufFile, target: Path, document_end: str) -> None:

@@ -12,9 +12,10 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from ivr.artifacts import atomic_directory, sha256_file
 from ivr.base.pretrained.forecast import Size, Work, measured_speed, seconds, told
 from ivr.console import LOG
+from ivr.disk.digest import sha256_file
+from ivr.disk.writer import atomic_directory
 from ivr.errors import ConfigError, CorruptInputError, TryAgainError
 
 CONVERSION = 1  # raised when the same file is made into another directory

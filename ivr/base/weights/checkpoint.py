@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ivr.artifacts import atomic_file
 from ivr.base.model_files import SAFETENSORS, WeightsChoice
 from ivr.base.weights.layout import Layout, layout_of
 from ivr.base.weights.stored_tensors import (
@@ -21,6 +20,7 @@ from ivr.base.weights.stored_tensors import (
 )
 from ivr.base.whole_files import check_whole
 from ivr.console import LOG
+from ivr.disk.writer import atomic_file
 from ivr.errors import ConfigError, CorruptInputError
 
 FLOATS = frozenset({"F64", "F32", "F16", "BF16"})

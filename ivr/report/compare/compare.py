@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ivr.artifacts import atomic_directory, write_text
+from ivr.disk.writer import atomic_directory, write_text
 from ivr.report.compare.formats import latex, markdown, text_of
 from ivr.report.compare.runs import AFTER, BEFORE, Compared, against, read_runs
 from ivr.report.files import write_page

@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 
 from ivr.analysis.pretokens import pretoken_encoder
 from ivr.analysis.tables import PretokenTable
-from ivr.artifacts import sha256_file
+from ivr.disk.digest import sha256_file
 from ivr.encoding.bpe import read_bpe
 from ivr.encoding.text.missing_bytes import named
 from ivr.errors import CorruptInputError

@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ivr.artifacts import atomic_file
+from ivr.disk.writer import atomic_file
 from ivr.errors import CorruptInputError
 from ivr.schema import read_table
 

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ivr.artifacts import ArtifactPaths, atomic_directory, sha256_file, write_json
+from ivr.artifacts import ArtifactPaths
 from ivr.console import LOG, Progress
+from ivr.disk.digest import sha256_file
+from ivr.disk.writer import atomic_directory, write_json
 from ivr.errors import ConfigError, StaleInputError
 from ivr.options.declared import StageConfig, option
 from ivr.stage import Input, Manifest, open_stage

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from ivr.analysis.pretokens import PretokenSplitter
-from ivr.artifacts import sha256_json
 from ivr.corpus.packing import load_tokenizer
+from ivr.disk.digest import sha256_json
 from ivr.errors import ConfigError
 from ivr.tokenizer.remap.apply import pretokens_of
 from ivr.tokenizer.remap.rules import Swap, read_rules

@@ -26,7 +26,7 @@ from typing import Any
 
 import yaml
 
-from ivr.artifacts import write_text
+from ivr.disk.writer import write_text
 from ivr.encoding.byte_alphabet import CHARACTER_TO_BYTE
 from ivr.errors import CorruptInputError
 from ivr.tokenizer.unigram_file import SUPERWORDS_BELOW

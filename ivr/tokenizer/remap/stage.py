@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ivr.artifacts import ArtifactPaths, atomic_directory, sha256_file
+from ivr.artifacts import ArtifactPaths
 from ivr.console import LOG, Progress
+from ivr.disk.digest import sha256_file
+from ivr.disk.writer import atomic_directory
 from ivr.errors import ConfigError, IvrError, StaleInputError
 from ivr.options.declared import StageConfig, option
 from ivr.stage import Input, Manifest, open_stage

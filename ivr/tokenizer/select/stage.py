@@ -4,8 +4,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ivr.artifacts import ArtifactPaths, write_text
+from ivr.artifacts import ArtifactPaths
 from ivr.console import LOG
+from ivr.disk.writer import write_text
 from ivr.errors import ConfigError
 from ivr.options.declared import StageConfig, option
 from ivr.options.values import read_value

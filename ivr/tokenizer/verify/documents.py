@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from ivr.artifacts import sha256_file
 from ivr.console import Progress
 from ivr.corpus.reading.items import Document
 from ivr.corpus.sources import Source
+from ivr.disk.digest import sha256_file
 from ivr.encoding.string_table import StringTable
 from ivr.tokenizer.verify.causes import SUPERWORD
 from ivr.tokenizer.verify.pair import Pair, Workers

@@ -5,7 +5,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ivr.artifacts import ArtifactPaths, files_below, sha256_file, write_json
+from ivr.artifacts import ArtifactPaths
+from ivr.disk.digest import sha256_file
+from ivr.disk.writer import files_below, write_json
 from ivr.errors import ConfigError, DifferenceError
 from ivr.manifest import package_versions
 from ivr.options.declared import StageConfig, option

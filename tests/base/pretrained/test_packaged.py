@@ -12,12 +12,12 @@ from builders import bpe_tokenizer
 from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from ivr.artifacts import sha256_file
 from ivr.base.pretrained import packaged
 from ivr.base.pretrained.gguf_file import read_gguf
 from ivr.base.pretrained.llama_directory import write_directory
 from ivr.base.pretrained.packaged import PACKAGED, Packaged, packaged_model
 from ivr.cli import main
+from ivr.disk.digest import sha256_file
 from ivr.errors import ConfigError, CorruptInputError, TryAgainError
 
 WIDTH, HEADS, KV_HEADS, INNER, LAYERS = 64, 4, 2, 96, 2

@@ -14,8 +14,8 @@ from tokenizers import Tokenizer
 
 from ivr.analysis.pretokens import pretoken_encoder
 from ivr.analysis.tables import merge_tables, read_pretoken_frequency
-from ivr.artifacts import sha256_file
 from ivr.corpus.documents import read_documents
+from ivr.disk.digest import sha256_file
 from ivr.encoding.byte_alphabet import to_alphabet
 
 LOAD = """

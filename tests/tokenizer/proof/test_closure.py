@@ -10,7 +10,7 @@ import pytest
 from small_bpe import bpe_of
 from tiny_run import TinyRun
 
-from ivr.artifacts import write_json
+from ivr.disk.writer import write_json
 from ivr.encoding.bpe import read_bpe
 from ivr.tokenizer.distill.pipeline import distill
 from ivr.tokenizer.fit.closed_subsets import ClosedParts

@@ -16,7 +16,7 @@ from tiny_run import NASTY, RARE, SWAPS, TinyRun, domain_documents
 from tokenizers import AddedToken, Tokenizer
 
 from ivr.analysis.pretokens import PretokenSplitter
-from ivr.artifacts import sha256_file
+from ivr.disk.digest import sha256_file
 from ivr.encoding.bpe import read_bpe
 from ivr.encoding.byte_alphabet import from_alphabet, to_alphabet
 from ivr.errors import CorruptInputError

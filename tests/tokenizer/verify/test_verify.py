@@ -13,9 +13,10 @@ import pytest
 from builders import bpe_tokenizer, documents, make_world, save_tokenizer, unigram_tokenizer, write_corpus
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 
-from ivr.artifacts import ArtifactPaths, sha256_file
+from ivr.artifacts import ArtifactPaths
 from ivr.cli import main
 from ivr.corpus.documents import read_documents
+from ivr.disk.digest import sha256_file
 from ivr.encoding.byte_alphabet import BYTE_TO_CHARACTER
 from ivr.stage import Manifest
 from ivr.tokenizer.verify.pair import Pair, Workers

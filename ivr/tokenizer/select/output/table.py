@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from ivr.artifacts import atomic_file
+from ivr.disk.writer import atomic_file
 from ivr.encoding.byte_alphabet import CHARACTER_TO_BYTE, readable, to_alphabet
 from ivr.errors import CorruptInputError
 from ivr.tokenizer.select.output.cells import read_cell, read_number, write_cell, write_number

@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_stage import Config, run_stage
 
-from ivr.artifacts import atomic_directory, remove_leftovers, write_text
 from ivr.disk.clean import clean
-from ivr.disk.written import RECORD, adopt, foreign_entries, record_file, remove_written
+from ivr.disk.leftovers import remove_leftovers
+from ivr.disk.ownership import RECORD, adopt, foreign_entries, record_file, remove_written
+from ivr.disk.writer import atomic_directory, write_text
 from ivr.errors import ConfigError, StaleInputError
 from ivr.stage import Input, open_stage
 
