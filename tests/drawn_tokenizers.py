@@ -425,7 +425,7 @@ def spared() -> Iterator[None]:
         patch.object(pattern_steps, "_machine", lambda step: machine_of(json.dumps(step))),
         patch.object(PretokenSplitter, "all_classes", property(classes)),
         patch.object(PieceClass, "beyond", lambda kind, leads=(), but=(): beyond(kind, tuple(leads), tuple(but))),
-        patch(f"{room}.piece_classes", lambda found: pieces(b"")),
+        patch("ivr.tokenizer.distill.repeat_splitter.piece_classes", lambda found: pieces(b"")),
         patch(f"{room}.short_numbers", list),
         patch(f"{room}.sparse_numbers", list),
     ):
@@ -443,7 +443,7 @@ def outcome_of(seed: int, root: Path) -> Outcome:
         if (source / name).is_file():
             shutil.copyfile(source / name, taken / name)
     try:
-        complete_tokenizer(taken, "DIR", found.files.get("config.json", {}))
+        complete_tokenizer(taken, "DIR", found.files.get("config.json", {"model_type": "gpt2"}))
         check_auto_tokenizer(taken, "DIR")
     except IvrError as error:
         return Outcome(refused=str(error))

@@ -64,7 +64,7 @@ def taken(folder: Path, files: dict[str, Any], model_config: dict[str, Any] | No
     """A directory of these files, completed as `init` completes it."""
     if model_config is not None:
         files = {**files, "config.json": {"model_type": "gpt2", **model_config}}
-    complete_tokenizer(write(folder, files), "DIR", model_config or {})
+    complete_tokenizer(write(folder, files), "DIR", {"model_type": "gpt2", **(model_config or {})})
     check_auto_tokenizer(folder, "DIR")
     return folder
 
