@@ -13,6 +13,8 @@ from small_pipeline import STAGE_OPTIONS
 
 from ivr.artifacts import ArtifactPaths
 from ivr.cli import main
+from ivr.disk.writer import write_json
+from ivr.manifest import Manifest
 
 ROOT = Path(__file__).resolve().parents[2]
 STEPS, SAVED = 4, 2
@@ -50,7 +52,10 @@ def test_zero_goes_on_to_the_bit(name: str, stage: int, inputs: Path, artifacts:
     assert before.keys() == after.keys() and all((before[key].float() != after[key]).any() for key in before)
 
     # as if it had been stopped after the first checkpoint
+    manifest = Manifest.read(paths.manifest("train"))
+    assert manifest is not None
     paths.manifest("train").unlink()
+    write_json(paths.manifest("train").with_name(".train.unfinished"), [row.path for row in manifest.outputs])
     shutil.rmtree(paths.final_model)
     (last,) = paths.training.glob(f"checkpoints/*/step-{STEPS:08d}")
     shutil.rmtree(last)

@@ -1,7 +1,8 @@
 """The layout of any causal language model that transformers knows: built by it without values, and looked at."""
 
+import contextlib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from ivr.base.weights.layout import Layout
@@ -109,7 +110,7 @@ def empty_model(parsed: Any, origin: str) -> Any:
     from transformers import AutoModelForCausalLM
 
     try:
-        with init_empty_weights(include_buffers=False):
+        with _whole(), init_empty_weights(include_buffers=False):
             model = AutoModelForCausalLM.from_config(parsed, trust_remote_code=False)
         model.tie_weights()
     except Exception as error:  # shapes that do not fit each other, a package that is not there
@@ -118,6 +119,19 @@ def empty_model(parsed: Any, origin: str) -> Any:
             "the model's own config.json"
         ) from None
     return model
+
+
+@contextlib.contextmanager
+def _whole() -> Iterator[None]:
+    """While ZeRO-3 trains, transformers parts every model that it builds over the ranks: not one without values."""
+    from transformers.integrations import deepspeed
+
+    kept = deepspeed._hf_deepspeed_config_weak_ref
+    deepspeed.unset_hf_deepspeed_config()
+    try:
+        yield
+    finally:
+        deepspeed._hf_deepspeed_config_weak_ref = kept
 
 
 def _check_forward(model: Any, origin: str) -> None:
