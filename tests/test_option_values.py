@@ -26,7 +26,7 @@ WORDS = {
 }
 FREE_TEXT = {  # what each means is the stage's own business, and tested there
     "--model-name", "--revision", "--text-key", "--encoding", "--superword-boundaries", "--exclude", "--device",
-    "--model", "--text", "--leave-out", "--after", "--attach",
+    "--model", "--text", "--leave-out", "--after", "--attach", "--compare",
 }  # fmt: skip
 
 

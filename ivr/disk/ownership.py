@@ -45,7 +45,7 @@ def record_file(folder: Path, name: str, data: bytes) -> None:
     if record is None or name not in record:
         return
     row = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-    temporary = folder / f"{RECORD}.tmp-{os.getpid()}"
+    temporary = folder / f"{RECORD}.ivr-{os.getpid()}"
     temporary.write_text(json.dumps({"files": {**record, name: row}}, indent=1) + "\n", encoding="utf-8")
     temporary.replace(folder / RECORD)
 

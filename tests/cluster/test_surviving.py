@@ -90,7 +90,7 @@ def stopped_while_saving(world: World, job: str) -> tuple[int, Path]:
                 if staged := next((world.training / "checkpoints").glob("*/.step-*.ivr-*"), None):
                     stop(rank)
                     if staged.is_dir():
-                        return int(staged.name.split("-")[1].removesuffix(".tmp")), staged
+                        return int(staged.name.split("-")[1].removesuffix(".ivr")), staged
                     os.kill(rank, signal.SIGCONT)
                 time.sleep(0.0005)
         except (AssertionError, ProcessLookupError, FileNotFoundError):  # between two turns
