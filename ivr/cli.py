@@ -36,7 +36,7 @@ STAGES: dict[str, tuple[str, str]] = {
     "train": ("ivr.training.train", "fine-tune the aligned model"),
     "evaluate": ("ivr.evaluation.evaluate", "bits per byte, tokens per byte and agreement of every model"),
     "report": ("ivr.report.report", "summary of a run, and its HTML report"),
-    "status": ("ivr.cluster.status", "which stages are done, current or missing, and their jobs"),
+    "status": ("ivr.cluster.status", "which stages are done, missing or stale, and their jobs"),
     "check": ("ivr.report.check", "read every file of a run and compare it with its recorded hash"),
     "submit": ("ivr.cluster.submit", "run a stage as a Slurm job"),
     "plan": ("ivr.commands.plan", "which stages would run, why, and what each will take"),
@@ -46,7 +46,10 @@ STAGES: dict[str, tuple[str, str]] = {
     "completion": ("ivr.commands.completion", "print the completion script for bash or zsh"),
 }
 
-DESCRIPTION = "Move GPT-2's tokenizer from BPE to Unigram without changing an id, then make its rare ids say more."
+DESCRIPTION = (
+    "Move a model's tokenizer from BPE to Unigram without changing an id, then reassign rarely used ids to strings of "
+    "your text."
+)
 EPILOG = f"""\
 stages run in this order:
   init, analyze, distill-tokenizer, select, remap, align, train, evaluate, report

@@ -6,16 +6,16 @@ foresaw ends with FAULT (ivr.machine.crash), what the machine refuses with a cod
 
 EXIT_CODES = {
     0: "done",
-    1: "`verify` found a difference; nothing else ends so",
+    1: "`verify` found a difference; nothing else exits with 1",
     2: "usage or configuration",
     3: "an input is stale or missing",
     4: "an input is corrupt",
     5: "the cluster, or the GPUs that were asked for",
     70: "a fault of this program; its report says where",
     71: "the machine gives no more memory, files, processes or locks",
-    73: "the disk is full, or a quota",
-    74: "the disk fails",
-    75: "try again later",
+    73: "disk full or quota exceeded",
+    74: "disk I/O error",
+    75: "another process holds the run, the job was preempted or the network failed: try again",
     77: "no permission, or read-only",
     130: "interrupted",
 }

@@ -52,8 +52,8 @@ class Config(StageConfig):
     )
     extend: bool = option(
         False,
-        "keep what the tokenizer that stands there is exact on: fit to that text too, whose pretokens lie beside "
-        "its certificate (default: fit to the analysed text alone)",
+        "also keep the existing tokenizer's text exact: fit to the pretokens stored beside its certificate, too "
+        "(default: fit to the analysed text alone)",
     )
 
 

@@ -61,9 +61,9 @@ class Config(StageConfig):
     )
     min_gain: float | None = option(
         None,
-        "a new string must save N tokens of the corpus or more; with --swaps auto a hundred swaps must, on "
-        "average, on the documents set aside, counted for as many as the corpus has (default: 2; with --swaps K, where "
-        "fewer than K are found, 1, then strings that serve words like those of the corpus)",
+        "smallest number of corpus tokens a new string must save (default: 2; if --swaps K finds fewer than K strings "
+        "it drops to 1, then strings for similar unseen words are added). With --swaps auto: stop when 100 swaps save "
+        "less than N each on average on the documents set aside, scaled to the corpus",
         metavar="N",
         bounds=WEIGHTS,
     )

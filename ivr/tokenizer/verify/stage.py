@@ -60,15 +60,15 @@ class Config(StageConfig):
     )
     runs: int = option(
         64,
-        "runs of every unit to this length, with every kind of neighbour; 0 for none",
+        "repeats of every unit up to this length, in every kind of context; 0 for none",
         group="strings beyond the corpus",
         metavar="MAXLEN",
         bounds="[0, inf)",
     )
     every_pair: bool = option(
         False,
-        "put every pair of neighbours around runs of every length; otherwise pairs take turns at lengths from "
-        "which BPE repeats itself (GPT-2 to 256: four times the strings)",
+        "test every pair of neighbours at every length (four times the strings for GPT-2 to 256); otherwise pairs "
+        "are rotated over the lengths once BPE's answer is periodic",
     )
     adversarial: int = option(0, "number of generated strings to compare", bounds="[0, inf)")
     seed: int = option(0, "of what is generated")
