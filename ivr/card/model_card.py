@@ -14,6 +14,7 @@ from markupsafe import Markup
 from ivr.base.companions import BASE_CARD, licence_of
 from ivr.base.tokenizer import read_json
 from ivr.card.facts import MODELS, TEXTS, CardFacts
+from ivr.card.templates import strict_environment
 from ivr.console import printable
 from ivr.tokenizer.superwords.pattern import has_superwords
 
@@ -95,17 +96,7 @@ def _name(facts: CardFacts) -> str:
 @cache
 def _environment() -> "Environment":
     """For Markdown: what stands in a cell, whatever it holds, can neither leave it nor become HTML."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    # autoescape is for HTML pages; here `cell` is the only way a value of the run comes in, and escapes it
-    made = Environment(  # noqa: S701
-        loader=FileSystemLoader(Path(__file__).parent),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=cell,
-        keep_trailing_newline=True,
-    )
+    made = strict_environment(Path(__file__).parent, finalize=cell, html=False)
     made.filters["code"] = code
     return made
 

@@ -6,9 +6,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup
 
+from ivr.card.templates import strict_environment
 from ivr.report.page.parts import Document, Figure, Shown, Token, Tokens
 
 HERE = Path(__file__).parent
@@ -31,15 +32,7 @@ def visible(value: Any) -> Any:
 @cache
 def environment() -> Environment:
     """The templates of this folder. `finalize` is asked for every expression, before it is escaped."""
-    made = Environment(
-        loader=FileSystemLoader(HERE / "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=visible,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
+    made = strict_environment(HERE / "templates", finalize=visible, html=True)
     made.globals["kind_of"] = kind_of
     return made
 
