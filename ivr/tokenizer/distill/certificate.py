@@ -158,7 +158,8 @@ def _with_whole(whole: dict[str, int] | None) -> list[str]:
     return [
         f"{whole['tokens']:,} tokens are given for pretokens that are the token (ignore_merges) and made by no merges: "
         f"longer pretokens that hold one are split inside it, but beside {whole['not_split_beside']:,} characters and "
-        "strings; there, and in longer strings that no text showed, scores decide."
+        "strings; there, and in longer strings that no text showed, scores decide. Where such a split leaves a string "
+        "that is itself such a token, and a repeat, it is given, which BPE would not do."
     ]
 
 
