@@ -10,6 +10,7 @@ import pytest
 import ivr
 
 PACKAGE = Path(ivr.__file__).parent
+TESTS = Path(__file__).parent
 # a module imports from its own room and from those above it; the first dotted name that fits a module is its room
 ROOMS = [
     "encoding",
@@ -169,3 +170,11 @@ def test_modules_stay_short() -> None:
         if length > LONG_LINES:
             warnings.warn(f"ivr/{path} has {length} lines, more than {LONG_LINES}", stacklevel=1)
     assert {path: length for path, length in lengths.items() if length > TOO_LONG_LINES} == {}
+
+
+def test_no_two_test_files_share_a_name():
+    """pytest imports them by their bare names: a second of one name ends the whole run before its first test."""
+    shared = {
+        name: count for name, count in Counter(path.name for path in TESTS.rglob("test_*.py")).items() if count > 1
+    }
+    assert not shared
