@@ -33,19 +33,19 @@ def _machine(step: dict[str, Any]) -> Machine | None:
     if step["type"] == "Digits":
         one = Program(["digit"])
         one.code, one.alternatives = compile_pattern("d" if step["individual_digits"] else "d+").code, [0]
-        return Machine.of(one, [_digits()])
+        return Machine.of(one, [digits()])
     if step["type"] != "Split" or step["behavior"] != "Isolated" or step["invert"]:
         return None
     pattern = step["pattern"]
-    source = pattern["Regex"] if "Regex" in pattern else _literal(pattern["String"])
+    source = pattern["Regex"] if "Regex" in pattern else literal(pattern["String"])
     try:
         program = compile_pattern(source)
     except UnsupportedPattern:
         return None
-    return Machine.of(program, [_members(source) for source in program.sets])
+    return Machine.of(program, [members(source) for source in program.sets])
 
 
-def _literal(text: str) -> str:
+def literal(text: str) -> str:
     return "".join(f"\\{c}" if c in string.punctuation else c for c in text)
 
 
@@ -61,7 +61,7 @@ def _asked() -> tuple[np.ndarray, str]:
 
 
 @lru_cache(64)
-def _members(source: str) -> np.ndarray:
+def members(source: str) -> np.ndarray:
     """The characters that a pattern for one character matches, bool (NUM_CODE_POINTS)."""
     _, every = _asked()
     outside = Split(Regex(f"(?:{source})+"), "removed")
@@ -73,7 +73,7 @@ def _members(source: str) -> np.ndarray:
 
 
 @lru_cache(1)
-def _digits() -> np.ndarray:
+def digits() -> np.ndarray:
     """The characters that the library's Digits takes for digits, bool (NUM_CODE_POINTS)."""
     _, every = _asked()
     kept = np.zeros(len(every), bool)

@@ -75,6 +75,7 @@ class PretokenSplitter:
         lacks = missing_bytes(dict(spec["model"]["vocab"]) or CHARACTER_TO_BYTE)  # a Unigram's is pairs
         as_pretokens = bool(lacks or spec["model"].get("ignore_merges"))
         self.is_gpt2 = len(steps) == 1 and self._own_pattern and not as_pretokens
+        self.steps = steps  # of its tokenizer.json
         self._steps_before = steps[: steps.index(byte_level[0])]
         self._splits_otherwise = steps[-1] is not byte_level[0] or (self.adds_prefix_space and len(steps) > 1)
         self._byte_level = ByteLevel(add_prefix_space=False)

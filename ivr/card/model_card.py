@@ -16,7 +16,7 @@ from ivr.base.tokenizer import read_json
 from ivr.card.facts import MODELS, TEXTS, CardFacts
 from ivr.card.templates import strict_environment
 from ivr.console import printable
-from ivr.tokenizer.superwords.pattern import has_superwords
+from ivr.tokenizer.superwords.placing import has_superwords
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult

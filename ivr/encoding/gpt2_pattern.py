@@ -10,6 +10,7 @@ import numpy as np
 from ivr.encoding.batch import Batch
 from ivr.encoding.compiler import compiled
 
+PATTERN = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 LETTER, NUMBER, OTHER, BLANK, UNSEEN = range(5)
 NUM_CODE_POINTS = 0x110000
 UNSEEN_AT_ONCE = 4096

@@ -51,7 +51,7 @@ class Machine:
     @classmethod
     def of(cls, program: Program, members: list[np.ndarray]) -> "Machine | None":
         """`members[s]`: bool (NUM_CODE_POINTS), the characters of set s. None where they tell over 256 apart."""
-        classes, inside_CS = _classes(np.array(members))
+        classes, inside_CS = character_classes(np.array(members))
         if len(inside_CS) > 256:
             return None
         inside_SC = np.ascontiguousarray(inside_CS.T)
@@ -73,7 +73,7 @@ class Machine:
         return ends[: starts[-1]], starts
 
 
-def _classes(members_SN: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def character_classes(members_SN: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(class of every code point, int64 (NUM_CODE_POINTS); which sets each class is in, bool (C, S))."""
     assert members_SN.shape[1] == NUM_CODE_POINTS
     key = np.zeros(NUM_CODE_POINTS, np.int64)

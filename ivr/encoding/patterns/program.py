@@ -51,12 +51,8 @@ def compile_pattern(pattern: str) -> Program:
     >>> program.sets, program.alternatives
     (['\\p{N}', 'a'], [0, 4])
     """
-    parser = _Parser(pattern)
-    alternatives = parser.alternatives("")
-    if parser.at < len(pattern):
-        raise UnsupportedPattern(f"{pattern[parser.at :]!r}")
     program = Program()
-    for tree in alternatives:
+    for tree in parse_pattern(pattern):
         if _least(tree) == 0:
             raise UnsupportedPattern("it can match nothing")
         program.alternatives.append(len(program.code))
@@ -68,6 +64,19 @@ def compile_pattern(pattern: str) -> Program:
 # a tree: ("set", source) | ("is"/"not", source) | ("end",) | ("all", trees) | ("any", trees)
 #         | ("repeat", tree, least, most or None, possessive)
 Tree = tuple[Any, ...]
+
+
+def parse_pattern(pattern: str) -> list[Tree]:
+    r"""The alternatives of a pattern. Raises UnsupportedPattern for what these programs do not know.
+
+    >>> parse_pattern(r"\p{N}+|a")
+    [('all', [('repeat', ('set', '\\p{N}'), 1, None, False)]), ('all', [('set', 'a')])]
+    """
+    parser = _Parser(pattern)
+    alternatives = parser.alternatives("")
+    if parser.at < len(pattern):
+        raise UnsupportedPattern(f"{pattern[parser.at :]!r}")
+    return alternatives
 
 
 class _Parser:

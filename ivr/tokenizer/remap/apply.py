@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tokenizers import Tokenizer
@@ -15,6 +16,7 @@ from ivr.encoding.batch import Batch
 from ivr.encoding.bpe import ByteLevelBpe
 from ivr.encoding.bpe_encoder import BpeEncoder
 from ivr.encoding.byte_alphabet import from_alphabet
+from ivr.encoding.tokenizer_steps import steps as steps_of
 from ivr.encoding.unigram_encoder import UnigramEncoder
 from ivr.errors import CorruptInputError
 from ivr.tokenizer.remap.rules import RemapRules, Swap
@@ -23,7 +25,7 @@ from ivr.tokenizer.scores.merge_weights import EXACT_IN_FILE
 from ivr.tokenizer.select.new_token_scores import best_splits, new_token_score, raised_scores
 from ivr.tokenizer.select.output.table import Candidate
 from ivr.tokenizer.superwords.boundaries import cannot_be_placed
-from ivr.tokenizer.superwords.pattern import with_superwords, without_superwords
+from ivr.tokenizer.superwords.placing import NOT_ONE_PATTERN, can_be_placed, place_superwords, take_out_superwords
 from ivr.tokenizer.superwords.scores import keeps_whole, superword_scores
 from ivr.tokenizer.unigram_file import NEVER, SUPERWORDS_BELOW, token_bytes, unigram_tokenizer
 
@@ -56,6 +58,7 @@ def check_candidates(
     ]
     places = {token: token_id for token_id, token in enumerate(distilled.strings)}
     seen: dict[int | str, str] = {}  # id or string -> where
+    unplaced = "" if can_be_placed(split) else NOT_ONE_PATTERN
     for row in candidates:
         where = f"{path}, " + _place(row)
         if not 0 <= row.old_id < len(distilled.strings):
@@ -84,7 +87,7 @@ def check_candidates(
                 f"{where}: new_token {''.join(pretokens)!r} holds the added token {held!r}, which is cut out of text "
                 "before: it would never be produced"
             )
-        if len(pretokens) > 1 and (why := cannot_be_placed(pretokens, split)):
+        if len(pretokens) > 1 and (why := cannot_be_placed(pretokens, split) or unplaced):
             raise CorruptInputError(
                 f"{where}: new_token {''.join(pretokens)!r} is split into {pretokens} before the model sees it: {why}"
             )
@@ -214,9 +217,10 @@ def apply_swaps(distilled: DistilledTokenizer, swaps: Sequence[Swap], split: Pre
     for swap in swaps:
         strings[swap.id], scores_V[swap.id] = swap.new, swap.score
     texts, superwords = _texts(swaps, split)
-    tokenizer = _with_pattern(
+    tokenizer = _with_steps(
         distilled.tokenizer,
-        lambda pattern: with_superwords(uncut_pattern(pattern, texts, split), superwords, split),
+        lambda pattern: uncut_pattern(pattern, texts, split),
+        lambda steps: place_superwords(steps, superwords, split),
     )
     return unigram_tokenizer(tokenizer, strings, scores_V)
 
@@ -229,8 +233,11 @@ def undo_swaps(remapped: DistilledTokenizer, swaps: Sequence[Swap], split: Preto
             raise CorruptInputError(f"id {swap.id} is not {swap.new!r} in the remapped tokenizer; run `ivr remap`")
         strings[swap.id], scores_V[swap.id] = swap.old, swap.old_score
     texts, superwords = _texts(swaps, split)
-    tokenizer = _with_pattern(
-        remapped.tokenizer, lambda pattern: cut_again(without_superwords(pattern, superwords, split), texts, split)
+    tokenizer = _with_steps(
+        remapped.tokenizer,
+        lambda pattern: cut_again(pattern, texts, split),
+        lambda steps: take_out_superwords(steps, superwords, split),
+        superwords_first=True,
     )
     return unigram_tokenizer(tokenizer, strings, scores_V)
 
@@ -251,11 +258,28 @@ def _texts(swaps: Sequence[Swap], split: PretokenSplitter) -> tuple[list[str], l
     return texts, superwords
 
 
-def _with_pattern(tokenizer: Tokenizer, change: Callable[[str], str]) -> Tokenizer:
-    """A copy whose pattern that cuts runs, if it has one, is changed."""
+def _with_steps(
+    tokenizer: Tokenizer,
+    change_pattern: Callable[[str], str],
+    change_steps: Callable[[list[dict[str, Any]]], list[dict[str, Any]]],
+    superwords_first: bool = False,
+) -> Tokenizer:
+    """A copy whose pre-tokenizer is changed: each pattern that splits, and the steps as a whole, in this order."""
     spec = json.loads(tokenizer.to_str())
-    pre_tokenizer = spec["pre_tokenizer"]
-    for step in pre_tokenizer["pretokenizers"] if pre_tokenizer["type"] == "Sequence" else []:
-        if step["type"] == "Split" and "Regex" in step["pattern"]:
-            step["pattern"]["Regex"] = change(step["pattern"]["Regex"])
+    if spec["pre_tokenizer"]["type"] != "Sequence":
+        return tokenizer  # nothing but ByteLevel
+    changed = steps_of(spec["pre_tokenizer"], "pretokenizers")
+    if superwords_first:
+        changed = change_steps(changed)
+    changed = [
+        {**step, "pattern": {"Regex": change_pattern(step["pattern"]["Regex"])}} if _splits(step) else step
+        for step in changed
+    ]
+    if not superwords_first:
+        changed = change_steps(changed)
+    spec["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": changed}
     return Tokenizer.from_str(json.dumps(spec, ensure_ascii=False))
+
+
+def _splits(step: dict[str, Any]) -> bool:
+    return step["type"] == "Split" and "Regex" in step["pattern"]

@@ -22,6 +22,7 @@ from ivr.tokenizer.select.stopping import documents_where, swaps_that_pay, table
 from ivr.tokenizer.select.texts import Texts, join_texts, with_sequences
 from ivr.tokenizer.select.undertrained import distances_from_unused, eviction_order, read_input_rows
 from ivr.tokenizer.superwords.boundaries import Boundaries
+from ivr.tokenizer.superwords.placing import NOT_ONE_PATTERN, can_be_placed
 from ivr.tokenizer.unigram_file import read_unigram, token_bytes
 
 if TYPE_CHECKING:
@@ -85,6 +86,8 @@ def with_documents(texts: Texts, paths: ArtifactPaths, config: "Config", is_asid
         return texts
     boundaries = Boundaries.named(config.superword_boundaries)
     base = PretokenSplitter(Tokenizer.from_file(str(paths.original_tokenizer / "tokenizer.json")))
+    if not can_be_placed(base):
+        raise ConfigError(f"--max-words {config.max_words}: {NOT_ONE_PATTERN}; give --max-words 1")
     general = paths.general_cleaned if paths.general_pretoken_frequency.is_file() else None
     protected = config.protect_corpus or general
     domain = read_documents_utf8(paths.cleaned_corpora)

@@ -18,6 +18,7 @@ import numpy as np
 from ivr.analysis.pretokens import PretokenSplitter
 from ivr.encoding.gpt2_pattern import BLANK, LETTER, NUMBER
 
+LINE_ENDS = frozenset("\r\n")
 CONTRACTIONS = frozenset({"'s", "'t", "'re", "'ve", "'m", "'ll", "'d"})
 SENTENCE_ENDS = frozenset(".!?;:\u2026\u3002\uff01\uff1f\uff1b\uff1a\uff0e\uff61\u061f\u061b\u06d4\u0964")
 SENTENCES, DIGITS, NONE = "sentences", "digits", "none"
@@ -83,7 +84,8 @@ def joints(pretokens: Sequence[str], splitter: PretokenSplitter, boundaries: Bou
     bare_P = np.array([text[0] != " " for text in pretokens], bool)
     ends = [boundaries.sentences and not SENTENCE_ENDS.isdisjoint(text) for text in pretokens]
     numbers_P = kinds_P == NUMBER
-    joins_P = kinds_P != BLANK
+    # other patterns than GPT-2's put a line end behind a mark
+    joins_P = (kinds_P != BLANK) & np.array([LINE_ENDS.isdisjoint(text) for text in pretokens], bool)
     return Joints(
         joins_P=joins_P & ~numbers_P if boundaries.digits else joins_P,
         ends_P=np.array(ends, bool),

@@ -11,29 +11,21 @@ first one, stands there.
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 from ivr.analysis.pretokens import PretokenSplitter
 from ivr.encoding.byte_alphabet import to_alphabet
-from ivr.encoding.utf8_pattern import byte_class, character_class, quote
+from ivr.encoding.utf8_pattern import byte_class, character_class
 from ivr.errors import ConfigError
 from ivr.tokenizer.repeats.character_classes import NAMES, PieceClass, piece_classes
 from ivr.tokenizer.superwords.boundaries import CONTRACTIONS
+from ivr.tokenizer.superwords.trie_pattern import Node, trie_pattern
 
 BLANK = "Ġ"
 KINDS = ("letters", "numbers", "others")
 FIRST_GROUP = 5  # the four classes come before
 ALL = FIRST_GROUP + 2 * len(KINDS)  # the group of the trie
 NO_CONTRACTION = "(?!s|t|re|ve|m|ll|d)"  # behind a lone apostrophe
-TRIED_IN_TURN = 8  # next characters
 SECOND = "(?:\\K"  # stands before the second pretoken that one match may take
-
-
-@dataclass
-class _Node:
-    children: dict[str, "_Node"] = field(default_factory=dict)
-    ends: str = ""  # a superword ends here if this matches; empty for none
-    size: int = 0  # superwords below
 
 
 def with_superwords(pattern: str, superwords: Sequence[Sequence[str]], base: PretokenSplitter) -> str:
@@ -94,20 +86,14 @@ def _begins(kind: PieceClass) -> str:
 
 
 def _all_of(superwords: Sequence[Sequence[str]], base: PretokenSplitter) -> str:
-    roots: dict[str, _Node] = {}  # how the superwords below begin: with a blank (""), or the class of the first one
+    roots: dict[str, Node] = {}  # how the superwords below begin: with a blank (""), or the class of the first one
     for pretokens in sorted(map(list, superwords)):
         first = pretokens[0]
         begins = "" if first[0] == " " else f"\\g<{FIRST_GROUP + len(KINDS) + KINDS.index(_class_of(first, base))}>"
-        node = roots.setdefault(begins, _Node())
-        node.size += 1
-        for character in to_alphabet("".join(pretokens).encode()):
-            node = node.children.setdefault(character, _Node())
-            node.size += 1
-        node.ends = _end(pretokens[-1], base)
+        roots.setdefault(begins, Node()).add(to_alphabet("".join(pretokens).encode()), _end(pretokens[-1], base))
     options = []
     for begins, root in sorted(roots.items()):
-        first = f"(?={character_class(root.children)})" if len(root.children) > 1 else ""
-        options.append(f"{first}{begins}{_trie(root)}")
+        options.append(f"{root.first()}{begins}{trie_pattern(root)}")
     return "|".join(options)
 
 
@@ -121,29 +107,3 @@ def _end(last: str, base: PretokenSplitter) -> str:
         return "(?:)"
     end = f"\\g<{FIRST_GROUP + KINDS.index(_class_of(last, base))}>"
     return f"{end}{NO_CONTRACTION}" if last == "'" else end
-
-
-def _trie(node: _Node) -> str:
-    """What may follow, the longest first."""
-    text = ""
-    while len(node.children) == 1 and not node.ends:
-        ((character, node),) = node.children.items()
-        text += quote(character)
-    options = [_next(sorted(node.children.items()))] if node.children else []
-    if node.ends:
-        options.append(node.ends)
-    return f"{text}(?:{'|'.join(options)})"
-
-
-def _next(children: Sequence[tuple[str, _Node]]) -> str:
-    """Alternatives for what begins with one of these characters, those with most superwords behind them first.
-
-    An engine that backtracks tries one after another, so more than a few are halved by a condition (no alternative:
-    that would be tried again when the first half has failed).
-    """
-    if len(children) <= TRIED_IN_TURN:
-        order = sorted(children, key=lambda item: (-item[1].size, item[0]))
-        return "|".join(quote(character) + _trie(child) for character, child in order)
-    half = len(children) // 2
-    first, second = children[:half], children[half:]
-    return f"(?((?={character_class(c for c, _ in first)}))(?:{_next(first)})|(?:{_next(second)}))"
