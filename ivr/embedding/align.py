@@ -13,18 +13,17 @@ from typing import TYPE_CHECKING, Any
 
 from ivr.artifacts import ArtifactPaths
 from ivr.console import LOG, say
-from ivr.embedding.options import READ_TEXT, STRATEGIES, Config, check_options
+from ivr.embedding.options import READ_TEXT, RUN_MODEL, STRATEGIES, Config, check_options
 from ivr.stage import Input, Manifest, open_stage
 
 if TYPE_CHECKING:
     import torch
 
     from ivr.embedding.initialisers.body import Body
-    from ivr.embedding.initialisers.domain_text import DomainText
     from ivr.embedding.initialisers.rows import Problem
     from ivr.embedding.rows_of_model import ModelRows
     from ivr.embedding.strategies import Effort
-    from ivr.embedding.trials import Trial
+    from ivr.embedding.trials import HeldOut, Trial
 
 DESCRIPTION = """\
 Give every reassigned id a new embedding row, and write the aligned model: in all other weights the base model, with
@@ -65,7 +64,7 @@ def run(config: Config) -> Manifest:
         from ivr.tokenizer.remap.rules import read_rules
 
         rules = read_rules(rules_file.path)
-        rows = read_rows(base.path, original.path, remapped.path, rules)
+        rows = read_rows(base.path, original.path, remapped.path, rules, config.untie_head)
         outputs = rows.save_originals(folder)
         by_id = {swap.id: swap for swap in rules.swaps}
         problems = [
@@ -78,7 +77,7 @@ def run(config: Config) -> Manifest:
             body, effort = _body(config, rows), _effort(config)
             evidence = Evidence(corpus.path, remapped.path, rows.source_V, body, effort, config.seed)
             strings = [by_id[token_id].new for token_id in rows.new_ids]
-            heldout = _heldout(config, paths, remapped.path)
+            heldout = _heldout(config, paths, remapped.path, original.path)
             trial = Trial(problems, aligned, rows.new_ids, rows.kept_ids, strings, evidence, heldout)
             stage.results |= _try(config, trial)
         outputs += rows.save_final(folder, aligned[0], strategy=config.init_strategy, seed=config.seed)
@@ -118,7 +117,11 @@ def _try(config: Config, trial: "Trial") -> dict[str, Any]:
         found[strategy] = trial.run(strategy)
     results = found[config.init_strategy] | {"strategy": config.init_strategy}
     if "bits_per_byte" in results:
-        LOG.info("align: bits per byte of held-out text before any training %.4f", results["bits_per_byte"])
+        LOG.info(
+            "align: bits per byte of held-out text before any training %.4f, base %.4f: %s bits lost for each of %d "
+            "tokens saved", results["bits_per_byte"], results["base_bits_per_byte"], results["bits_lost_per_token_saved"],
+            results["tokens_saved"],
+        )  # fmt: skip
     if config.compare_strategies:
         say(table(found))
         results["strategies"] = found
@@ -129,20 +132,24 @@ def _body(config: Config, rows: "ModelRows") -> "Body | None":
     """The frozen model, where it is run at all."""
     from ivr.embedding.initialisers.body import Body
 
-    if not (config.heldout_bytes or config.compare_strategies or config.init_strategy == "distill"):
+    if not (config.heldout_bytes or config.compare_strategies or config.init_strategy in RUN_MODEL):
         return None
     return Body(rows.config, rows.state, rows.names, config.device)
 
 
-def _heldout(config: Config, paths: ArtifactPaths, remapped_dir: Path) -> "DomainText | None":
+def _heldout(config: Config, paths: ArtifactPaths, remapped_dir: Path, original_dir: Path) -> "HeldOut | None":
     from ivr.corpus.documents import corpus_files
     from ivr.embedding.initialisers.domain_text import read_domain_text
+    from ivr.embedding.trials import HeldOut
 
     if not config.heldout_bytes or not corpus_files(paths.heldout_corpora):
         return None
     # always the same documents, whatever the seed
-    text = read_domain_text(paths.heldout_corpora, remapped_dir, config.heldout_bytes, seed=0)
-    return text if text.documents else None
+    both = (
+        read_domain_text(paths.heldout_corpora, each, config.heldout_bytes, 0) for each in (remapped_dir, original_dir)
+    )
+    found = HeldOut(*both)
+    return found if found.remapped.documents else None
 
 
 def _effort(config: Config) -> "Effort":

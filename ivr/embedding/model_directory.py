@@ -46,11 +46,20 @@ def write_model_directory(
 ) -> None:
     """Replace `target`, whole, by the base model with the tensors of `state` and the tokenizer of `tokenizer_dir`."""
     with atomic_directory(target) as staging:
-        shutil.copyfile(base_dir / "config.json", staging / "config.json")
+        write_config(staging / "config.json", base_dir, config)
         save_weights(staging / SAFETENSORS, state)
         write_generation_config(staging / "generation_config.json", base_dir, config)
         copy_tokenizer_files(tokenizer_dir, staging, base_dir)
         copy_licence(base_dir, staging)
+
+
+def write_config(target: Path, base_dir: Path, config: dict[str, Any]) -> None:
+    """Copy the base model's, byte for byte, unless `config` says something else."""
+    existing = base_dir / target.name
+    if json.loads(existing.read_text(encoding="utf-8")) == config:
+        shutil.copyfile(existing, target)
+    else:
+        target.write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def write_generation_config(target: Path, base_dir: Path, config: dict[str, Any]) -> None:

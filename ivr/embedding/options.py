@@ -9,8 +9,9 @@ from ivr.machine.devices import choose_device
 from ivr.options.declared import StageConfig, option
 
 # strategies.STRATEGIES, without importing torch for --help
-STRATEGIES = ("mean", "random", "zeros", "keep", "pieces", "weighted", "gaussian", "focus", "distill")
-READ_TEXT = ("focus", "distill")
+STRATEGIES = ("mean", "random", "zeros", "keep", "pieces", "weighted", "gaussian", "focus", "calibrated", "distill")
+READ_TEXT = ("focus", "calibrated", "distill")
+RUN_MODEL = ("calibrated", "distill")
 
 
 @dataclass(frozen=True)
@@ -34,17 +35,24 @@ class Config(StageConfig):
     )
     cleaned_corpora_dir: Path | None = option(
         None,
-        "training text that `focus` and `distill` learn from (default: ARTIFACTS_DIR/corpora/cleaned)",
+        "training text that `focus`, `calibrated` and `distill` learn from (default: ARTIFACTS_DIR/corpora/cleaned)",
         metavar="DIR",
     )
     init_strategy: str = option(
         "distill",
         "how a new token's row is made. From the matrix: mean of all kept rows, random normal, zeros, keep the "
         "old row, mean of the rows of its pieces under the original tokenizer, pieces weighted by role, draws from "
-        "the gaussian of the kept rows. From text: focus, a mixture of rows used alike. From text and model: distill, "
-        "trained so that the frozen model takes the token for its pieces",
+        "the gaussian of the kept rows. From text: focus, a mixture of rows used alike. From text and model: "
+        "calibrated, its first piece's row, shifted by how often the rest follows; distill, trained so that the frozen "
+        "model takes the token for its pieces",
         group="new rows",
         choices=STRATEGIES,
+    )
+    untie_head: bool = option(
+        False,
+        "give the model output embeddings of its own, equal to its input embeddings but for the new rows: each side's "
+        "rows can be right at once. Costs a second matrix (38.6 million numbers in GPT-2) and no time (default: a tied "
+        "head stays tied)",
     )
     compare_strategies: bool = option(
         False,
@@ -58,7 +66,7 @@ class Config(StageConfig):
     text_bytes: int = option(
         1_000_000,
         "of the training text that are read, chosen by hash",
-        group="text for focus and distill",
+        group="text for focus, calibrated and distill",
         bounds="[1, inf)",
     )
     snippets_per_token: int = option(20, "that distill reads, where the text has so many", bounds="[1, inf)")

@@ -13,6 +13,7 @@ from ivr.embedding.initialisers.body import with_bias
 from ivr.embedding.reorder import reorder_rows, row_sources
 from ivr.embedding.vocabularies import check_pieces, check_sizes, vocabularies
 from ivr.embedding.weights import EmbeddingNames, embedding_names, read_config, read_state
+from ivr.errors import ConfigError
 
 if TYPE_CHECKING:
     from ivr.tokenizer.remap.rules import RemapRules
@@ -86,10 +87,17 @@ class ModelRows:
         return {"source": f"{name} of {self.base_name}"}
 
 
-def read_rows(base_dir: Path, original_dir: Path, remapped_dir: Path, rules: "RemapRules") -> ModelRows:
-    """Read the base model and see that rules, tokenizers and matrices belong together; raises an IvrError otherwise."""
+def read_rows(
+    base_dir: Path, original_dir: Path, remapped_dir: Path, rules: "RemapRules", untie: bool = False
+) -> ModelRows:
+    """Read the base model and see that rules, tokenizers and matrices belong together; raises an IvrError otherwise.
+
+    With `untie` a tied head becomes a matrix of its own, in config and tensors.
+    """
     original, remapped = vocabularies(original_dir, remapped_dir, rules)
     config, state = read_config(base_dir), read_state(base_dir)
+    if untie:
+        config, state = untied(config, state, str(base_dir))
     names = embedding_names(state, layout_of(config, str(base_dir)))
     input_VD = state[names.input]
     check_sizes(input_VD, original, base_dir, original_dir)
@@ -102,3 +110,20 @@ def read_rows(base_dir: Path, original_dir: Path, remapped_dir: Path, rules: "Re
     check_pieces(new_ids, {swap.id: list(swap.pieces) for swap in swaps}, len(input_VD))
     kept_ids = sorted(set(remapped.values()) - set(new_ids))
     return ModelRows(config, state, names, base_dir.name, matrices, source_V, new_ids, kept_ids)
+
+
+def untied(
+    config: dict[str, Any], state: dict[str, torch.Tensor], origin: str
+) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    """The same model with output embeddings of its own, equal to its input embeddings; as it is where it has such.
+
+    Raises ConfigError, naming `origin`, for a model that cannot have them.
+    """
+    tied = layout_of(config, origin)
+    if tied.output is not None:
+        return config, state
+    config = config | {"tie_word_embeddings": False}
+    layout = layout_of(config, origin)
+    if layout.output is None:
+        raise ConfigError(f"{origin}: a {layout.kind} has no output embeddings of its own; leave out --untie-head")
+    return config, state | {layout.saved(layout.output): state[embedding_names(state, tied).input]}

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,11 +15,12 @@ import torch
 from ivr.console import LOG
 from ivr.embedding.initialisers import rows as initialisers
 from ivr.embedding.initialisers.body import Body
-from ivr.embedding.initialisers.distillation import Frozen, Schedule, best_start, distill
+from ivr.embedding.initialisers.calibration import bias_direction, calibrated, last_states, rest_shares
+from ivr.embedding.initialisers.distillation import Frozen, Schedule, best_start, distill, keep_what_pays
 from ivr.embedding.initialisers.domain_text import DomainText, read_domain_text
 from ivr.embedding.initialisers.focus import focus, static_vectors
 from ivr.embedding.initialisers.rows import Initialiser, Problem
-from ivr.embedding.initialisers.snippets import SnippetRules, choose_snippets
+from ivr.embedding.initialisers.snippets import Snippet, SnippetRules, choose_snippets, set_aside
 
 # those that need the matrix alone
 INITIALISERS: dict[str, Initialiser] = {
@@ -30,9 +32,10 @@ INITIALISERS: dict[str, Initialiser] = {
     "weighted": initialisers.weighted,
     "gaussian": initialisers.gaussian,
 }
-FOCUS, DISTILL = "focus", "distill"
-STARTS = ("pieces", "zeros")  # of distill; the first is the paper's
-STRATEGIES = (*INITIALISERS, FOCUS, DISTILL)
+FOCUS, CALIBRATED, DISTILL = "focus", "calibrated", "distill"
+STARTS = ("pieces", "zeros")  # of distill, besides `calibrated`; the first is the paper's
+STRATEGIES = (*INITIALISERS, FOCUS, CALIBRATED, DISTILL)
+WINDOW = 200  # tokens of a window set aside
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,7 @@ class Made:
     """The new rows (K, D) of each matrix; distilled_from: what `distill` read for them (snippets, tokens)."""
 
     rows: list[np.ndarray]
-    distilled_from: dict[str, int | str] = field(default_factory=dict)
+    distilled_from: dict[str, Any] = field(default_factory=dict)
 
 
 def make_rows(strategy: str, problems: Sequence[Problem], aligned: Sequence[torch.Tensor], evidence: Evidence) -> Made:
@@ -85,23 +88,48 @@ def make_rows(strategy: str, problems: Sequence[Problem], aligned: Sequence[torc
         return Made([INITIALISERS[strategy](problem) for problem in problems])
     if strategy == FOCUS:
         return Made([focus(problem, evidence.vectors_VS, evidence.sources) for problem in problems])
-    assert strategy == DISTILL, strategy
-    assert evidence.body is not None, "the stage gives `distill` a model"
-    effort, first = evidence.effort, problems[0]
-    snippets = choose_snippets(
-        evidence.text,
-        first.new_ids,
-        first.pieces,
-        evidence.sources,
-        SnippetRules(effort.per_token, effort.max_snippets, effort.length, evidence.body.context, evidence.seed),
-    )
+    assert evidence.body is not None, "the stage gives a model to those that run it"
+    text, aside = set_aside(evidence.text, min(WINDOW, evidence.body.context - 1))
+    snippets = _snippets(text, problems[0], evidence, evidence.body)
+    rows = _calibrated(problems, snippets, evidence, evidence.body)
+    if strategy == CALIBRATED:
+        return Made(rows)
+    return _distilled(problems, aligned, snippets, aside, rows, evidence)
+
+
+def _snippets(text: DomainText, problem: Problem, evidence: Evidence, body: Body) -> list[Snippet]:
+    effort = evidence.effort
+    rules = SnippetRules(effort.per_token, effort.max_snippets, effort.length, body.context, evidence.seed)
+    return choose_snippets(text, problem.new_ids, problem.pieces, evidence.sources, rules)
+
+
+def _calibrated(
+    problems: Sequence[Problem], snippets: Sequence[Snippet], evidence: Evidence, body: Body
+) -> list[np.ndarray]:
+    first = problems[0]
+    if not snippets:  # text that holds no new token tells nothing
+        return [initialisers.pieces(problem) for problem in problems]
+    bias_D = bias_direction(last_states(body, first.base_VD, snippets))
+    shares_K = rest_shares(evidence.text.documents, first.new_ids, first.pieces, evidence.sources)
+    return [calibrated(problem, shares_K, bias_D) for problem in problems]
+
+
+def _distilled(
+    problems: Sequence[Problem],
+    aligned: Sequence[torch.Tensor],
+    snippets: Sequence[Snippet],
+    aside: Sequence[np.ndarray],
+    calibrated_rows: list[np.ndarray],
+    evidence: Evidence,
+) -> Made:
+    first, effort = problems[0], evidence.effort
+    assert evidence.body is not None
     met = set(np.concatenate([s.student for s in snippets]).tolist()) if snippets else set()
-    never = sum(token_id not in met for token_id in first.new_ids)
-    read: dict[str, int | str] = {
+    read: dict[str, Any] = {
         "snippets": len(snippets),
         "student_tokens": sum(len(snippet.student) for snippet in snippets),
         "teacher_tokens": sum(len(snippet.teacher) for snippet in snippets),
-        "new_tokens_in_none": never,
+        "new_tokens_in_none": sum(token_id not in met for token_id in first.new_ids),
     }
     LOG.info(
         "align: distilling from %(snippets)d snippets, %(student_tokens)d tokens; %(new_tokens_in_none)d new tokens "
@@ -111,7 +139,10 @@ def make_rows(strategy: str, problems: Sequence[Problem], aligned: Sequence[torc
     head_VD = aligned[1] if len(aligned) > 1 else None
     frozen = Frozen(evidence.body, aligned[0], head_VD, first.base_VD, first.new_ids)
     starts = {name: [INITIALISERS[name](problem) for problem in problems] for name in STARTS}
-    read["started_from"] = chosen = best_start(frozen, starts, snippets, effort.schedule)
+    starts[CALIBRATED] = calibrated_rows
+    read["started_from"] = chosen = best_start(frozen, starts, aside)
     LOG.info("align: distilling starts from %s", chosen)
-    rows = distill(frozen, starts[chosen], snippets, effort.schedule)
+    trained = distill(frozen, starts[chosen], snippets, effort.schedule)
+    rows, read["followed"] = keep_what_pays(frozen, starts[chosen], trained, aside)
+    LOG.info("align: the rows go %s of the way from there", " and ".join(f"{share:.0%}" for share in read["followed"]))
     return Made(rows, read)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -18,11 +19,19 @@ TRAP_FACTOR = 2  # a flagged row is warned of when it takes more than this many 
 
 
 @dataclass(frozen=True)
+class HeldOut:
+    """Text to measure the loss on, as both tokenizers encode it."""
+
+    remapped: DomainText
+    original: DomainText
+
+
+@dataclass(frozen=True)
 class Trial:
     """The parts that all strategies share.
 
     problems, aligned: of the input embeddings and, where it is untied, of the head; aligned by remapped id, written to
-    in place. kept_ids: by remapped id. heldout: text to measure the loss on, or None.
+    in place. kept_ids: by remapped id. heldout: None where no loss is measured.
     """
 
     problems: Sequence[Problem]
@@ -31,7 +40,7 @@ class Trial:
     kept_ids: Sequence[int]
     tokens: Sequence[str]
     evidence: Evidence
-    heldout: DomainText | None
+    heldout: HeldOut | None
 
     def run(self, strategy: str) -> dict[str, Any]:
         """Fill the matrices with `strategy`'s rows; returns norms, cosines and the loss (row_statistics, Probe)."""
@@ -43,10 +52,28 @@ class Trial:
             results["distilled_from"] = made.distilled_from
         if self.heldout is not None and self.evidence.body is not None:
             head = self.aligned[1] if len(self.aligned) > 1 else None
-            found = probe(self.evidence.body, self.aligned[0], head, self.new_ids, self.heldout)
-            results |= found.results(self.new_ids)
+            found = probe(self.evidence.body, self.aligned[0], head, self.new_ids, self.heldout.remapped)
+            results |= found.results(self.new_ids) | self._cost(found.bits_per_byte, self.heldout)
             self._warn(strategy, found)
         return results
+
+    def _cost(self, bits_per_byte: float, text: HeldOut) -> dict[str, Any]:
+        """What the new rows cost the frozen model: bits lost for each token of the held-out text that is saved."""
+        saved = text.original.num_tokens - text.remapped.num_tokens
+        lost = (bits_per_byte - self._base_bits_per_byte) * text.remapped.num_bytes
+        return {
+            "base_bits_per_byte": round(self._base_bits_per_byte, 6),
+            "tokens_saved": saved,
+            "bits_lost_per_token_saved": round(lost / saved, 3) if saved > 0 else None,
+        }
+
+    @cached_property
+    def _base_bits_per_byte(self) -> float:
+        """Of the base model, with its own tokenizer."""
+        assert self.heldout is not None and self.evidence.body is not None
+        base = [problem.base_VD for problem in self.problems]
+        head = base[1] if len(base) > 1 else None
+        return probe(self.evidence.body, base[0], head, [], self.heldout.original).bits_per_byte
 
     def _warn(self, strategy: str, found: Probe) -> None:
         over = [
@@ -69,15 +96,16 @@ class Trial:
 
 
 def table(trials: dict[str, dict[str, Any]]) -> str:
-    """What --compare-strategies prints: the lowest loss first."""
+    """What --compare-strategies prints: the lowest loss first; lost/saved: bits lost for each token saved."""
     lines = [
-        f"{'strategy':<10}{'bits per byte':>14}{'norm':>9}{'kept norm':>11}{'cosine':>9}"
+        f"{'strategy':<10}{'bits per byte':>14}{'lost/saved':>11}{'norm':>9}{'kept norm':>11}{'cosine':>9}"
         f"{'mass':>8}{'share':>8}{'flagged':>9}"
     ]
     none = float("inf")
     for name, row in sorted(trials.items(), key=lambda item: (item[1].get("bits_per_byte", none), item[0])):
         cells = (
             (row.get("bits_per_byte"), 14, ".4f"),
+            (row.get("bits_lost_per_token_saved"), 11, ".2f"),
             (row["new_norm_mean"], 9, ".3f"),
             (row["kept_norm_mean"], 11, ".3f"),
             (row["new_cosine_to_mean"], 9, ".3f"),

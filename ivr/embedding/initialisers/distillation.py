@@ -7,14 +7,16 @@ states, x the rows of the new tokens and both sides reading the same snippets (s
 
 by Adam, the body and every kept row frozen. The paper starts from the piece means. These are a poor start where the
 base never saw the pieces (the bytes of another script: long rows that were only ever pushed away), so here it is
-whichever of several starts has the least of that sum on the first snippets (`best_start`). Compared are places from a
-snippet's first new token on: before it both sides are the same. CE is the cross-entropy of the student's next tokens:
+whichever of several starts loses least on ordinary text that is set aside (`best_start`), and the same text decides how
+far the rows move from it (`keep_what_pays`). Compared are places from a snippet's first new token on: before it both
+sides are the same. CE is the cross-entropy of the student's next tokens:
 in a tied matrix the row is also the token's output weight, of which the hidden states say nothing. An untied head's
 rows get the CE alone, untied input embeddings the distillation alone.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -23,8 +25,10 @@ from ivr.console import Progress
 from ivr.embedding.initialisers.body import Body, for_head
 from ivr.embedding.initialisers.snippets import Snippet
 
+Item = TypeVar("Item")
 WARMUP_SHARE = 0.05
-TRIED_ON = 64  # snippets
+READ_AT_ONCE = 2  # windows: their logits are the largest thing held
+SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 BETAS = (0.9, 0.98)
 
 
@@ -47,6 +51,11 @@ class Frozen:
     base_VD: torch.Tensor  # the teacher's input embeddings, by original id
     new_ids: Sequence[int]  # K
 
+    def matrices(self) -> list["_Matrix"]:
+        """The input embeddings and the head, which may be one."""
+        inputs = _Matrix(self.input_VD, self.new_ids, self.body.device)
+        return [inputs, inputs if self.head_VD is None else _Matrix(self.head_VD, self.new_ids, self.body.device)]
+
 
 def distill(
     frozen: Frozen, start: Sequence[np.ndarray], snippets: Sequence[Snippet], schedule: Schedule
@@ -62,12 +71,12 @@ def distill(
     Returns:
         The rows, float64, as `start` has them; the same bytes for the same machine, threads and inputs.
     """
-    body, input_VD, head_VD, new_ids = frozen.body, frozen.input_VD, frozen.head_VD, frozen.new_ids
+    body, head_VD, new_ids = frozen.body, frozen.head_VD, frozen.new_ids
     device = body.device
     rows = [torch.tensor(start_KD, dtype=torch.float32, device=device, requires_grad=True) for start_KD in start]
     if not snippets or not len(new_ids):
         return [start_KD.copy() for start_KD in start]
-    matrices = [_Matrix(input_VD, new_ids, device), _Matrix(input_VD if head_VD is None else head_VD, new_ids, device)]
+    matrices = frozen.matrices()
     teacher_VD = frozen.base_VD.to(device, torch.float32)
     # Adam's steps are about as long as its rate in every coordinate: measure it in the rows' own unit
     peaks = [schedule.rate * matrix.rms() for matrix in (matrices if head_VD is not None else matrices[:1])]
@@ -88,29 +97,56 @@ def distill(
     return [row.detach().cpu().to(torch.float64).numpy() for row in rows]
 
 
-def best_start(
-    frozen: Frozen, starts: Mapping[str, Sequence[np.ndarray]], snippets: Sequence[Snippet], schedule: Schedule
-) -> str:
-    """The name of the start, of `starts` (each as `distill` takes it), with the least objective on the first snippets.
-
-    The first one where there are no snippets.
-    """
-    body, head_VD, new_ids = frozen.body, frozen.head_VD, frozen.new_ids
-    if not snippets or not len(new_ids):
-        return next(iter(starts))
-    matrices = [_Matrix(frozen.input_VD, new_ids, body.device)]
-    matrices.append(matrices[0] if head_VD is None else _Matrix(head_VD, new_ids, body.device))
-    teacher_VD = frozen.base_VD.to(body.device, torch.float32)
-    found = []
+def losses(frozen: Frozen, rows: Sequence[np.ndarray], windows: Sequence[np.ndarray]) -> float:
+    """Cross-entropy of ordinary text with these rows, nats a token. `windows`: remapped ids, each behind a start."""
+    body, device = frozen.body, frozen.body.device
+    made = [torch.tensor(row_KD, dtype=torch.float32, device=device) for row_KD in rows]
+    matrices = frozen.matrices()
+    nats, tokens = 0.0, 0
+    ordered = sorted(windows, key=len, reverse=True)
     with torch.no_grad():
-        for order, (name, start) in enumerate(starts.items()):
-            rows = [torch.tensor(start_KD, dtype=torch.float32, device=body.device) for start_KD in start]
-            losses = [
-                sum(_losses(body, matrices, teacher_VD, rows, batch, tied=head_VD is None)).item()
-                for batch in _batches(snippets[:TRIED_ON], schedule.batch)
-            ]
-            found.append((sum(losses) / len(losses), order, name))
+        for batch in _batches(ordered, READ_AT_ONCE):
+            ids_BT, real_BT = _pad(batch)
+            ids = torch.from_numpy(ids_BT).to(device)
+            predicting = torch.from_numpy(real_BT[:, 1:]).to(device)
+            states_ND = body.hidden(matrices[0].look_up(ids, made[0]))[:, :-1][predicting]
+            logits_NV = matrices[1].logits(states_ND, made[-1])
+            nats += float(torch.nn.functional.cross_entropy(logits_NV, ids[:, 1:][predicting], reduction="sum"))
+            tokens += int(predicting.sum())
+    return nats / max(1, tokens)
+
+
+def best_start(frozen: Frozen, starts: Mapping[str, Sequence[np.ndarray]], windows: Sequence[np.ndarray]) -> str:
+    """The name of the start, of `starts` (each as `distill` takes it), with the least loss on ordinary windows.
+
+    The first one where there are no windows, or no new tokens.
+    """
+    if not windows or not len(frozen.new_ids):
+        return next(iter(starts))
+    found = [(losses(frozen, start, windows), order, name) for order, (name, start) in enumerate(starts.items())]
     return min(found)[2]
+
+
+def keep_what_pays(
+    frozen: Frozen, start: Sequence[np.ndarray], trained: Sequence[np.ndarray], windows: Sequence[np.ndarray]
+) -> tuple[list[np.ndarray], list[float]]:
+    """Rows between `start` and `trained`, (1 - s) start + s trained, with the s of `SHARES` that loses least; and s.
+
+    Snippets hold a new token each, far more than ordinary text, so that rows can come to be too sure of themselves. How
+    far the training is followed is decided on ordinary windows: of the input embeddings first, then of an untied head.
+    All of it where there are no windows.
+    """
+    kept = [row_KD.copy() for row_KD in trained]
+    shares = [1.0] * len(kept)
+    if not windows or not len(frozen.new_ids):
+        return kept, shares
+    for place, (first_KD, last_KD) in enumerate(zip(start, trained, strict=True)):
+        found = []
+        for share in SHARES:
+            mixed_KD = (1 - share) * first_KD + share * last_KD
+            found.append((losses(frozen, [*kept[:place], mixed_KD, *kept[place + 1 :]], windows), share, mixed_KD))
+        _, shares[place], kept[place] = min(found, key=lambda item: item[:2])
+    return kept, shares
 
 
 class _Matrix:
@@ -175,9 +211,9 @@ def _pad(arrays: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     return padded_BT, np.arange(padded_BT.shape[1]) < lengths_B[:, None]
 
 
-def _batches(snippets: Sequence[Snippet], size: int) -> Iterator[Sequence[Snippet]]:
-    for start in range(0, len(snippets), size):
-        yield snippets[start : start + size]
+def _batches(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
 
 
 def _factor(step: int, num_steps: int) -> float:

@@ -6,11 +6,14 @@ after the last piece of that token: these two states are compared.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ivr.embedding.initialisers.domain_text import DomainText
+
+ASIDE = 8
+MOST_TOKENS = 6000  # that are set aside, about
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,27 @@ class SnippetRules:
     length: int  # tokens of the remapped tokenizer
     context: int  # tokens of the original one, at most
     seed: int  # of their order
+
+
+def set_aside(text: DomainText, length: int) -> tuple[DomainText, list[np.ndarray]]:
+    """(the text without some of its documents, ordinary windows of these: remapped ids, a text's start before each).
+
+    Every `ASIDE`-th document, until there are `MOST_TOKENS`; none of a text of few documents. Unlike snippets, such
+    windows hold new tokens as often as the text does.
+    """
+    aside: list[int] = []
+    windows: list[np.ndarray] = []
+    held = 0
+    for number in range(ASIDE - 1, len(text.documents), ASIDE):
+        ids = text.documents[number]
+        if held >= MOST_TOKENS or not len(ids):
+            continue
+        aside.append(number)
+        for start in range(0, len(ids), length):
+            windows.append(np.concatenate([[text.start_id], ids[start : start + length]]).astype(np.int64))
+        held += len(ids)
+    left = set(range(len(text.documents))) - set(aside)
+    return replace(text, documents=[text.documents[number] for number in sorted(left)]), windows
 
 
 def choose_snippets(
