@@ -64,13 +64,13 @@ class Config(StageConfig):
     revision: str | None = option(None, "branch, tag or commit on the Hub (default: main)", metavar="REV")
     raw_corpora_dir: Path | None = option(
         None,
-        f"your text: {READABLE} (default: ARTIFACTS_DIR/corpora/raw; with the sample model and nothing there, "
+        f"your text: {READABLE} (default: ARTIFACTS/corpora/raw; with the sample model and nothing there, "
         "the docstrings of NumPy and PyTorch)",
         group="corpora",
         metavar="DIR",
     )
     cleaned_corpora_dir: Path | None = option(
-        None, "where the cleaned text goes (default: ARTIFACTS_DIR/corpora/cleaned)", metavar="DIR"
+        None, "where the cleaned text goes (default: ARTIFACTS/corpora/cleaned)", metavar="DIR"
     )
     general_corpora_dir: Path | None = option(
         None,

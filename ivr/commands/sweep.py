@@ -17,7 +17,7 @@ from ivr.report.status import read_manifests, stage_statuses
 from ivr.tokenizer.select.stage import read_swaps
 
 DESCRIPTION = """\
-Make a run for each number of swaps, initialiser and seed, below ARTIFACTS_DIR; `init`, `analyze` and
+Make a run for each number of swaps, initialiser and seed, below ARTIFACTS; `init`, `analyze` and
 `distill-tokenizer` are made once, in shared/, and their files linked into each run. All other options come from
 --config. Given again, it goes on: a stage that is current does not run. At the end `ivr report --runs` compares them.
 With --profile the stages of each run are queued in Slurm, each behind the one before; when the jobs have ended, the

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ivr.artifacts import ArtifactPaths
 from ivr.console import say
 from ivr.errors import ConfigError, CorruptInputError, StaleInputError
-from ivr.options.declared import StageConfig, option
+from ivr.options.declared import CommandConfig, option
 
 if TYPE_CHECKING:
     from ivr.commands.drawing import Cut
@@ -30,7 +30,7 @@ LARGEST_BYTES = 10_000_000  # held in memory more than once
 
 
 @dataclass(frozen=True)
-class Config(StageConfig):
+class Config(CommandConfig):
     """Options of `ivr tokens`."""
 
     text: str | None = option(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ivr.artifacts import ArtifactPaths
 from ivr.console import LOG, say
-from ivr.embedding.options import READ_TEXT, STRATEGIES, Config, check_options
+from ivr.embedding.options import READ_TEXT, STRATEGIES, Config, check_options, strategy_table
 from ivr.stage import Input, Manifest, open_stage
 
 if TYPE_CHECKING:
@@ -29,7 +29,10 @@ if TYPE_CHECKING:
 DESCRIPTION = """\
 Give every reassigned id a new embedding row, and write the aligned model: in all other weights the base model, with
 the remapped tokenizer. Says what held-out text costs before any training."""
-EPILOG = """\
+EPILOG = f"""\
+--init-strategy, one of:
+{strategy_table()}
+
 examples:
   ivr align
   ivr align --init-strategy pieces --compare-strategies

@@ -8,8 +8,19 @@ from ivr.errors import ConfigError
 from ivr.machine.devices import choose_device
 from ivr.options.declared import StageConfig, option
 
-# strategies.STRATEGIES, without importing torch for --help
-STRATEGIES = ("mean", "random", "zeros", "keep", "pieces", "weighted", "gaussian", "focus", "distill")
+# how a new token's row begins, and what that is learnt from; strategies.STRATEGIES, without torch for --help
+STRATEGY_HELP = {
+    "mean": ("matrix", "mean of all kept rows"),
+    "random": ("nothing", "draws from a normal distribution, as a model's rows are initialised"),
+    "zeros": ("nothing", "zeros"),
+    "keep": ("nothing", "the old token's row"),
+    "pieces": ("matrix", "mean of the rows of its pieces: its string under the original tokenizer"),
+    "weighted": ("matrix", "the same, weighted by their place (AdaptiVocab, arXiv 2503.19693)"),
+    "gaussian": ("matrix", "draws from the Gaussian of all kept rows"),
+    "focus": ("text", "mixture of the rows of tokens that stand in like places (Dobler and de Melo 2023)"),
+    "distill": ("text, model", "trained so that the frozen model takes it for its pieces (arXiv 2505.20133)"),
+}
+STRATEGIES = tuple(STRATEGY_HELP)
 READ_TEXT = ("focus", "distill")
 
 
@@ -19,30 +30,27 @@ class Config(StageConfig):
 
     model_name: Path | None = option(
         None,
-        "local directory of the base model (default: ARTIFACTS_DIR/models/base)",
+        "local directory of the base model (default: ARTIFACTS/models/base)",
         group="inputs",
         metavar="DIR",
     )
     original_tokenizer_dir: Path | None = option(
-        None, "the base model's tokenizer (default: ARTIFACTS_DIR/tokenizers/original)", metavar="DIR"
+        None, "the base model's tokenizer (default: ARTIFACTS/tokenizers/original)", metavar="DIR"
     )
     remapped_tokenizer_dir: Path | None = option(
-        None, "what `ivr remap` wrote (default: ARTIFACTS_DIR/tokenizers/remapped)", metavar="DIR"
+        None, "what `ivr remap` wrote (default: ARTIFACTS/tokenizers/remapped)", metavar="DIR"
     )
     remap_rules_path: Path | None = option(
-        None, "the rules (default: ARTIFACTS_DIR/tokenizers/remapped/remap_rules.yaml)", metavar="FILE"
+        None, "the rules (default: ARTIFACTS/tokenizers/remapped/remap_rules.yaml)", metavar="FILE"
     )
     cleaned_corpora_dir: Path | None = option(
         None,
-        "training text that `focus` and `distill` learn from (default: ARTIFACTS_DIR/corpora/cleaned)",
+        "training text that `focus` and `distill` learn from (default: ARTIFACTS/corpora/cleaned)",
         metavar="DIR",
     )
     init_strategy: str = option(
         "distill",
-        "how a new token's row is made. From the matrix: mean of all kept rows, random normal, zeros, keep the "
-        "old row, mean of the rows of its pieces under the original tokenizer, pieces weighted by role, draws from "
-        "the gaussian of the kept rows. From text: focus, a mixture of rows used alike. From text and model: distill, "
-        "trained so that the frozen model takes the token for its pieces",
+        "how a new token's row begins: see the table at the end",
         group="new rows",
         choices=STRATEGIES,
     )
@@ -73,10 +81,16 @@ class Config(StageConfig):
     device: str = option("cpu", "where the model is run: cpu, cuda", metavar="NAME")
     embeddings_output_dir: Path | None = option(
         None,
-        "where the .pt and .json files go (default: ARTIFACTS_DIR/embeddings)",
+        "where the .pt and .json files go (default: ARTIFACTS/embeddings)",
         group="outputs",
         metavar="DIR",
     )
+
+
+def strategy_table() -> str:
+    """The strategies as `ivr align --help` shows them, a line each."""
+    rows = [("", "made from", "the new row"), *((name, *said) for name, said in STRATEGY_HELP.items())]
+    return "\n".join(f"  {name:<10}{source:<13}{row}".rstrip() for name, source, row in rows)
 
 
 def check_options(config: Config) -> None:

@@ -89,19 +89,28 @@ class Option:
 
 
 @dataclass(frozen=True)
-class StageConfig:
-    """What every stage has; the base of each stage's Config. Raises ConfigError when made with an impossible value."""
+class CommandConfig:
+    """What every command has; the base of the Config of one that makes nothing which could be made again.
+
+    Raises ConfigError when made with an impossible value.
+    """
 
     artifacts_dir: Path = option(
-        Path("artifacts"), "where a run's artifacts lie", group="every stage", metavar="DIR", identity=False
+        Path("artifacts"), "ARTIFACTS: where a run's outputs lie", group="every command", metavar="DIR", identity=False
     )
-    force: bool = option(False, "run again even when nothing changed", identity=False)
 
     def __post_init__(self) -> None:
         for item in options_of(type(self)):
             for value in each(item, getattr(self, item.name)):
                 if wrong := fault(item, value):
                     raise ConfigError(f"{item.flag} {shown_value(value)}: {wrong}")
+
+
+@dataclass(frozen=True)
+class StageConfig(CommandConfig):
+    """The base of each stage's Config."""
+
+    force: bool = option(False, "run again even when nothing changed", identity=False)
 
 
 def options_of(config: type) -> list[Option]:
@@ -123,8 +132,19 @@ def options_of(config: type) -> list[Option]:
 
 def own_options(config: type) -> list[Option]:
     """Those that not every stage has."""
-    shared = {item.name for item in fields(StageConfig)}
-    return [item for item in options_of(config) if item.name not in shared]
+    return [item for item in options_of(config) if item.name not in _SHARED]
+
+
+def shared_options(config: type) -> list[Option]:
+    """Those of it that every stage has, or every command.
+
+    >>> [item.flag for item in shared_options(CommandConfig)]
+    ['--artifacts-dir']
+    """
+    return [item for item in options_of(config) if item.name in _SHARED]
+
+
+_SHARED = {item.name for item in fields(StageConfig)}
 
 
 def _kind(annotation: Any) -> tuple[type, bool]:

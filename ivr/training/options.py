@@ -16,16 +16,16 @@ class Config(StageConfig):
 
     model_name: Path | None = option(
         None,
-        "local model directory with its tokenizer (default: ARTIFACTS_DIR/models/aligned)",
+        "local model directory with its tokenizer (default: ARTIFACTS/models/aligned)",
         group="inputs",
         metavar="DIR",
     )
     cleaned_corpora_dir: Path | None = option(
-        None, "text to train on (default: ARTIFACTS_DIR/corpora/cleaned)", metavar="DIR"
+        None, "text to train on (default: ARTIFACTS/corpora/cleaned)", metavar="DIR"
     )
     replay_corpus: Path | None = option(
         None,
-        "general text to mix in, in the form of corpora/cleaned (default: ARTIFACTS_DIR/corpora/general/cleaned "
+        "general text to mix in, in the form of corpora/cleaned (default: ARTIFACTS/corpora/general/cleaned "
         "where --replay-ratio asks for some)",
         metavar="DIR",
     )
@@ -37,7 +37,7 @@ class Config(StageConfig):
     remap_rules_path: Path | None = option(
         None,
         "which rows are new, for --rows-only, --phases rows-then-all and --superword-dropout (default: "
-        "ARTIFACTS_DIR/tokenizers/remapped/remap_rules.yaml)",
+        "ARTIFACTS/tokenizers/remapped/remap_rules.yaml)",
         metavar="FILE",
     )
     superword_dropout: float = option(

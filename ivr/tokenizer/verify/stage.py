@@ -1,4 +1,4 @@
-"""Stage `verify`: are two tokenizers the same? Documents, every id, runs and adversarial strings, from scratch."""
+"""Stage `verify`: are two tokenizers the same? Documents, every id, repeats and adversarial strings, from scratch."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from ivr.tokenizer.verify.pair import Pair
 
 DESCRIPTION = """\
-Compare two tokenizers from scratch: whole documents encoded and decoded, every id, repeats (`aaaa`, `hahaha`) of every
-unit, generated strings. Both run in the `tokenizers` library; nothing of the fitting code is used.
+Compare two tokenizers from scratch: whole documents encoded and decoded, every id, repeats (one unit several times in a
+row: `-----`, `hahaha`), generated strings. Both run in the `tokenizers` library; nothing of the fitting code is used.
 
 Exit code 0: equal wherever they were compared. 1: they differ; the first differences are printed side by side. The
 report lists what was compared and the first 1,000 differences of each kind.
@@ -60,7 +60,7 @@ class Config(StageConfig):
     )
     runs: int = option(
         64,
-        "repeats of every unit up to this length, in every kind of context; 0 for none",
+        "repeats of every unit, alone and beside every kind of neighbour, up to MAXLEN times the unit; 0 for none",
         group="strings beyond the corpus",
         metavar="MAXLEN",
         bounds="[0, inf)",
