@@ -46,7 +46,7 @@ class Config(CommandConfig):
     bits_per_byte: bool = option(
         False, "also how well the model beside each tokenizer predicts the text (loads it: some seconds)"
     )
-    lines: int = option(20, "lines drawn; all are counted", group="output", bounds="[0, inf)")
+    lines: int = option(20, "lines drawn; all are counted", group="output", bounds="[0, 1e6]")
     json: bool = option(False, "print one JSON object (default: draw lines and a table)")
 
 

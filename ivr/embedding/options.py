@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ivr.errors import ConfigError
 from ivr.machine.devices import choose_device
-from ivr.options.declared import StageConfig, option
+from ivr.options.declared import SEEDS, WORKERS, StageConfig, option
 
 # how a new token's row begins, and what that is learnt from; strategies.STRATEGIES, without torch for --help
 STRATEGY_HELP = {
@@ -59,24 +59,24 @@ class Config(StageConfig):
         "try every strategy and print a table: norms, loss on held-out text, probability taken (default: only the "
         "chosen one)",
     )
-    seed: int = option(0, "of random draws and of the text that is read", bounds="[0, inf)")
+    seed: int = option(0, "of random draws and of the text that is read", bounds=SEEDS)
     heldout_bytes: int = option(
-        20_000, "of held-out text, for the loss before any training; 0: none is measured", bounds="[0, inf)"
+        20_000, "of held-out text, for the loss before any training; 0: none is measured", bounds="[0, 1e12]"
     )
     text_bytes: int = option(
         1_000_000,
         "of the training text that are read, chosen by hash",
         group="text for focus and distill",
-        bounds="[1, inf)",
+        bounds="[1, 1e12]",
     )
-    snippets_per_token: int = option(20, "that distill reads, where the text has so many", bounds="[1, inf)")
-    snippet_tokens: int = option(50, "length of a snippet", bounds="[2, inf)")
-    max_snippets: int = option(1000, "for all tokens together; they take the time", bounds="[1, inf)")
+    snippets_per_token: int = option(20, "that distill reads, where the text has so many", bounds="[1, 1e6]")
+    snippet_tokens: int = option(50, "length of a snippet", bounds="[2, 1e5]")
+    max_snippets: int = option(1000, "for all tokens together; they take the time", bounds="[1, 1e9]")
     threads: int = option(
         2,
         "CPU threads where the model is run; another number rounds differently",
         group="machine",
-        bounds="[1, inf)",
+        bounds=WORKERS,
     )
     device: str = option("cpu", "where the model is run: cpu, cuda", metavar="NAME")
     embeddings_output_dir: Path | None = option(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from ivr.artifacts import ArtifactPaths, check_there
 from ivr.console import Progress, say
 from ivr.errors import CorruptInputError, StaleInputError
-from ivr.options.declared import CommandConfig, option
+from ivr.options.declared import WORKERS, CommandConfig, option
 from ivr.stage import artifacts_lock
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Config(CommandConfig):
         min(8, os.cpu_count() or 1),
         "files read at once (default: one a core, at most 8)",
         group="machine",
-        bounds="[1, inf)",
+        bounds=WORKERS,
     )
 
 
