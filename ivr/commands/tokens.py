@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ivr.artifacts import ArtifactPaths
+from ivr.base.tokenizer import load_tokenizer
 from ivr.console import say
 from ivr.errors import ConfigError, CorruptInputError, StaleInputError
 from ivr.options.declared import CommandConfig, option
@@ -132,12 +133,7 @@ def _load(name: str, path: Path) -> Any:
     file = _file(path)
     if not file.is_file():
         raise ConfigError(f"--compare {name}: {file} is not there; name original, distilled, remapped or a tokenizer")
-    from tokenizers import Tokenizer
-
-    try:
-        tokenizer = Tokenizer.from_file(str(file))
-    except Exception as error:
-        raise CorruptInputError(f"{file} is no tokenizer: {str(error).splitlines()[0]}") from None
+    tokenizer = load_tokenizer(file)
     tokenizer.encode_special_tokens = True
     tokenizer.no_truncation()
     tokenizer.no_padding()
