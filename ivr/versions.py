@@ -25,7 +25,8 @@ STAGE_VERSIONS = {
     # 2: where prompts end
     "evaluate": 3,  # 3: intervals by scipy's bootstrap
     # 2: held-out lines before and after
-    "report": 3,  # 3: pictures and numbers as files, new rows, lineage, commands, the whole model card
+    # 3: pictures and numbers as files, new rows, lineage, commands, the whole model card
+    "report": 4,  # 4: where prompts end
 }
 
 # These stages promise that ids are those of this very `tokenizers`, whose Unicode tables and pattern engines change
