@@ -89,6 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
                 say(show(options.stage, chosen))
             else:
+                _foretell(named, chosen.config)
                 module.run(chosen.config)
             code = 0
         finish_output()
@@ -147,6 +148,18 @@ def _refuse_undecodable(arguments: Sequence[str]) -> None:
 def _say_what_was_left_out() -> None:
     if names := os.environ.pop("IVR_LEFT_OUT", ""):
         LOG.info("%s of this shell left out: packages come from %s alone", names.replace(" ", ", "), sys.prefix)
+
+
+def _foretell(stage: str, config: Any) -> None:
+    """Say what a long stage will take, where an earlier run of this machine tells."""
+    from ivr.manifest import PIPELINE
+
+    if stage not in PIPELINE:
+        return
+    from ivr.commands.foretold import foretell
+
+    if told := foretell(stage, config):
+        LOG.info("%s: %s", stage, told)
 
 
 def parse(arguments: Sequence[str]) -> tuple[ModuleType | None, argparse.Namespace]:
