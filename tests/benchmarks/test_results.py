@@ -4,12 +4,14 @@ import argparse
 import dataclasses
 import doctest
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import bench_coverage
 import bench_distill
 import bench_encode
 import bench_select_growth
@@ -116,6 +118,10 @@ BENCHMARKS: dict[str, tuple[Callable[[Any], Record], Any]] = {
         bench_select_growth.record,
         [{"pretokens": 71393, "swaps": 2000, "cpu_seconds": 7.2, "GiB": 0.5}],
     ),
+    "coverage": (
+        bench_coverage.record,
+        {"ivr/corpus/packing.py": {"summary": {"num_statements": 100, "missing_lines": 3}}},
+    ),
     "every-string": (
         bench_universal.record,
         [{"kind": "gpt2", "merges": 250, "exponent": 0.0, "ended": "proved", "bits": 8.2, "constraints": 1}
@@ -142,4 +148,13 @@ def test_every_result_says_the_command_that_makes_it() -> None:
 
 
 def test_the_examples_of_the_helper_hold() -> None:
-    assert doctest.testmod(results).failed == 0
+    assert doctest.testmod(results).failed == doctest.testmod(bench_coverage).failed == 0
+
+
+def test_the_readme_gives_the_share_of_lines_that_was_measured() -> None:
+    """Lines that some test runs, of all rooms together."""
+    readme = (DOCUMENT.parents[2] / "README.md").read_text(encoding="utf-8")
+    told = re.search(r"run ([\d.]+) % of the lines of `ivr/`", readme)
+    block = DOCUMENT.read_text(encoding="utf-8").partition("<!-- begin coverage -->")[2]
+    found = re.search(r"^\| all \|.* ([\d.]+) \|$", block, re.MULTILINE)
+    assert told and found and told[1] == found[1] and float(told[1]) >= 85
