@@ -6,11 +6,13 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import copy_world
 from documents import ROOT, blocks
+
+from ivr.artifacts import ArtifactPaths
 
 MOST_LINES = 40
 DIFFS = [block.code for block in blocks((ROOT / "ivr" / "HOWTO.md").read_text(encoding="utf-8"))]
@@ -61,6 +63,11 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.fixture
+def start_world(built_world: Path) -> Path:
+    return built_world
+
+
 def python(tree: Path, program: str, *arguments: object) -> subprocess.CompletedProcess[str]:
     """Run a program on the changed package; nothing is compiled, for a copy would be compiled anew."""
     return subprocess.run(
@@ -84,10 +91,10 @@ def test_a_line_that_is_no_longer_there_is_found(tmp_path: Path) -> None:
         apply("--- a/a\n+++ b/a\n@@\n-two\n", tmp_path)
 
 
-def test_the_initialiser_makes_rows(tree: Path, built_world: Path, tmp_path: Path) -> None:
+def test_the_initialiser_makes_rows(tree: Path, another_world: Callable[[str], ArtifactPaths]) -> None:
     import torch
 
-    paths = copy_world(built_world, tmp_path / "run")
+    paths = another_world("run")
     words = ["align", "--init-strategy", "median", "--heldout-bytes", "0", "--artifacts-dir", paths.root]
     done = python(tree, COMMAND_LINE, *words)
     assert done.returncode == 0, done.stderr
@@ -107,8 +114,8 @@ def test_the_pattern_is_split_as_the_library_splits_it(tree: Path) -> None:
     assert unchanged.returncode == 1 and "AssertionError: l+?|[^l]" in unchanged.stderr
 
 
-def test_the_stage_runs_once_and_has_its_help(tree: Path, built_world: Path, tmp_path: Path) -> None:
-    paths = copy_world(built_world, tmp_path / "run")
+def test_the_stage_runs_once_and_has_its_help(tree: Path, another_world: Callable[[str], ArtifactPaths]) -> None:
+    paths = another_world("run")
     words = ["lengths", "--characters", "20", "--artifacts-dir", paths.root]
     done = python(tree, COMMAND_LINE, *words)
     assert done.returncode == 0, done.stderr
