@@ -49,6 +49,12 @@ def row(path: Path, original: Path, text: str, runs: int) -> list[str | int | fl
     return [*cells, round(loading(path), 2)]
 
 
+def record(rows: list[list[str | int | float | None]]) -> Record:
+    """The table of all tokenizers."""
+    heads = [f"{characters:,} characters{of}" for characters in CHARACTERS for of in ("", ", CPU time")]
+    return Record(command_line(), ["swaps", "superwords", *heads, "s to load"], rows)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("remapped", type=Path, nargs="+", help="directory or tokenizer.json")
@@ -59,12 +65,7 @@ def main() -> None:
     add_option(parser)
     options = parser.parse_args()
     text = options.text.read_text(encoding="utf-8")[: int(1e6 * options.megabytes)]
-    heads = [f"{characters:,} characters{of}" for characters in CHARACTERS for of in ("", ", CPU time")]
-    found = Record(
-        command_line(),
-        ["swaps", "superwords", *heads, "s to load"],
-        [row(path, options.original, text, options.runs) for path in options.remapped],
-    )
+    found = record([row(path, options.original, text, options.runs) for path in options.remapped])
     print(table(found))
     publish(options, "encode-superwords", found)
 
