@@ -86,8 +86,9 @@ class Config(StageConfig):
     )
     superword_boundaries: str = option(
         "sentences,digits",
-        "what a string of several words never spans besides line ends: sentences (nothing behind .!?;:), digits "
-        "(no numbers in it), sentences,digits or none; where digits are the language, as in SMILES, none saves most",
+        "what a string of several words never spans besides line ends: sentences (nothing behind .!?;: and a "
+        "blank), digits (no numbers in it), sentences,digits or none; where digits are the language, as in SMILES, "
+        "none saves most",
         metavar="WHAT",
     )
     exclude: str | None = option(
