@@ -49,7 +49,7 @@ ALIGN_ARGS =#               ... `ivr align`
 TRAIN_ARGS =#               ... `ivr train`
 EVALUATE_ARGS =#            ... `ivr evaluate`
 REPORT_ARGS =#              ... `ivr report`
-VERIFY_ARGS =#              ... `ivr verify`, e.g. '--adversarial 100000 --runs 16'
+VERIFY_ARGS =#              ... `ivr verify`, e.g. '--adversarial 100000 --runs 16' (repeats to 16 times their unit)
 SWEEP_ARGS =#               `make sweep`: what is swept, e.g. '--swaps 500 2000 --init-strategy pieces distill --seed 0 1'
 PYTEST_ARGS =#              more options for pytest in `make test`
 LOCK_ARGS =#                more options for `uv lock` in `make lock`, e.g. --upgrade
@@ -147,18 +147,36 @@ sent = submit $(1)$(configured) $($(1)_OPTIONS)$(if $(filter analyze,$(1)),$(if 
 QUEUED = analyze distill-tokenizer select remap align train evaluate report
 run = $(IVR) $(if $(call dispatched,$(1)),$(call sent,$(1)),$(1)$(configured) $($(1)_OPTIONS)$(elsewhere))
 
+## Set-up (every target does it when needed)
+setup: $(SETUP) #                    uv where missing, .venv, the locked packages with hashes verified
+wheelhouse: uv.lock pyproject.toml # fill wheelhouse/ here, for `make setup` on a machine without a network
+	@$(find_python)
+	$(find_uv)
+	scratch="$$(mktemp -d)"; trap 'rm -rf "$$scratch"' EXIT
+	"$$python" -m venv "$$scratch/venv"
+	"$$uv" export $(EXPORT) --output-file "$$scratch/requirements.txt" > /dev/null
+	mkdir -p wheelhouse
+	"$$scratch/venv/bin/python" -m pip download --require-hashes -r "$$scratch/requirements.txt" -d wheelhouse
+	"$$scratch/venv/bin/python" -m pip download 'uv>=$(UV_MINIMUM)' -d wheelhouse
+	echo "wheelhouse/ holds what Python $$("$$python" -c 'import platform; print(platform.python_version())') needs;" \
+	  "copy it beside the Makefile of the other machine and run make setup there"
+help: #                              this list, and the variables at its end
+	@awk '
+	  /^## Variables/ { variables = substr($$0, 4) "\n"; next }
+	  /^## / { printf "\n%s\n", substr($$0, 4); next }
+	  /^[A-Z_]+ =.*#/ {
+	    split($$0, part, /#+ */); name = $$1; value = part[1]; sub(/^[A-Z_]+ = ?/, "", value)
+	    variables = variables sprintf("  %-20s %-10s %s\n", name, value == "" ? "(empty)" : value, part[2]); next
+	  }
+	  /^[a-z][a-z-]*:.* # / { name = $$1; sub(/:$$/, "", name); sub(/^.* # */, ""); printf "  %-31s %s\n", name, $$0 }
+	  END { printf "\n%s", variables }
+	' $(firstword $(MAKEFILE_LIST))
+
 ## The two commands
 pipeline: $(M)/report.json #         every stage that is not current, then the summary
 	@cat '$(ARTIFACTS)/report/summary.txt'
 test: check #                        lint, types, lock and every test
 	@$(VENV)/bin/python -m pytest $(PYTEST_ARGS)
-test-fast: | $(SETUP) #              the tests that are not marked slow, nothing else
-	@$(VENV)/bin/python -m pytest -m 'not slow' $(PYTEST_ARGS)
-coverage: | $(SETUP) #               every test again, and which share of ivr/ they run (some 50 minutes)
-	@$(VENV)/bin/python -m coverage erase
-	$(VENV)/bin/python -m coverage run -m pytest $(PYTEST_ARGS)
-	$(VENV)/bin/python -m coverage combine --quiet
-	$(VENV)/bin/python -m coverage report --fail-under=85
 
 ## Stages, in order; each brings the ones before it up to date
 init: $(M)/init.json #               fetch and pin the base model, clean the corpora
@@ -171,18 +189,106 @@ train: $(M)/train.json #             fine-tune the aligned model
 evaluate: $(M)/evaluate.json #       bits per byte of every model
 report: $(M)/report.json #           summary and HTML report
 	@cat '$(ARTIFACTS)/report/summary.txt'
+
+## Look at a run
+status: | $(SETUP) #                 which stages are done, missing or stale
+	@$(call run,status)
+plan: | $(SETUP) #                   which stages would run, why, and what each takes on this machine
+	@$(IVR) plan$(configured)$(elsewhere)
 verify: $(M)/distill-tokenizer.json #  compare the distilled tokenizer with the original from scratch
 	@$(call run,verify)
+check-run: | $(SETUP) #              read every file of the run and compare it with its recorded hash
+	@$(call run,check)
+doctor: | $(SETUP) #                 look over this machine, and say what mends what
+	@$(IVR) doctor$(elsewhere)
+
+## Several runs, and tidying up
+sweep: | $(SETUP) #                  runs over SWEEP_ARGS, in ARTIFACTS, which share what is equal; then their comparison
+	@$(IVR) sweep$(configured)$(elsewhere) $(if $(filter slurm,$(EXECUTOR)),--profile=$(call quote,$(PROFILE))) $(SWEEP_ARGS)
+clean: #                             remove caches; with CONFIRM=yes what a run wrote, too (never what you brought)
+	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find ivr tests -name __pycache__ -prune -exec rm -rf {} +
+	if [ '$(CONFIRM)' = yes ]; then
+	  if [ ! -x $(VENV)/bin/python ]; then
+	    echo "clean: run make setup first: the program knows what it wrote and what you brought" >&2; exit 1
+	  fi
+	  $(VENV)/bin/python -I -m ivr.disk.clean $(call quote,$(ARTIFACTS))
+	else
+	  echo "a run's outputs in $(ARTIFACTS)/ stay; make clean CONFIRM=yes removes them"
+	fi
+
+## Checks, for those who change the code
+check: lock-check | $(SETUP) #       ruff (lint and format), mypy, lock-check
+	@$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+fmt: | $(SETUP) #                    let ruff mend what it can
+	@$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+test-fast: | $(SETUP) #              the tests that are not marked slow, nothing else
+	@$(VENV)/bin/python -m pytest -m 'not slow' $(PYTEST_ARGS)
+coverage: | $(SETUP) #               every test again, and which share of ivr/ they run (some 50 minutes)
+	@$(VENV)/bin/python -m coverage erase
+	$(VENV)/bin/python -m coverage run -m pytest $(PYTEST_ARGS)
+	$(VENV)/bin/python -m coverage combine --quiet
+	$(VENV)/bin/python -m coverage report --fail-under=85
+test-lm-eval: | $(SETUP) #           bits per byte against lm-evaluation-harness, which it installs (group lm-eval)
+	@$(find_python)
+	$(find_uv)
+	export VIRTUAL_ENV="$(CURDIR)/$(VENV)"
+	"$$uv" export $(EXPORT) --only-group lm-eval --output-file "$(VENV)/lm-eval.txt" > /dev/null
+	"$$uv" pip install --quiet --require-hashes -r "$(VENV)/lm-eval.txt"
+	$(VENV)/bin/python -m pytest tests/training/test_lm_eval.py
+lock: #                              resolve again and write a uv.lock that names no index
+	@$(find_python)
+	$(find_uv)
+	scratch="$$(mktemp -d)"; trap 'rm -rf "$$scratch"' EXIT
+	cp pyproject.toml README.md LICENSE uv.lock "$$scratch"
+	"$$uv" lock --project "$$scratch" --python "$$python" $(LOCK_ARGS)
+	sed -E -i 's|registry = "https?://[^"]*"|registry = "wheelhouse"|; s|url = "https?://[^"]*/([^"/]*)"|path = "\1"|' \
+	  "$$scratch/uv.lock"
+	cp "$$scratch/uv.lock" uv.lock
+lock-check: #                        fail when uv.lock names a host
+	@if grep -nE '[a-z]+://' uv.lock; then
+	  echo "uv.lock names an index (above); 'make lock' writes one that does not" >&2; exit 1
+	fi
+
+## Slurm (slurm/README.md)
 queue: $(M)/init.json $(foreach stage,$(QUEUED),$(call stamp,$(stage))) # every later stage as a Slurm job, at once (PROFILE=...)
 	@$(foreach stage,$(QUEUED),\
 	  $(IVR) $(call sent,$(stage)) --detach > /dev/null
 	)
-status: | $(SETUP) #                 which stages are done, missing or stale
-	@$(call run,status)
 
-check-run: | $(SETUP) #              read every file of the run and compare it with its recorded hash
-	@$(call run,check)
+## A real Slurm on this machine, for tests (root on Debian; the state lies in TESTBED_DIR, default artifacts/.testbed)
+testbed-up: #                        install and start it: three nodes, two partitions, accounting
+	@slurm/testbed/testbed.sh up
+testbed-down: #                      end its processes, remove its state
+	@slurm/testbed/testbed.sh down
+test-cluster: | $(SETUP) #           the cluster tests on it, and down again
+	@if reason="$$(slurm/testbed/testbed.sh check)"; then
+	  trap 'slurm/testbed/testbed.sh down' EXIT
+	  slurm/testbed/testbed.sh up
+	  eval "$$(slurm/testbed/testbed.sh env)"
+	else
+	  echo "test-cluster: no testbed here: $$reason" >&2
+	fi
+	$(VENV)/bin/python -m pytest tests/cluster $(PYTEST_ARGS)
 
+## The container image (docker, or podman without a daemon; slurm/README.md says how clusters take it)
+image: #                             build it
+	@$(image_sh) build
+image-test: #                        the sample pipeline and every test in it, as a user nobody knows, read-only
+	@$(find_python)
+	$(find_uv)
+	UV="$$uv" $(image_sh) test $(PYTEST_ARGS)
+sif: #                               turn it into gpt2-ivr.sif, or print how where apptainer is missing
+	@$(image_sh) sif
+sqsh: #                              turn it into gpt2-ivr.sqsh, or print how where enroot is missing
+	@$(image_sh) sqsh
+
+image_sh = $(foreach name,IMAGE BASE_IMAGE ENGINE IMAGE_STORE,$(if $($(name)),$(name)=$(call quote,$($(name))) ))slurm/image/image.sh
+
+# how it is done -----------------------------------------------------------------------------------------------------
 # what a person may edit counts as an input when it is there
 candidates = $(wildcard $(ARTIFACTS)/analysis/reports/replacement_candidates.csv)
 rules = $(wildcard $(ARTIFACTS)/tokenizers/remapped/remap_rules.yaml)
@@ -213,40 +319,6 @@ $(ARTIFACTS)/.make/%.args:
 	stage='$*'
 	rm -f '$(@D)'/"$${stage%-*}"-[0-9]*.args
 	touch '$@'
-
-sweep: | $(SETUP) #                  runs over SWEEP_ARGS, in ARTIFACTS, which share what is equal; then their comparison
-	@$(IVR) sweep$(configured)$(elsewhere) $(if $(filter slurm,$(EXECUTOR)),--profile=$(call quote,$(PROFILE))) $(SWEEP_ARGS)
-plan: | $(SETUP) #                   which stages would run, why, and what each takes on this machine
-	@$(IVR) plan$(configured)$(elsewhere)
-doctor: | $(SETUP) #                 look over this machine, and say what mends what
-	@$(IVR) doctor$(elsewhere)
-
-## Set-up (every target above does it when needed)
-setup: $(SETUP) #                    uv where missing, .venv, the locked packages with hashes verified
-wheelhouse: uv.lock pyproject.toml # fill wheelhouse/ here, for `make setup` on a machine without a network
-	@$(find_python)
-	$(find_uv)
-	scratch="$$(mktemp -d)"; trap 'rm -rf "$$scratch"' EXIT
-	"$$python" -m venv "$$scratch/venv"
-	"$$uv" export $(EXPORT) --output-file "$$scratch/requirements.txt" > /dev/null
-	mkdir -p wheelhouse
-	"$$scratch/venv/bin/python" -m pip download --require-hashes -r "$$scratch/requirements.txt" -d wheelhouse
-	"$$scratch/venv/bin/python" -m pip download 'uv>=$(UV_MINIMUM)' -d wheelhouse
-	echo "wheelhouse/ holds what Python $$("$$python" -c 'import platform; print(platform.python_version())') needs;" \
-	  "copy it beside the Makefile of the other machine and run make setup there"
-lock: #                              resolve again and write a uv.lock that names no index
-	@$(find_python)
-	$(find_uv)
-	scratch="$$(mktemp -d)"; trap 'rm -rf "$$scratch"' EXIT
-	cp pyproject.toml README.md LICENSE uv.lock "$$scratch"
-	"$$uv" lock --project "$$scratch" --python "$$python" $(LOCK_ARGS)
-	sed -E -i 's|registry = "https?://[^"]*"|registry = "wheelhouse"|; s|url = "https?://[^"]*/([^"/]*)"|path = "\1"|' \
-	  "$$scratch/uv.lock"
-	cp "$$scratch/uv.lock" uv.lock
-lock-check: #                        fail when uv.lock names a host
-	@if grep -nE '[a-z]+://' uv.lock; then
-	  echo "uv.lock names an index (above); 'make lock' writes one that does not" >&2; exit 1
-	fi
 
 EXPORT = --frozen --no-emit-project --no-header --no-annotate
 
@@ -322,71 +394,6 @@ uv="$$(command -v uv || true)"
 	fi
 	if [ -z "$${SSL_CERT_FILE:-}" ] && [ -n "$${PIP_CERT:-}" ]; then export SSL_CERT_FILE="$$PIP_CERT"; fi
 endef
-
-## A real Slurm on this machine, for tests (root on Debian; the state lies in TESTBED_DIR, default artifacts/.testbed)
-testbed-up: #                        install and start it: three nodes, two partitions, accounting
-	@slurm/testbed/testbed.sh up
-testbed-down: #                      end its processes, remove its state
-	@slurm/testbed/testbed.sh down
-test-cluster: | $(SETUP) #           the cluster tests on it, and down again
-	@if reason="$$(slurm/testbed/testbed.sh check)"; then
-	  trap 'slurm/testbed/testbed.sh down' EXIT
-	  slurm/testbed/testbed.sh up
-	  eval "$$(slurm/testbed/testbed.sh env)"
-	else
-	  echo "test-cluster: no testbed here: $$reason" >&2
-	fi
-	$(VENV)/bin/python -m pytest tests/cluster $(PYTEST_ARGS)
-
-## The container image (docker, or podman without a daemon; slurm/README.md says how clusters take it)
-image: #                             build it
-	@$(image_sh) build
-image-test: #                        the sample pipeline and every test in it, as a user nobody knows, read-only
-	@$(find_python)
-	$(find_uv)
-	UV="$$uv" $(image_sh) test $(PYTEST_ARGS)
-sif: #                               turn it into gpt2-ivr.sif, or print how where apptainer is missing
-	@$(image_sh) sif
-sqsh: #                              turn it into gpt2-ivr.sqsh, or print how where enroot is missing
-	@$(image_sh) sqsh
-
-image_sh = $(foreach name,IMAGE BASE_IMAGE ENGINE IMAGE_STORE,$(if $($(name)),$(name)=$(call quote,$($(name))) ))slurm/image/image.sh
-
-## For those who change the code
-check: lock-check | $(SETUP) #       ruff (lint and format), mypy, lock-check
-	@$(VENV)/bin/ruff check .
-	$(VENV)/bin/ruff format --check .
-	$(VENV)/bin/mypy
-fmt: | $(SETUP) #                    let ruff mend what it can
-	@$(VENV)/bin/ruff check --fix .
-	$(VENV)/bin/ruff format .
-test-lm-eval: | $(SETUP) #           bits per byte against lm-evaluation-harness, which it installs (group lm-eval)
-	@$(find_python)
-	$(find_uv)
-	export VIRTUAL_ENV="$(CURDIR)/$(VENV)"
-	"$$uv" export $(EXPORT) --only-group lm-eval --output-file "$(VENV)/lm-eval.txt" > /dev/null
-	"$$uv" pip install --quiet --require-hashes -r "$(VENV)/lm-eval.txt"
-	$(VENV)/bin/python -m pytest tests/training/test_lm_eval.py
-clean: #                             remove caches; with CONFIRM=yes what a run wrote, too (never what you brought)
-	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis
-	find ivr tests -name __pycache__ -prune -exec rm -rf {} +
-	if [ '$(CONFIRM)' = yes ]; then
-	  if [ ! -x $(VENV)/bin/python ]; then
-	    echo "clean: run make setup first: the program knows what it wrote and what you brought" >&2; exit 1
-	  fi
-	  $(VENV)/bin/python -I -m ivr.disk.clean $(call quote,$(ARTIFACTS))
-	else
-	  echo "a run's outputs in $(ARTIFACTS)/ stay; make clean CONFIRM=yes removes them"
-	fi
-help: #                              this list
-	@awk '
-	  /^## / { printf "\n%s\n", substr($$0, 4); next }
-	  /^[A-Z_]+ =.*#/ {
-	    split($$0, part, /#+ */); name = $$1; value = part[1]; sub(/^[A-Z_]+ = ?/, "", value)
-	    printf "  %-20s %-10s %s\n", name, value == "" ? "(empty)" : value, part[2]; next
-	  }
-	  /^[a-z][a-z-]*:.* # / { name = $$1; sub(/:$$/, "", name); sub(/^.* # */, ""); printf "  %-31s %s\n", name, $$0 }
-	' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: sweep plan doctor pipeline test test-fast coverage init analyze distill-tokenizer select remap align train evaluate report verify queue \
   status check-run setup wheelhouse lock lock-check test-lm-eval check fmt clean help testbed-up testbed-down \

@@ -4,14 +4,14 @@ The functions write nothing, lock nothing and keep no record; the `ivr` command 
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ivr.artifacts import ArtifactPaths, check_there
-from ivr.errors import CorruptInputError, StaleInputError
+from ivr.errors import StaleInputError
 from ivr.manifest import Manifest
 from ivr.report.status import read_manifests
 from ivr.schema import read_table
@@ -153,11 +153,10 @@ class Run:
     @cached_property
     def training(self) -> "pa.Table":
         """A row an entry of metrics.jsonl: step, and loss, lr, tokens, heldout_bits_per_byte, ... where measured."""
+        from ivr.training.metrics import read_metrics
+
         path = self._there(self.paths.training / "metrics.jsonl", "train")
-        try:
-            return _table(json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())
-        except ValueError as error:
-            raise CorruptInputError(f"{path} is damaged ({error}); run `ivr train --force`") from None
+        return _table(read_metrics(path))
 
     @cached_property
     def evaluation(self) -> "pa.Table":
@@ -201,7 +200,7 @@ def load_run(artifacts_dir: str | Path) -> Run:
     return run
 
 
-def _table(rows: Iterable[dict[str, Any]]) -> "pa.Table":
+def _table(rows: Iterable[Mapping[str, Any]]) -> "pa.Table":
     """Rows that may lack some of the columns."""
     import pyarrow as pa
 

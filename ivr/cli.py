@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import ivr
 from ivr.console import LOG, finish_output, prepare_streams, printable, redact, say, set_up_logging
 from ivr.errors import EXIT_CODES, FAULT, INTERRUPTED, ConfigError, CorruptInputError, IvrError
-from ivr.options.declared import StageConfig, options_of, own_options
+from ivr.options.declared import own_options, shared_options
 from ivr.options.parser import add_options, command_line
 
 if TYPE_CHECKING:
@@ -89,6 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
                 say(show(options.stage, chosen))
             else:
+                _foretell(named, chosen.config)
                 module.run(chosen.config)
             code = 0
         finish_output()
@@ -147,6 +148,18 @@ def _refuse_undecodable(arguments: Sequence[str]) -> None:
 def _say_what_was_left_out() -> None:
     if names := os.environ.pop("IVR_LEFT_OUT", ""):
         LOG.info("%s of this shell left out: packages come from %s alone", names.replace(" ", ", "), sys.prefix)
+
+
+def _foretell(stage: str, config: Any) -> None:
+    """Say what a long stage will take, where an earlier run of this machine tells."""
+    from ivr.manifest import PIPELINE
+
+    if stage not in PIPELINE:
+        return
+    from ivr.commands.foretold import foretell
+
+    if told := foretell(stage, config):
+        LOG.info("%s: %s", stage, told)
 
 
 def parse(arguments: Sequence[str]) -> tuple[ModuleType | None, argparse.Namespace]:
@@ -232,13 +245,13 @@ def build_parser(*stages: str) -> tuple[argparse.ArgumentParser, ModuleType | No
             child.epilog = module.EPILOG
             child.usage = getattr(module, "USAGE", None)
             add_options(child, own_options(module.Config))
-            _add_shared(child)
+            _add_shared(child, module.Config)
     return parser, module
 
 
-def _add_shared(parser: argparse.ArgumentParser) -> None:
-    """What every stage has: two options, and what is no part of its config: where that is from, how much is said."""
-    (shared,) = add_options(parser, options_of(StageConfig)).values()
+def _add_shared(parser: argparse.ArgumentParser, config: type) -> None:
+    """What every command has, and what is no part of its config: where that is from, how much is said."""
+    (shared,) = add_options(parser, shared_options(config)).values()
     shared.add_argument(
         "--config",
         type=Path,

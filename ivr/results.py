@@ -107,6 +107,25 @@ class Difference(TypedDict, total=False):
     documents: Required[int]
 
 
+class EndScores(TypedDict, total=False):
+    """Bits per byte of what follows prompts, in two encodings, and their difference with its interval."""
+
+    as_prompt: Required[Number]
+    as_whole_text: Required[Number]
+    difference: Required[Number]
+    low: Required[Number | None]
+    high: Required[Number | None]
+
+
+class PromptEnds(TypedDict, total=False):
+    """What a model loses where a prompt ends inside a token; `inside` is None where none does."""
+
+    cuts: Required[int]
+    cuts_inside_a_token: Required[int]
+    all: Required[EndScores]
+    inside: Required[EndScores | None]
+
+
 class Written(TypedDict, total=False):
     """What one model writes by itself."""
 
@@ -122,6 +141,7 @@ class EvaluateResults(TypedDict, total=False):
     tokens_per_byte: dict[str, dict[str, Number]]
     differences: dict[str, dict[str, Difference]]
     sampling: dict[str, Written]
+    prompt_ends: dict[str, dict[str, PromptEnds]]
     heldout_tokens_before: int
     heldout_tokens_after: int
     agreement_percent: Number | None

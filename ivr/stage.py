@@ -17,7 +17,6 @@ number of processes) is declared with `identity=False` and does not make the sta
 
 import contextlib
 import dataclasses
-import json
 import os
 import shlex
 import socket
@@ -41,6 +40,7 @@ from ivr.machine.locks import directory_lock
 from ivr.manifest import FileRecord, git_commit, package_versions
 from ivr.manifest import Manifest as Manifest  # part of this module's interface
 from ivr.manifest import peak_memory_bytes as peak_memory_bytes
+from ivr.schema import read_record
 from ivr.versions import package_remark, stage_version, why_outdated
 
 
@@ -240,8 +240,8 @@ def open_stage(name: str, config: Any, inputs: Sequence[Input]) -> Iterator[Stag
 def _read_targets(path: Path) -> set[str]:
     """What an unfinished run noted that it would replace."""
     try:
-        return {str(target) for target in json.loads(path.read_text(encoding="utf-8"))}
-    except (FileNotFoundError, ValueError, TypeError):
+        return set(read_record(path, list[str], ""))
+    except (FileNotFoundError, CorruptInputError):
         return set()
 
 

@@ -16,6 +16,7 @@ DOCUMENTS = [
         "tests/README.md",
         "tests/benchmarks/RESULTS.md",
         "tests/benchmarks/TRIED.md",
+        "ivr/HOWTO.md",
         "ivr/tokenizer/METHOD.md",
         "ivr/tokenizer/proof/THEOREM.md",
     )

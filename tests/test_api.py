@@ -63,6 +63,10 @@ def test_a_run_gives_its_tables_and_its_rules_can_be_applied(small_run: Path, tm
     assert made.to_str() == Tokenizer.from_file(str(paths.remapped_tokenizer / "tokenizer.json")).to_str()
     for swap in run.swaps.to_pylist():
         assert made.id_to_token(swap["id"]) == swap["new"] != swap["old"]
-    paths.training.joinpath("metrics.jsonl").unlink()
+    metrics = paths.training / "metrics.jsonl"
+    metrics.write_text(metrics.read_text() + '{"step": "7"}\n')
+    with pytest.raises(CorruptInputError, match=r"metrics\.jsonl, line \d+, step = '7'"):
+        ivr.load_run(paths.root).training
+    metrics.unlink()
     with pytest.raises(StaleInputError, match="run `ivr train"):
         ivr.load_run(paths.root).training

@@ -107,6 +107,13 @@ def test_every_option_says_its_default_and_every_stage_shows_two_commands(stage:
             assert "default" in action.help, f"{action.option_strings[0]} does not say its default"
 
 
+@pytest.mark.parametrize("command", ["status", "check", "tokens", "doctor", "completion"])
+def test_force_is_refused_where_nothing_is_made(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main([command, "--force"])
+    assert end.value.code == 2 and "--force" in capsys.readouterr().err
+
+
 @every_stage
 def test_the_examples_parse(stage: str) -> None:
     import shlex

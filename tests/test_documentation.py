@@ -13,7 +13,7 @@ from documents import DOCUMENTS, INDENTED_CODE, ROOT, anchors, blocks, links, na
 
 from ivr.artifacts import ArtifactPaths
 
-LANGUAGES = {"sh", "python", "text"}
+LANGUAGES = {"diff", "python", "sh", "text"}
 README_LINES, LINE_LENGTH = 220, 140
 FORMULAS = {Path("ivr/tokenizer/proof/THEOREM.md")}  # its indented lines are no code
 

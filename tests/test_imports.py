@@ -57,7 +57,7 @@ FOUNDATION = {  # what every room stands on
     "workers",
 }
 ENTRANCE = {"api", "cli", "__main__", "__init__"}  # may know every room
-LONG_LINES, TOO_LONG_LINES, MOST_FILES = 300, 400, 14
+LONG_LINES, TOO_LONG_LINES, FUNCTION_LINES, MOST_FILES = 300, 400, 60, 14
 
 
 def imported_modules(source: str) -> set[str]:
@@ -112,6 +112,17 @@ def prejudiced(sources: dict[str, str]) -> list[str]:
                 if not any(f"{inner}.".startswith(f"{room}.") for room in (part, *allowed)):
                     wrong.append(f"{path} -> {name}")
     return wrong
+
+
+def long_functions(sources: dict[str, str]) -> list[str]:
+    """'path: function, lines' for every function of more than FUNCTION_LINES lines, from `def` to its last one."""
+    return [
+        f"{path}: {node.name}, {lines} lines"
+        for path, source in sorted(sources.items())
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and (lines := node.end_lineno - node.lineno + 1) > FUNCTION_LINES
+    ]
 
 
 def sources() -> dict[str, str]:
@@ -170,6 +181,16 @@ def test_modules_stay_short() -> None:
         if length > LONG_LINES:
             warnings.warn(f"ivr/{path} has {length} lines, more than {LONG_LINES}", stacklevel=1)
     assert {path: length for path, length in lengths.items() if length > TOO_LONG_LINES} == {}
+
+
+def test_functions_stay_short() -> None:
+    body = "    x = 1\n" * FUNCTION_LINES
+    assert long_functions({"a.py": f"class A:\n    async def f():\n{body.replace('    ', '        ')}"}) != []
+    assert long_functions({"a.py": f"def f():\n{body[:-10]}"}) == []
+    ours = {str(path.relative_to(TESTS)): path.read_text(encoding="utf-8") for path in TESTS.rglob("*.py")}
+    # what a benchmark compares with stays as it was measured
+    ours = {path: source for path, source in ours.items() if not path.startswith("benchmarks/baselines/")}
+    assert long_functions(sources() | ours) == []
 
 
 def test_no_two_test_files_share_a_name():

@@ -261,6 +261,9 @@ def test_help_lists_every_target_and_variable_with_its_default(checkout: Checkou
     for name, default in variables:
         assert re.search(rf"^  {name} +{re.escape(default) or re.escape('(empty)')} +\S", said, re.MULTILINE), name
     assert checkout.make().stdout == said, "make alone"
+    # as a newcomer reads: setting up, running, looking; then what those need who change the code or run a cluster
+    order = [said.index(f"\n  {name} ") for name in ("setup", "pipeline", "init", "status", "check", "queue", "image")]
+    assert order == sorted(order) and max(order) < said.index("\n  MODEL ")
 
 
 def test_clean_keeps_what_a_run_made_until_told(checkout: Checkout) -> None:

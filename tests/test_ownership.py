@@ -138,10 +138,24 @@ class TestDirectories:
 
     def test_a_broken_record_makes_everything_foreign(self, tmp_path: Path) -> None:
         replace(tmp_path / "target", a="old")
-        for text in ("", "[]", '{"files": 3}', '{"files": {"a.txt": 1}}', "\0"):
+        for text in ("", "[]", '{"files": 3}', '{"files": {"a.txt": 1}}', '{"files": {"a.txt": {"bytes": "3"}}}', "\0"):
             put(tmp_path / "target" / RECORD, text)
             with pytest.raises(ConfigError, match=r"a\.txt"):
                 replace(tmp_path / "target", a="new")
+
+    @pytest.mark.parametrize("name", ["../victim", "link/victim", "ABSOLUTE", "", ".", "folder", "a\0b"])
+    def test_a_record_that_names_what_lies_elsewhere_moves_and_removes_nothing(self, tmp_path: Path, name: str) -> None:
+        put(tmp_path / "victim", "mine")
+        put(tmp_path / "elsewhere" / "victim", "mine")
+        target = tmp_path / "target"
+        put(target / "folder" / "b.txt", "mine")
+        (target / "link").symlink_to(tmp_path / "elsewhere")
+        named = str(tmp_path / "victim") if name == "ABSOLUTE" else name
+        put(target / RECORD, json.dumps({"files": {named: {"bytes": 1}, "link": {"bytes": 1}}}))
+        remove_written(target)
+        left = tree(tmp_path)
+        assert left["victim"] == left["elsewhere/victim"] == left["target/folder/b.txt"] == "mine"
+        assert not any(path.startswith("target.edited") for path in left)
 
     def test_a_run_of_before_there_were_records_is_known_by_its_manifest(self, tmp_path: Path) -> None:
         put(tmp_path / "target" / "a.txt", "old")

@@ -13,7 +13,7 @@ from ivr.artifacts import ArtifactPaths
 from ivr.disk.digest import sha256_json
 from ivr.disk.ownership import remove_written
 from ivr.errors import ConfigError
-from ivr.options.declared import StageConfig, option
+from ivr.options.declared import WORKERS_OR_ALL, StageConfig, option
 from ivr.stage import Input, Manifest, check_present, config_identity, open_stage
 from ivr.versions import stage_version
 
@@ -54,7 +54,7 @@ class Config(StageConfig):
         group="work",
         flag="--no-sequences",
     )
-    threads: int = option(0, "worker threads, 0 for every core", bounds="[0, inf)", identity=False)
+    threads: int = option(0, "worker threads, 0 for every core", bounds=WORKERS_OR_ALL, identity=False)
     shards: int = option(
         1, "count in N parts and join them; the result is the same", bounds="[1, 10000]", identity=False
     )
@@ -62,7 +62,7 @@ class Config(StageConfig):
         None,
         "only count part K of the N, 0 the first; parts may run at once (default: all that are missing)",
         metavar="K",
-        bounds="[0, inf)",
+        bounds="[0, 9999]",
         identity=False,
     )
 

@@ -24,7 +24,7 @@ from ivr.disk.ownership import remove_written
 from ivr.disk.writer import atomic_directory, atomic_file
 from ivr.encoding.text.missing_bytes import missing_bytes
 from ivr.errors import ConfigError
-from ivr.options.declared import StageConfig, option
+from ivr.options.declared import SEEDS, WORKERS_OR_ALL, StageConfig, option
 from ivr.stage import Input, Manifest, open_stage
 
 DESCRIPTION = """\
@@ -64,13 +64,13 @@ class Config(StageConfig):
     revision: str | None = option(None, "branch, tag or commit on the Hub (default: main)", metavar="REV")
     raw_corpora_dir: Path | None = option(
         None,
-        f"your text: {READABLE} (default: ARTIFACTS_DIR/corpora/raw; with the sample model and nothing there, "
+        f"your text: {READABLE} (default: ARTIFACTS/corpora/raw; with the sample model and nothing there, "
         "the docstrings of NumPy and PyTorch)",
         group="corpora",
         metavar="DIR",
     )
     cleaned_corpora_dir: Path | None = option(
-        None, "where the cleaned text goes (default: ARTIFACTS_DIR/corpora/cleaned)", metavar="DIR"
+        None, "where the cleaned text goes (default: ARTIFACTS/corpora/cleaned)", metavar="DIR"
     )
     general_corpora_dir: Path | None = option(
         None,
@@ -97,7 +97,7 @@ class Config(StageConfig):
         identity=False,
     )
     processes: int = option(
-        0, "processes that clean, 0 for every core; the result is the same", bounds="[0, inf)", identity=False
+        0, "processes that clean, 0 for every core; the result is the same", bounds=WORKERS_OR_ALL, identity=False
     )
     heldout_fraction: float = option(
         0.1,
@@ -106,7 +106,7 @@ class Config(StageConfig):
         metavar="F",
         bounds="[0, 1)",
     )
-    seed: int = option(0, "of the split and the sample")
+    seed: int = option(0, "of the split and the sample", bounds=SEEDS)
 
 
 def run(config: Config) -> Manifest:

@@ -91,6 +91,12 @@ class CardFacts:
         return found if isinstance(found, Mapping) else None
 
     @property
+    def prompt_end(self) -> Mapping[str, Any] | None:
+        """What evaluate found of prompts of the domain, for the trained model, where some end inside a token."""
+        found = ((self.result("evaluate", "prompt_ends") or {}).get("domain") or {}).get("trained")
+        return found if isinstance(found, Mapping) and found.get("inside") else None
+
+    @property
     def tokens_saved_percent(self) -> float | None:
         before, after = (self.result("evaluate", f"heldout_tokens_{when}") for when in ("before", "after"))
         return None if not before or after is None else 100 * (before - after) / before

@@ -10,7 +10,7 @@ from ivr.cluster.folder import SharedFolder
 from ivr.cluster.records import Job, latest_submission, read_jobs, replaced, update_jobs
 from ivr.console import LOG, say
 from ivr.errors import ClusterError
-from ivr.options.declared import StageConfig, option
+from ivr.options.declared import CommandConfig, option
 from ivr.report.status import StageStatus, read_manifests, stage_statuses, status_table
 
 DESCRIPTION = """\
@@ -28,7 +28,7 @@ examples:
 
 
 @dataclass(frozen=True)
-class Config(StageConfig):
+class Config(CommandConfig):
     """Options of `ivr status`."""
 
     json: bool = option(

@@ -5,7 +5,7 @@ from typing import Any
 
 from ivr.console import say
 from ivr.errors import ConfigError
-from ivr.options.declared import StageConfig, option
+from ivr.options.declared import CommandConfig, option
 
 SHELLS = ("bash", "zsh")
 DESCRIPTION = """\
@@ -20,7 +20,7 @@ USAGE = "ivr completion bash|zsh"
 
 
 @dataclass(frozen=True)
-class Config(StageConfig):
+class Config(CommandConfig):
     """Options of `ivr completion`."""
 
     shell: str | None = option(None, "for which shell: bash or zsh", metavar="SHELL", choices=SHELLS, positional=True)

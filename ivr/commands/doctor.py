@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ivr.artifacts import ArtifactPaths
 from ivr.console import say
 from ivr.errors import ConfigError
-from ivr.options.declared import StageConfig, option
+from ivr.options.declared import CommandConfig, option
 
 DESCRIPTION = """\
 Look over this machine: Python and packages, PyTorch, GPU and driver, DeepSpeed, the Hub or its cache, disk, memory,
@@ -22,7 +22,7 @@ examples:
 
 
 @dataclass(frozen=True)
-class Config(StageConfig):
+class Config(CommandConfig):
     """Options of `ivr doctor`."""
 
     json: bool = option(False, "print a JSON list, one object a check (default: print a list)", group="output")

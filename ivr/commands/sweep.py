@@ -12,12 +12,12 @@ from ivr.artifacts import ArtifactPaths
 from ivr.console import LOG, logs_json, say
 from ivr.embedding.options import STRATEGIES
 from ivr.errors import ConfigError, IvrError, TryAgainError
-from ivr.options.declared import StageConfig, option
+from ivr.options.declared import SEEDS, StageConfig, option
 from ivr.report.status import read_manifests, stage_statuses
 from ivr.tokenizer.select.stage import read_swaps
 
 DESCRIPTION = """\
-Make a run for each number of swaps, initialiser and seed, below ARTIFACTS_DIR; `init`, `analyze` and
+Make a run for each number of swaps, initialiser and seed, below ARTIFACTS; `init`, `analyze` and
 `distill-tokenizer` are made once, in shared/, and their files linked into each run. All other options come from
 --config. Given again, it goes on: a stage that is current does not run. At the end `ivr report --runs` compares them.
 With --profile the stages of each run are queued in Slurm, each behind the one before; when the jobs have ended, the
@@ -43,11 +43,12 @@ class Config(StageConfig):
         group="what is swept",
         metavar="K",
         parse=read_swaps,
+        bounds="[1, 1e7]",
     )
     init_strategy: tuple[str, ...] = option(
         ("distill",), "how new rows begin; one run each (default: distill)", metavar="NAME", choices=STRATEGIES
     )
-    seed: tuple[int, ...] = option((0,), "of new rows and of training; one run each (default: 0)", bounds="[0, inf)")
+    seed: tuple[int, ...] = option((0,), "of new rows and of training; one run each (default: 0)", bounds=SEEDS)
     profile: Path | None = option(
         None,
         "queue the stages of each run in Slurm, by this profile (default: run them here)",

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ivr.artifacts import ArtifactPaths
+from ivr.base.tokenizer import load_tokenizer
 from ivr.console import say
 from ivr.errors import ConfigError, CorruptInputError, StaleInputError
-from ivr.options.declared import StageConfig, option
+from ivr.options.declared import CommandConfig, option
 
 if TYPE_CHECKING:
     from ivr.commands.drawing import Cut
@@ -30,7 +31,7 @@ LARGEST_BYTES = 10_000_000  # held in memory more than once
 
 
 @dataclass(frozen=True)
-class Config(StageConfig):
+class Config(CommandConfig):
     """Options of `ivr tokens`."""
 
     text: str | None = option(
@@ -46,7 +47,7 @@ class Config(StageConfig):
     bits_per_byte: bool = option(
         False, "also how well the model beside each tokenizer predicts the text (loads it: some seconds)"
     )
-    lines: int = option(20, "lines drawn; all are counted", group="output", bounds="[0, inf)")
+    lines: int = option(20, "lines drawn; all are counted", group="output", bounds="[0, 1e6]")
     json: bool = option(False, "print one JSON object (default: draw lines and a table)")
 
 
@@ -132,12 +133,7 @@ def _load(name: str, path: Path) -> Any:
     file = _file(path)
     if not file.is_file():
         raise ConfigError(f"--compare {name}: {file} is not there; name original, distilled, remapped or a tokenizer")
-    from tokenizers import Tokenizer
-
-    try:
-        tokenizer = Tokenizer.from_file(str(file))
-    except Exception as error:
-        raise CorruptInputError(f"{file} is no tokenizer: {str(error).splitlines()[0]}") from None
+    tokenizer = load_tokenizer(file)
     tokenizer.encode_special_tokens = True
     tokenizer.no_truncation()
     tokenizer.no_padding()

@@ -71,7 +71,12 @@ def load_tokenizer(model_dir: Path) -> Any:
     path = model_dir / "tokenizer.json"
     if not path.is_file():
         raise CorruptInputError(f"{model_dir} holds no tokenizer.json")
-    tokenizer = Tokenizer.from_file(str(path))
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # a merge without its product is a PanicException, which is no Exception
+        raise CorruptInputError(f"{path} is not a tokenizer.json that `tokenizers` can load ({error})") from None
     tokenizer.encode_special_tokens = True
     tokenizer.no_truncation()
     tokenizer.no_padding()

@@ -18,13 +18,29 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from typing_extensions import TypedDict
+
 from ivr.console import LOG
 from ivr.disk.digest import sha256_file
-from ivr.errors import ConfigError
+from ivr.errors import ConfigError, CorruptInputError
 
 RECORD = ".ivr.json"
 
-Record = dict[str, dict[str, Any]]  # path below the directory -> {"bytes": ..., "sha256": ...}
+
+class Written(TypedDict, total=False):
+    """A file as it was written. path, editable: where a manifest told so (`adopt`)."""
+
+    bytes: int
+    sha256: str
+    path: str
+    editable: bool
+
+
+class _RecordFile(TypedDict):
+    files: dict[str, Written]
+
+
+Record = dict[str, Written]  # path below the directory -> what was written there
 
 
 def write_record(folder: Path, contents: bool = True) -> None:
@@ -32,7 +48,9 @@ def write_record(folder: Path, contents: bool = True) -> None:
     record: Record = {}
     for name in _files(folder):
         path = folder / name
-        record[name] = {"bytes": path.stat().st_size} | ({"sha256": sha256_file(path)} if contents else {})
+        record[name] = {"bytes": path.stat().st_size}
+        if contents:
+            record[name]["sha256"] = sha256_file(path)
     (folder / RECORD).write_text(json.dumps({"files": record}, indent=1) + "\n", encoding="utf-8")
 
 
@@ -60,10 +78,11 @@ def adopt(folder: Path, record: Mapping[str, Mapping[str, Any]]) -> None:
 
 def read_record(folder: Path) -> Record | None:
     """The files that were written into `folder`; None where there is no record that can be read."""
+    from ivr.schema import read_record as read  # it writes by way of this module
+
     try:
-        files = json.loads((folder / RECORD).read_text(encoding="utf-8"))["files"]
-        return {str(name): dict(row) for name, row in files.items()}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return read(folder / RECORD, _RecordFile, "")["files"]
+    except (OSError, CorruptInputError):
         return None
 
 
@@ -98,9 +117,10 @@ def carry_over(old: Path, new: Path) -> None:
 
 def keep_altered(folder: Path) -> None:
     """Give a second name, in `NAME.edited/` beside the directory, to every recorded file that was altered since."""
-    for name, row in sorted((read_record(folder) or {}).items()):
+    record = read_record(folder) or {}
+    for name in _recorded(folder, record):
         path = folder / name
-        if path.is_file() and not path.is_symlink() and _is_altered(path, row):
+        if path.is_file() and not path.is_symlink() and _is_altered(path, record[name]):
             kept = _free_name(folder.with_name(folder.name + ".edited") / name, path)
             if kept is not None:
                 kept.parent.mkdir(parents=True, exist_ok=True)
@@ -126,8 +146,8 @@ def remove_written(folder: Path, contents: bool = True) -> None:
     if not foreign:
         shutil.rmtree(folder)
         return
-    for name in record:
-        (folder / name).unlink(missing_ok=True)
+    for name in _recorded(folder, record):
+        (folder / name).unlink()
         for parent in (folder / name).parents:
             if parent == folder:
                 break
@@ -135,6 +155,11 @@ def remove_written(folder: Path, contents: bool = True) -> None:
                 parent.rmdir()
     (folder / RECORD).unlink()
     LOG.warning("%s stays: it holds %s, which `ivr` did not write", folder, _shown(foreign[0]))
+
+
+def _recorded(folder: Path, record: Record) -> list[str]:
+    """The entries below `folder` that its record names; a name that leads elsewhere is no entry."""
+    return sorted(name for name in _everything(folder) if name in record)
 
 
 def keep_aside(path: Path) -> Path | None:
@@ -145,7 +170,7 @@ def keep_aside(path: Path) -> Path | None:
     return kept
 
 
-def _is_altered(path: Path, row: Mapping[str, Any]) -> bool:
+def _is_altered(path: Path, row: Written) -> bool:
     if path.stat().st_size != row.get("bytes"):
         return True
     return "sha256" in row and sha256_file(path) != row["sha256"]

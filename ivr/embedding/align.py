@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ivr.artifacts import ArtifactPaths
 from ivr.console import LOG, say
-from ivr.embedding.options import READ_TEXT, RUN_MODEL, STRATEGIES, Config, check_options
+from ivr.embedding.options import READ_TEXT, RUN_MODEL, STRATEGIES, Config, check_options, strategy_table
 from ivr.stage import Input, Manifest, open_stage
 
 if TYPE_CHECKING:
@@ -28,7 +28,10 @@ if TYPE_CHECKING:
 DESCRIPTION = """\
 Give every reassigned id a new embedding row, and write the aligned model: in all other weights the base model, with
 the remapped tokenizer. Says what held-out text costs before any training."""
-EPILOG = """\
+EPILOG = f"""\
+--init-strategy, one of:
+{strategy_table()}
+
 examples:
   ivr align
   ivr align --init-strategy pieces --compare-strategies
@@ -119,8 +122,8 @@ def _try(config: Config, trial: "Trial") -> dict[str, Any]:
     if "bits_per_byte" in results:
         LOG.info(
             "align: bits per byte of held-out text before any training %.4f, base %.4f: %s bits lost for each of %d "
-            "tokens saved", results["bits_per_byte"], results["base_bits_per_byte"], results["bits_lost_per_token_saved"],
-            results["tokens_saved"],
+            "tokens saved", results["bits_per_byte"], results["base_bits_per_byte"],
+            results["bits_lost_per_token_saved"], results["tokens_saved"],
         )  # fmt: skip
     if config.compare_strategies:
         say(table(found))

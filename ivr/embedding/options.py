@@ -6,10 +6,22 @@ from pathlib import Path
 
 from ivr.errors import ConfigError
 from ivr.machine.devices import choose_device
-from ivr.options.declared import StageConfig, option
+from ivr.options.declared import SEEDS, WORKERS, StageConfig, option
 
-# strategies.STRATEGIES, without importing torch for --help
-STRATEGIES = ("mean", "random", "zeros", "keep", "pieces", "weighted", "gaussian", "focus", "calibrated", "distill")
+# how a new token's row begins, and what that is learnt from; strategies.STRATEGIES, without torch for --help
+STRATEGY_HELP = {
+    "mean": ("matrix", "mean of all kept rows"),
+    "random": ("nothing", "draws from a normal distribution, as a model's rows are initialised"),
+    "zeros": ("nothing", "zeros"),
+    "keep": ("nothing", "the old token's row"),
+    "pieces": ("matrix", "mean of the rows of its pieces: its string under the original tokenizer"),
+    "weighted": ("matrix", "the same, weighted by their place (AdaptiVocab, arXiv 2503.19693)"),
+    "gaussian": ("matrix", "draws from the Gaussian of all kept rows"),
+    "focus": ("text", "mixture of the rows of tokens that stand in like places (Dobler and de Melo 2023)"),
+    "calibrated": ("text, model", "its first piece's row, made less likely as the rest follows less often"),
+    "distill": ("text, model", "trained so that the frozen model takes it for its pieces (arXiv 2505.20133)"),
+}
+STRATEGIES = tuple(STRATEGY_HELP)
 READ_TEXT = ("focus", "calibrated", "distill")
 RUN_MODEL = ("calibrated", "distill")
 
@@ -20,31 +32,27 @@ class Config(StageConfig):
 
     model_name: Path | None = option(
         None,
-        "local directory of the base model (default: ARTIFACTS_DIR/models/base)",
+        "local directory of the base model (default: ARTIFACTS/models/base)",
         group="inputs",
         metavar="DIR",
     )
     original_tokenizer_dir: Path | None = option(
-        None, "the base model's tokenizer (default: ARTIFACTS_DIR/tokenizers/original)", metavar="DIR"
+        None, "the base model's tokenizer (default: ARTIFACTS/tokenizers/original)", metavar="DIR"
     )
     remapped_tokenizer_dir: Path | None = option(
-        None, "what `ivr remap` wrote (default: ARTIFACTS_DIR/tokenizers/remapped)", metavar="DIR"
+        None, "what `ivr remap` wrote (default: ARTIFACTS/tokenizers/remapped)", metavar="DIR"
     )
     remap_rules_path: Path | None = option(
-        None, "the rules (default: ARTIFACTS_DIR/tokenizers/remapped/remap_rules.yaml)", metavar="FILE"
+        None, "the rules (default: ARTIFACTS/tokenizers/remapped/remap_rules.yaml)", metavar="FILE"
     )
     cleaned_corpora_dir: Path | None = option(
         None,
-        "training text that `focus`, `calibrated` and `distill` learn from (default: ARTIFACTS_DIR/corpora/cleaned)",
+        "training text that `focus`, `calibrated` and `distill` learn from (default: ARTIFACTS/corpora/cleaned)",
         metavar="DIR",
     )
     init_strategy: str = option(
         "distill",
-        "how a new token's row is made. From the matrix: mean of all kept rows, random normal, zeros, keep the "
-        "old row, mean of the rows of its pieces under the original tokenizer, pieces weighted by role, draws from "
-        "the gaussian of the kept rows. From text: focus, a mixture of rows used alike. From text and model: "
-        "calibrated, its first piece's row, shifted by how often the rest follows; distill, trained so that the frozen "
-        "model takes the token for its pieces",
+        "how a new token's row begins: see the table at the end",
         group="new rows",
         choices=STRATEGIES,
     )
@@ -59,32 +67,38 @@ class Config(StageConfig):
         "try every strategy and print a table: norms, loss on held-out text, probability taken (default: only the "
         "chosen one)",
     )
-    seed: int = option(0, "of random draws and of the text that is read", bounds="[0, inf)")
+    seed: int = option(0, "of random draws and of the text that is read", bounds=SEEDS)
     heldout_bytes: int = option(
-        20_000, "of held-out text, for the loss before any training; 0: none is measured", bounds="[0, inf)"
+        20_000, "of held-out text, for the loss before any training; 0: none is measured", bounds="[0, 1e12]"
     )
     text_bytes: int = option(
         1_000_000,
         "of the training text that are read, chosen by hash",
         group="text for focus, calibrated and distill",
-        bounds="[1, inf)",
+        bounds="[1, 1e12]",
     )
-    snippets_per_token: int = option(20, "that distill reads, where the text has so many", bounds="[1, inf)")
-    snippet_tokens: int = option(50, "length of a snippet", bounds="[2, inf)")
-    max_snippets: int = option(1000, "for all tokens together; they take the time", bounds="[1, inf)")
+    snippets_per_token: int = option(20, "that distill reads, where the text has so many", bounds="[1, 1e6]")
+    snippet_tokens: int = option(50, "length of a snippet", bounds="[2, 1e5]")
+    max_snippets: int = option(1000, "for all tokens together; they take the time", bounds="[1, 1e9]")
     threads: int = option(
         2,
         "CPU threads where the model is run; another number rounds differently",
         group="machine",
-        bounds="[1, inf)",
+        bounds=WORKERS,
     )
     device: str = option("cpu", "where the model is run: cpu, cuda", metavar="NAME")
     embeddings_output_dir: Path | None = option(
         None,
-        "where the .pt and .json files go (default: ARTIFACTS_DIR/embeddings)",
+        "where the .pt and .json files go (default: ARTIFACTS/embeddings)",
         group="outputs",
         metavar="DIR",
     )
+
+
+def strategy_table() -> str:
+    """The strategies as `ivr align --help` shows them, a line each."""
+    rows = [("", "made from", "the new row"), *((name, *said) for name, said in STRATEGY_HELP.items())]
+    return "\n".join(f"  {name:<10}{source:<13}{row}".rstrip() for name, source, row in rows)
 
 
 def check_options(config: Config) -> None:

@@ -17,7 +17,7 @@ from ivr.disk.writer import atomic_file, write_json
 from ivr.errors import ConfigError, CorruptInputError
 from ivr.evaluation.subjects import Subject, choose_subjects, named_paths
 from ivr.machine.devices import DEVICE_HELP, DEVICES, choose_device
-from ivr.options.declared import StageConfig, option
+from ivr.options.declared import SEEDS, WORKERS, StageConfig, option
 from ivr.stage import Input, Manifest, Stage, open_stage
 
 if TYPE_CHECKING:
@@ -59,24 +59,24 @@ class Config(StageConfig):
         1000,
         "of each kind, domain and general; the same for every model",
         group="held-out text scored by the models",
-        bounds="[1, inf)",
+        bounds="[1, 1e9]",
     )
-    max_bytes: int = option(100_000, "of each kind, together", bounds="[1, inf)")
+    max_bytes: int = option(100_000, "of each kind, together", bounds="[1, 1e12]")
     stride: int = option(
-        0, "new tokens a window in documents longer than the context (here at most 2,048); 0: half", bounds="[0, inf)"
+        0, "new tokens a window in documents longer than the context (here at most 2,048); 0: half", bounds="[0, 1e6]"
     )
     prompt_cuts: int = option(
         200,
         "places in each kind, behind a word, where a prompt is to end: what follows is scored as the prompt is encoded "
         "and as the whole text is; 0: none",
-        bounds="[0, inf)",
+        bounds="[0, 1e6]",
     )
     samples: int = option(
-        16, "texts drawn from each model; 0: none", group="what the models write by themselves", bounds="[0, inf)"
+        16, "texts drawn from each model; 0: none", group="what the models write by themselves", bounds="[0, 1e5]"
     )
-    sample_tokens: int = option(64, "tokens of each, at most the model's context", bounds="[1, inf)")
-    seed: int = option(0, "of what is drawn, and of the intervals", bounds="[0, inf)")
-    threads: int = option(2, "CPU threads; another number rounds differently", group="machine", bounds="[1, inf)")
+    sample_tokens: int = option(64, "tokens of each, at most the model's context", bounds="[1, 1e5]")
+    seed: int = option(0, "of what is drawn, and of the intervals", bounds=SEEDS)
+    threads: int = option(2, "CPU threads; another number rounds differently", group="machine", bounds=WORKERS)
     device: str = option("auto", DEVICE_HELP, choices=DEVICES)
 
 

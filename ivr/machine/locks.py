@@ -22,7 +22,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ivr.console import LOG
-from ivr.errors import TryAgainError
+from ivr.errors import CorruptInputError, TryAgainError
+from ivr.schema import read_record
 
 BEAT_SECONDS = 5.0
 SILENT_SECONDS = 40.0  # a holder on another machine that has not touched its record for so long is dead
@@ -244,8 +245,8 @@ def _is_shared(record: Path) -> bool:
 def _read(record: Path) -> Holder | None:
     """None where there is none, or none that can be read: one that is being written, or that a full disk cut short."""
     try:
-        return Holder(**json.loads(record.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+        return read_record(record, Holder, "")
+    except (OSError, CorruptInputError):
         return None
 
 

@@ -2,14 +2,13 @@
 
     @dataclass(frozen=True)
     class Config(StageConfig):
-        swaps: int = option(500, "ids to reassign", group="how much", metavar="K", bounds="[1, inf)")
-        processes: int = option(0, "that count; the result is the same", identity=False)
+        swaps: int = option(500, "ids to reassign", group="how much", metavar="K", bounds="[1, 1e7]")
+        processes: int = option(0, "that count; the result is the same", bounds=WORKERS_OR_ALL, identity=False)
 
 From it follow the parser and `--help` (ivr.options.parser), the check of every value when a config is made, and what
 the manifest records. Imports nothing heavy: `--help` answers at once.
 """
 
-import math
 import types
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
@@ -17,10 +16,11 @@ from pathlib import Path
 from typing import Any, TypedDict, Union, Unpack, get_args, get_origin
 
 from ivr.errors import ConfigError
-from ivr.options.values import impossible, read_value, shown_value
+from ivr.options.values import impossible_path, read_value, shown_value
 
 DECLARED = "option"  # the key in a field's metadata
-LARGEST_INTEGER = 2**63 - 1  # that a record holds
+SEEDS = "[0, 9007199254740992]"  # 2^53: exact as a float, too
+WORKERS, WORKERS_OR_ALL = "[1, 1024]", "[0, 1024]"  # a slip of a zero must not fill a machine with processes
 
 
 class Facts(TypedDict, total=False):
@@ -28,7 +28,7 @@ class Facts(TypedDict, total=False):
 
     group: heading in `--help`; the options after it stand below it too, until another names one.
     metavar: stands for the value in `--help`; N for a whole number and X for another where none is given.
-    bounds: an interval such as "[1, inf)" that holds a number which is given.
+    bounds: an interval such as "[1, 1e9]" that holds a number which is given; every number has one, with two ends.
     choices: the values there are.
     parse: reads the text of a value where the field's type does not say how; raises ValueError.
     flag: of a switch that is on by default, the one that turns it off; `--x` and `--no-x` where none is given.
@@ -89,19 +89,28 @@ class Option:
 
 
 @dataclass(frozen=True)
-class StageConfig:
-    """What every stage has; the base of each stage's Config. Raises ConfigError when made with an impossible value."""
+class CommandConfig:
+    """What every command has; the base of the Config of one that makes nothing which could be made again.
+
+    Raises ConfigError when made with an impossible value.
+    """
 
     artifacts_dir: Path = option(
-        Path("artifacts"), "where a run's artifacts lie", group="every stage", metavar="DIR", identity=False
+        Path("artifacts"), "ARTIFACTS: where a run's outputs lie", group="every command", metavar="DIR", identity=False
     )
-    force: bool = option(False, "run again even when nothing changed", identity=False)
 
     def __post_init__(self) -> None:
         for item in options_of(type(self)):
             for value in each(item, getattr(self, item.name)):
                 if wrong := fault(item, value):
                     raise ConfigError(f"{item.flag} {shown_value(value)}: {wrong}")
+
+
+@dataclass(frozen=True)
+class StageConfig(CommandConfig):
+    """The base of each stage's Config."""
+
+    force: bool = option(False, "run again even when nothing changed", identity=False)
 
 
 def options_of(config: type) -> list[Option]:
@@ -123,8 +132,19 @@ def options_of(config: type) -> list[Option]:
 
 def own_options(config: type) -> list[Option]:
     """Those that not every stage has."""
-    shared = {item.name for item in fields(StageConfig)}
-    return [item for item in options_of(config) if item.name not in shared]
+    return [item for item in options_of(config) if item.name not in _SHARED]
+
+
+def shared_options(config: type) -> list[Option]:
+    """Those of it that every stage has, or every command.
+
+    >>> [item.flag for item in shared_options(CommandConfig)]
+    ['--artifacts-dir']
+    """
+    return [item for item in options_of(config) if item.name in _SHARED]
+
+
+_SHARED = {item.name for item in fields(StageConfig)}
 
 
 def _kind(annotation: Any) -> tuple[type, bool]:
@@ -156,8 +176,8 @@ def each(item: Option, value: Any) -> tuple[Any, ...]:
 def fault(item: Option, value: Any) -> str:
     """What is wrong with a value, outside of the option's bounds or choices; empty where nothing is.
 
-    >>> fault(Option("seed", int, False, 0, "of all draws", {"bounds": "[0, inf)"}), -1)
-    'must be at least 0'
+    >>> fault(Option("seed", int, False, 0, "of all draws", {"bounds": "[0, 1e9]"}), -1)
+    'must be a number from 0 to 1,000,000,000'
     """
     choices, bounds = item.facts.get("choices"), item.facts.get("bounds")
     if value is None:  # an option that was not given
@@ -165,19 +185,17 @@ def fault(item: Option, value: Any) -> str:
     if item.many and isinstance(value, list | tuple):
         one = replace(item, many=False)
         return next(filter(None, (fault(one, each) for each in value)), "")
-    if isinstance(value, int) and abs(value) > LARGEST_INTEGER:
-        return f"must be at most {LARGEST_INTEGER:,}"
     if choices and value not in choices:
         return f"must be one of {', '.join(choices)}"
     if bounds and isinstance(value, int | float) and not within(value, bounds):
         return f"must be {in_words(bounds)}"
-    return impossible(item.name, value)
+    return impossible_path(value) if isinstance(value, Path) else ""
 
 
 def within(value: float, bounds: str) -> bool:
     """Whether an interval holds a number; none holds NaN.
 
-    >>> within(0, "(0, 1]"), within(1, "(0, 1]"), within(float("inf"), "[0, inf)")
+    >>> within(0, "(0, 1]"), within(1, "(0, 1]"), within(float("nan"), "[0, 1e9]")
     (False, True, False)
     """
     low, high = _ends(bounds)
@@ -189,16 +207,14 @@ def within(value: float, bounds: str) -> bool:
 def in_words(bounds: str) -> str:
     """An interval as a sentence's end.
 
-    >>> [in_words(bounds) for bounds in ("[1, inf)", "(0, inf)", "[1, 16]", "[0, 1)", "(0, 1)")]
-    ['at least 1', 'a number above 0', 'a number from 1 to 16', 'at least 0 and below 1', 'above 0 and below 1']
+    >>> [in_words(bounds) for bounds in ("[1, 1e6]", "(0, 100]", "[0, 1)")]
+    ['a number from 1 to 1,000,000', 'a number above 0 and at most 100', 'a number at least 0 and below 1']
     """
-    low, high = _ends(bounds)
-    if high == math.inf:
-        return f"at least {low:,g}" if bounds[0] == "[" else f"a number above {low:,g}"
+    low, high = (f"{end:,.16g}" for end in _ends(bounds))
     if (bounds[0], bounds[-1]) == ("[", "]"):
-        return f"a number from {low:,g} to {high:,g}"
+        return f"a number from {low} to {high}"
     least = "at least" if bounds[0] == "[" else "above"
-    return f"{least} {low:,g} and {'at most' if bounds[-1] == ']' else 'below'} {high:,g}"
+    return f"a number {least} {low} and {'at most' if bounds[-1] == ']' else 'below'} {high}"
 
 
 def _ends(bounds: str) -> tuple[float, float]:

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from ivr.options.declared import Option, StageConfig, options_of, with_default
+from ivr.options.declared import CommandConfig, Option, options_of, with_default
 
 
 def add_options(parser: argparse.ArgumentParser, options: Iterable[Option]) -> dict[str, Any]:
@@ -70,12 +70,12 @@ def _reader(item: Option) -> Callable[[str], Any]:
     return read
 
 
-def command_line(config: StageConfig, options: Iterable[Option] | None = None) -> list[str]:
+def command_line(config: CommandConfig, options: Iterable[Option] | None = None) -> list[str]:
     """The options that make this config, less those that have their defaults; of `options` alone where they are given.
 
     >>> from pathlib import Path
-    >>> command_line(StageConfig(Path("runs/a"), force=True))
-    ['--artifacts-dir=runs/a', '--force']
+    >>> command_line(CommandConfig(Path("runs/a")))
+    ['--artifacts-dir=runs/a']
     """
     words = []
     for item in options_of(type(config)) if options is None else options:

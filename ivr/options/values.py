@@ -1,13 +1,10 @@
 """Values that no option can mean, whichever it is: refused where they enter, from a command line or a file."""
 
-import math
 import stat
 from pathlib import Path
 from typing import Any
 
-LARGEST_NUMBER = 1 << 53  # exact as a float, too; nothing that can be counted here comes near
-MOST_WORKERS = 1024  # a slip of a zero must not fill a machine with processes
-WORKERS = frozenset({"processes", "threads"})
+LARGEST_SHOWN = 1 << 53  # a number beyond is not shown
 SHOWN_CHARACTERS = 60
 
 
@@ -42,24 +39,6 @@ def _read_path(text: str) -> Path:
         raise ValueError(f"{shown(text)}: there is no such user") from None
 
 
-def impossible(name: str, value: Any) -> str:
-    """What is wrong with the value of any option of this name; empty where nothing is.
-
-    >>> impossible("seed", -1), impossible("threads", 2000), impossible("lr", float("nan"))
-    ('must be at least 0', 'must be at most 1,024', 'must be a finite number')
-    """
-    if isinstance(value, Path):
-        return impossible_path(value)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return ""
-    if isinstance(value, float) and not math.isfinite(value):
-        return "must be a finite number"
-    if value < 0:
-        return "must be at least 0"
-    most = MOST_WORKERS if name in WORKERS else LARGEST_NUMBER
-    return f"must be at most {most:,}" if value > most else ""
-
-
 def impossible_path(path: Path) -> str:
     """What is wrong with the name of a file or directory, there or not: a device, a pipe, a link to itself, a name that
     no file can have, the root directory.
@@ -87,5 +66,5 @@ def shown(text: str) -> str:
 
 def shown_value(value: Any) -> str:
     """The same for a value of any type, without quotation marks."""
-    text = str(value) if not isinstance(value, int) or abs(value) <= LARGEST_NUMBER else "a number beyond 2^53"
+    text = str(value) if not isinstance(value, int) or abs(value) <= LARGEST_SHOWN else "a number beyond 2^53"
     return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}..."

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from ivr.artifacts import ArtifactPaths, check_there
 from ivr.console import Progress, say
 from ivr.errors import CorruptInputError, StaleInputError
-from ivr.options.declared import StageConfig, option
+from ivr.options.declared import WORKERS, CommandConfig, option
 from ivr.stage import artifacts_lock
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ examples:
 
 
 @dataclass(frozen=True)
-class Config(StageConfig):
+class Config(CommandConfig):
     """Options of `ivr check`."""
 
     json: bool = option(False, "print one JSON object (default: print a list)", group="output")
@@ -41,7 +41,7 @@ class Config(StageConfig):
         min(8, os.cpu_count() or 1),
         "files read at once (default: one a core, at most 8)",
         group="machine",
-        bounds="[1, inf)",
+        bounds=WORKERS,
     )
 
 

@@ -132,7 +132,7 @@ def summary_text(run: Run) -> str:
         for model, name in MODELS.items():
             cells = [run.bits_per_byte(text, model) for text in run.texts]
             lines.append(f"  {name:<22}" + "".join(f"{'-' if cell is None else f'{cell:.4f}':>10}" for cell in cells))
-    lines += [*_differences(run), *_written(run)]
+    lines += [*_differences(run), *_prompt_ends(run), *_written(run)]
     lines += ["", "Where to look"]
     for what, path in (
         ("report", run.paths.report / "index.html"),
@@ -158,6 +158,18 @@ def _differences(run: Run) -> list[str]:
             )
             lines.append(f"  {what:<26}{one['difference']:+.4f}{ends}")
     return lines
+
+
+def _prompt_ends(run: Run) -> list[str]:
+    """What the trained model loses where a prompt of the domain ends inside a token; empty where none does."""
+    one = ((run.result("evaluate", "prompt_ends") or {}).get("domain") or {}).get("trained")
+    if not one or not one["inside"]:
+        return []
+    prompt, whole = one["inside"]["as_prompt"], one["inside"]["as_whole_text"]
+    return [
+        f"  {one['cuts_inside_a_token']:,} of {one['cuts']:,} prompts end inside a token: "
+        f"{prompt:.4f} behind them, {whole:.4f} encoded with them"
+    ]
 
 
 def _written(run: Run) -> list[str]:

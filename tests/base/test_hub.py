@@ -229,13 +229,15 @@ def test_a_model_that_cannot_be_taken_is_refused_before_it_is_fetched(tmp_path: 
     assert (run.code, "as GGUF (x.gguf)" in run.message, hub.fetched()) == (2, True, []), run.log
 
 
-def test_a_cache_that_cannot_be_written(tmp_path: Path, hub: Hub) -> None:
+def test_a_cache_that_cannot_be_written(tmp_path: Path, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("no folder")
     run = init(tmp_path, hub.url, HF_HOME=str(tmp_path / "file/hf"))
     assert (run.code, "cannot be written" in run.message, "HF_HOME" in run.message) == (2, True, True), run.log
     # a limit on the size of files stands in for a quota
     program = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\nimport sys, ivr.cli\n"
-    run = init(tmp_path, hub.url, start=(sys.executable, "-c", f"{program}sys.exit(ivr.cli.main())"))
+    start = (sys.executable, "-c", f"{program}sys.exit(ivr.cli.main())")
+    monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)  # what was run could not be written either
+    run = init(tmp_path, hub.url, start=start)
     assert (run.code, "a quota is used up" in run.message, "HF_HUB_CACHE" in run.message) == (73, True, True), run.log
 
 

@@ -1,10 +1,12 @@
 """`ivr select` against what else one could do with K ids: tokens of held-out text, and of general text.
 
     python tests/benchmarks/bench_select.py --work DIR [--corpora chem_smiles] [--swaps 500,2000] [--budget 500]
+                                            [--methods base,superwords,pairs] [--results]
 
 Methods: ours (`ivr init ... remap`, the stages themselves, with their defaults), the same with general text protected,
 the same with superwords (`--max-words 4`; `loose`: with `--superword-boundaries none`), (a) whole words, (b) continued
-BPE, (c) AdaptBPE, (d) a tokenizer trained on the domain alone, (e) pair merging across words, (f) AdaptiVocab's ngrams.
+BPE, (c) AdaptBPE, (d) a tokenizer trained on the domain alone, (e) pair merging across words, (f) AdaptiVocab's ngrams;
+`pairs-loose`: (e) without limits.
 All learn from the same nine tenths; every figure is counted by the `tokenizers` library from a tokenizer.json, on the
 documents held out.
 
@@ -27,15 +29,16 @@ from baselines.base_bpe import BaseBpe, save_bpe
 from baselines.continued_bpe import continued_bpe
 from baselines.from_scratch import train_from_scratch
 from baselines.ours import Run, sources_of
-from baselines.tables import print_tables
+from baselines.tables import print_tables, superwords_record
 from baselines.whole_words import whole_words
+from results import add_option, publish
 
 ROOT = Path(__file__).resolve().parents[2]
 CORPORA = "biomedical,legal_uscode,chem_smiles,korean_reviews"
 SWAPS = "500,2000,5000,10000"
 GENERAL = "english_books"
 BASELINES = {"words": whole_words, "continued": continued_bpe, "adapt": adapt_bpe}
-SPANNING = ("pairs", "adaptivocab")
+SPANNING = ("pairs", "adaptivocab", "pairs-loose")
 OURS = {  # arguments of `ivr select`
     "ours": (), "protected": (), "superwords": ("--max-words", "4"),
     "loose": ("--max-words", "4", "--superword-boundaries", "none"),
@@ -91,13 +94,21 @@ class Bench:
 
     def done(self, cell: Cell) -> bool:
         path = self.cells / f"{cell.name}.json"
-        return path.is_file() and json.loads(path.read_text())["key"] == self.key(cell)
+        if not path.is_file():
+            return False
+        figures = json.loads(path.read_text())
+        return figures["key"] == self.key(cell) and ("general_tokens" in figures or not self.counts_general)
+
+    @property
+    def counts_general(self) -> bool:
+        return "protected" in self.options.methods.split(",")
 
     def do(self, cell: Cell) -> None:
         """Make the cell's tokenizer, count, write its figures."""
         plain, protected = self.run_of(cell.corpus, False), self.run_of(cell.corpus, True)
         plain.prepare("analyze")
-        protected.prepare("init")  # its held-out general text is everyone's
+        if self.counts_general:
+            protected.prepare("init")  # its held-out general text is everyone's
         key, started = self.key(cell), time.perf_counter()
         if cell.method == "base":
             tokenizer = plain.paths.original_tokenizer / "tokenizer.json"
@@ -113,7 +124,8 @@ class Bench:
         figures["seconds"] = round(time.perf_counter() - started, 1)
         figures["changed_ids"] = _changed(plain.paths.original_tokenizer / "tokenizer.json", tokenizer)
         figures["heldout_tokens"] = count_tokens(tokenizer, plain.paths.heldout_corpora)
-        figures["general_tokens"] = count_tokens(tokenizer, protected.paths.general_heldout)
+        if self.counts_general:
+            figures["general_tokens"] = count_tokens(tokenizer, protected.paths.general_heldout)
         if cell.method == "base":
             figures["heldout_pretokens"] = plain.heldout_pretokens()
         part = self.cells / f"{cell.name}.part"
@@ -192,6 +204,7 @@ def main() -> int:
     parser.add_argument("--methods", default=",".join(METHODS))
     parser.add_argument("--budget", type=float, default=float("inf"), help="seconds after which no cell begins")
     parser.add_argument("--table", action="store_true", help="print what is there and stop")
+    add_option(parser)
     parser.add_argument("--plot", type=Path, help="write the savings against K as a picture there (.svg or .png)")
     options = parser.parse_args()
     bench, started = Bench(options), time.perf_counter()
@@ -201,6 +214,7 @@ def main() -> int:
             print(f"{left[0].name} ({len(left)} left)", file=sys.stderr, flush=True)
             bench.do(left.pop(0))
     print_tables(bench.figures())
+    publish(options, "superwords", superwords_record(bench.figures()))
     if options.plot:
         from baselines.tables import plot
 

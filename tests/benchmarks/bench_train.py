@@ -136,6 +136,29 @@ def timed(work: Callable[[], None], cuda: bool) -> tuple[float, float]:
     return time.perf_counter() - started, time.process_time() - cpu
 
 
+def summary(run: Any, options: argparse.Namespace, pairs: list[tuple[Any, Any]], cuda: bool) -> dict[str, Any]:
+    """What is written: `pairs` are (wall clock, processor) seconds of our loop and of the bare one."""
+    import torch
+
+    tokens = options.steps * run.plan.blocks_per_step * run.plan.block_size
+    wall = [ours[0] / theirs[0] for ours, theirs in pairs]
+    cpu = [ours[1] / theirs[1] for ours, theirs in pairs]
+    result = {
+        "device": torch.cuda.get_device_name() if cuda else f"{options.threads} CPU threads",
+        "precision": run.team.precision,
+        "parameters": sum(parameter.numel() for parameter in run.model.parameters()),
+        "tokens_per_second": round(tokens / statistics.median(ours[0] for ours, _ in pairs)),
+        "bare_tokens_per_second": round(tokens / statistics.median(theirs[0] for _, theirs in pairs)),
+        "ratio": round(statistics.median(wall), 4),
+        "ratios": [round(ratio, 4) for ratio in wall],
+        "cpu_ratio": round(statistics.median(cpu), 4),
+        "cpu_ratios": [round(ratio, 4) for ratio in cpu],
+    }
+    if run.peak is not None:
+        result["mfu"] = round(result["tokens_per_second"] * run.flops / run.peak, 4)
+    return result
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, default in (
@@ -181,22 +204,7 @@ def main() -> None:
             seconds = [measure() for measure in order]
             ours, theirs = seconds if pair % 2 else seconds[::-1]
             pairs.append((ours, theirs))
-        tokens = options.steps * run.plan.blocks_per_step * run.plan.block_size
-        wall = [ours[0] / theirs[0] for ours, theirs in pairs]
-        cpu = [ours[1] / theirs[1] for ours, theirs in pairs]
-        result = {
-            "device": torch.cuda.get_device_name() if cuda else f"{options.threads} CPU threads",
-            "precision": run.team.precision,
-            "parameters": sum(parameter.numel() for parameter in run.model.parameters()),
-            "tokens_per_second": round(tokens / statistics.median(ours[0] for ours, _ in pairs)),
-            "bare_tokens_per_second": round(tokens / statistics.median(theirs[0] for _, theirs in pairs)),
-            "ratio": round(statistics.median(wall), 4),
-            "ratios": [round(ratio, 4) for ratio in wall],
-            "cpu_ratio": round(statistics.median(cpu), 4),
-            "cpu_ratios": [round(ratio, 4) for ratio in cpu],
-        }
-        if run.peak is not None:
-            result["mfu"] = round(result["tokens_per_second"] * run.flops / run.peak, 4)
+        result = summary(run, options, pairs, cuda)
     print(json.dumps(result, indent=2))
     both = f"{result['ratio']:.3f} by the wall clock, {result['cpu_ratio']:.3f} by the processor's"
     print(f"time of ours to that of the bare loop: {both}, load {os.getloadavg()}")

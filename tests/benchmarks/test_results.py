@@ -4,18 +4,22 @@ import argparse
 import dataclasses
 import doctest
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import bench_coverage
 import bench_distill
 import bench_encode
+import bench_encode_superwords
 import bench_select_growth
 import bench_universal
 import pytest
 import results
+from baselines.tables import superwords_record
 from results import DOCUMENT, Record, add_option, cell, command_line, fill, places, publish, table
 
 RECORD = Record("python x.py", ["what", "how many"], [["a", 1000], ["b", None]], "2026-01-01", "abc", "2 CPU cores")
@@ -112,9 +116,19 @@ BENCHMARKS: dict[str, tuple[Callable[[Any], Record], Any]] = {
         {"english, encode_batch": {"ratio": 0.9, "lowest_ratio": 0.8, "highest_ratio": 1.0, "ratio_of_cpu": 0.9}
          | {"ratio_on_one_core": 0.9, "megabytes": 2.0}},
     ),
+    "encode-superwords": (bench_encode_superwords.record, [[2000, 1340, 0.8, 0.8, 0.9, 0.9, 1.2]]),
+    "superwords": (
+        superwords_record,
+        [{"corpus": "legal", "method": method, "swaps": swaps, "heldout_tokens": tokens, "heldout_pretokens": 80}
+         for method, swaps, tokens in (("base", 0, 100), ("superwords", 500, 75), ("pairs", 500, 80))],
+    ),
     "select-growth": (
         bench_select_growth.record,
         [{"pretokens": 71393, "swaps": 2000, "cpu_seconds": 7.2, "GiB": 0.5}],
+    ),
+    "coverage": (
+        bench_coverage.record,
+        {"ivr/corpus/packing.py": {"summary": {"num_statements": 100, "missing_lines": 3}}},
     ),
     "every-string": (
         bench_universal.record,
@@ -134,6 +148,11 @@ def test_what_a_benchmark_records_fits_its_place(name: str, tmp_path: Path) -> N
     assert table(record) in copy.read_text(encoding="utf-8")
 
 
+def test_a_saving_is_a_share_of_the_base_tokens() -> None:
+    make, measured = BENCHMARKS["superwords"]
+    assert make(measured).rows == [["legal", 500, 25.0, 20.0, None, None, None, None]]
+
+
 def test_every_result_says_the_command_that_makes_it() -> None:
     text = DOCUMENT.read_text(encoding="utf-8")
     for name in places(text):
@@ -142,4 +161,13 @@ def test_every_result_says_the_command_that_makes_it() -> None:
 
 
 def test_the_examples_of_the_helper_hold() -> None:
-    assert doctest.testmod(results).failed == 0
+    assert doctest.testmod(results).failed == doctest.testmod(bench_coverage).failed == 0
+
+
+def test_the_readme_gives_the_share_of_lines_that_was_measured() -> None:
+    """Lines that some test runs, of all rooms together."""
+    readme = (DOCUMENT.parents[2] / "README.md").read_text(encoding="utf-8")
+    told = re.search(r"run ([\d.]+) % of the lines of `ivr/`", readme)
+    block = DOCUMENT.read_text(encoding="utf-8").partition("<!-- begin coverage -->")[2]
+    found = re.search(r"^\| all \|.* ([\d.]+) \|$", block, re.MULTILINE)
+    assert told and found and told[1] == found[1] and float(told[1]) >= 85

@@ -90,3 +90,17 @@ def test_without_manifests_it_is_still_a_card(folder: Path) -> None:
     card = ModelCard(text)
     assert card.data.eval_results is None
     assert "| optimizer steps | 3 |" in text and "`ivr evaluate` and `ivr report` put the others here" in text
+
+
+def test_where_prompts_end_is_told_with_what_it_costs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "tokenizer.json").write_text("{}")
+    monkeypatch.setattr("ivr.card.model_card.has_superwords", lambda text: True)
+    inside = {"as_prompt": 2.5, "as_whole_text": 2.25, "difference": 0.25, "low": 0.1, "high": 0.4}
+    for found, told in (({"cuts_inside_a_token": 31, "inside": inside}, True), ({"inside": None}, False)):
+        measured = facts()
+        results = {**EVALUATED, "prompt_ends": {"domain": {"trained": {"cuts": 200, **found}}}}
+        made = CardFacts({**measured.manifests, "evaluate": manifest("evaluate", results)})
+        text = " ".join(model_card(folder, made).split())
+        assert "A prompt that ends inside one" in text
+        sentence = "of 200 prompts cut behind a word of held-out domain text 31 end inside a token. What follows these "
+        assert (sentence + "takes 2.5000 bits per byte, and 2.2500 where" in text) == told

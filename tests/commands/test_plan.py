@@ -11,6 +11,7 @@ import pytest
 from ivr.artifacts import ArtifactPaths
 from ivr.cli import main
 from ivr.commands.costs import Run, Scale, earlier_runs, estimate
+from ivr.commands.foretold import foretell
 from ivr.commands.plan import reasons
 from ivr.manifest import PIPELINE, FileRecord, Manifest, package_versions
 from ivr.stage import config_identity, sha256_json
@@ -85,6 +86,25 @@ def test_only_this_machines_records_count(run: Path) -> None:
     for stage in PIPELINE[:4]:
         manifest(stage, host="another").write(ArtifactPaths(run).manifest(stage))
     assert earlier_runs(run, None) == []
+
+
+def test_a_long_stage_says_before_what_it_will_take(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    paths = ArtifactPaths(run)
+    assert foretell("select", SelectConfig(run)) == "", "it is current"
+    assert foretell("select", SelectConfig(run, swaps=9)) == "", "ten seconds"
+    for seconds, stage in ((600.0, "select"), (7200.0, "analyze")):
+        made = read(run)[stage]
+        dataclasses.replace(made, wall_seconds=seconds).write(paths.manifest(stage))
+    assert foretell("select", SelectConfig(run)) == ""
+    told = foretell("select", SelectConfig(run, swaps=9))
+    assert told == f"about 10 min 00 s, 1.0 MiB of memory, 0 B of disk, as {run} took"
+    assert foretell("select", SelectConfig(run, force=True)) == told
+    assert foretell("select", SelectConfig(run, force=True), 1000) == f"{told}; only 1000 B of memory is free"
+    capsys.readouterr()
+    assert main(["select", "--swaps", "9", "--artifacts-dir", str(run)]) == 3, "it reads what is not there"
+    assert f"select: {told}" in capsys.readouterr().err
+    paths.manifest("select").write_text("{")
+    assert foretell("select", SelectConfig(run)) == ""
 
 
 def test_the_command_prints_a_table_and_json(run: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

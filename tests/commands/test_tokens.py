@@ -82,11 +82,15 @@ def test_what_cannot_be_shown_is_refused(
 ) -> None:
     (tmp_path / "latin").write_bytes(b"caf\xe9")
     (tmp_path / "broken.json").write_text("{}")
+    spec = json.loads((Path(pair[0]) / "tokenizer.json").read_text())
+    spec["model"] = {"type": "BPE", "vocab": {"a": 0, "b": 1}, "merges": [["a", "b"]]}  # the library panics on it
+    (tmp_path / "panic.json").write_text(json.dumps(spec))
     cases: list[tuple[list[str], int, str]] = [
         ([], 2, "give a text, a file or -"),
         (["a", "--artifacts-dir", str(tmp_path)], 3, "run `ivr init` first"),
         (["a", "--compare", str(tmp_path / "none")], 2, "none is not there"),
-        (["a", "--compare", str(tmp_path / "broken.json")], 4, "is no tokenizer"),
+        (["a", "--compare", str(tmp_path / "broken.json")], 4, "cannot be loaded"),
+        (["a", "--compare", str(tmp_path / "panic.json")], 4, "cannot be loaded"),
         ([str(tmp_path / "latin"), "--compare", pair[0]], 4, "is not UTF-8"),
         (["a", "--compare", pair[0], "--bits-per-byte"], 2, "there is no model beside"),
     ]

@@ -65,7 +65,7 @@ def test_of_options_that_exclude_each_other_one_is_given() -> None:
     ("given", "said"),
     [
         ({"swaps": 0}, "--swaps 0: must be a number from 1 to 16"),
-        ({"share": 1.0}, "--share 1.0: must be at least 0 and below 1"),
+        ({"share": 1.0}, "--share 1.0: must be a number at least 0 and below 1"),
         ({"share": float("nan")}, "--share nan: must be"),
         ({"kind": "c"}, "--kind c: must be one of a, b"),
     ],

@@ -15,6 +15,7 @@ from ivr.disk.writer import write_text
 from ivr.manifest import PIPELINE, FileRecord, Manifest
 from ivr.versions import stage_version
 
+ENDS = {"as_prompt": 1.875, "as_whole_text": 1.75, "difference": 0.125, "low": -0.01, "high": 0.26}
 RESULTS: dict[str, dict[str, Any]] = {
     "distill-tokenizer": {
         "types": 41_234,
@@ -54,6 +55,12 @@ RESULTS: dict[str, dict[str, Any]] = {
             "base": {"tokens": 1024, "bytes": 3072, "bytes_per_token": 3.0},
             "trained": {"tokens": 1024, "bytes": 4096, "bytes_per_token": 4.0, "new_tokens": 60}
             | {"new_token_share_sampled": 0.1234, "new_token_share_in_text": 0.15, "different_new_tokens_sampled": 41},
+        },
+        "prompt_ends": {
+            "domain": {
+                "base": {"cuts": 200, "cuts_inside_a_token": 0, "all": ENDS, "inside": None},
+                "trained": {"cuts": 200, "cuts_inside_a_token": 31, "all": ENDS, "inside": {**ENDS, "as_prompt": 2.5}},
+            }
         },
         "tokens_per_byte": {"domain": {"base": 0.3131, "aligned": 0.25, "trained": 0.25}},
         "heldout_tokens_before": 45_120,

@@ -132,6 +132,8 @@ def test_what_evaluate_align_and_train_found_is_on_the_page(whole_run: ArtifactP
     assert "my <own> 1.5551" in seen, "a model given with --model is shown too"
     assert "after training 12.34 % 15.00 % 41 of 60 4.00" in seen
     assert "Domain text after training 0.2500 20.2 % 4.00" in seen
+    assert "Domain text before 200 0 +0.1250 -0.0100 +0.2600" in seen
+    assert "Domain text after training 200 31 2.5000 1.7500 +0.1250 -0.0100 +0.2600" in seen
     assert seen.index("distill (used) 2.2211 2.900 3.100 0.500 7.12 % 8.00 % 1") < seen.index(
         "zeros 2.5000 0.000 3.100"
     )
@@ -141,6 +143,7 @@ def test_what_evaluate_align_and_train_found_is_on_the_page(whole_run: ArtifactP
     summary = summary_text(read_run(whole_run))
     assert "domain, trained less base -0.2721  (95 % interval -0.3111 to -0.2222)" in summary
     assert "general, the same         +0.0121  (95 % interval +0.0011 to +0.0222)" in summary
+    assert "31 of 200 prompts end inside a token: 2.5000 behind them, 1.7500 encoded with them" in summary
     assert "new tokens 12.3 % of its tokens (15.0 % of held-out text)" in summary
     assert "4.00 bytes a token, the base model 3.00" in summary
 
@@ -151,7 +154,9 @@ def test_figures_that_an_earlier_version_did_not_write_are_left_out(whole_run: A
         results = {key: manifest["results"][key] for key in kept}
         write_sealed(whole_run.manifest(stage), {**manifest, "results": results})
     page = report(whole_run, "--force")
-    assert "What the models write" not in page and "Is it a difference" not in page
+    assert (
+        "What the models write" not in page and "Where a prompt ends" not in page and "Is it a difference" not in page
+    )
     assert "distill (used)" in page and "passes over the text" not in page
     assert "What the trained model writes" not in summary_text(read_run(whole_run))
 

@@ -49,7 +49,7 @@ def pair_name(pair: str) -> str:
 def outcome_sections(run: Run) -> list[Section]:
     """All of them, in the order of the page."""
     losses = Section("bits-per-byte", "Bits per byte", _losses(run), "On held-out documents, the same for every model.")
-    return [losses, *_differences(run), *_tokens_per_byte(run), *_sampling(run)]
+    return [losses, *_differences(run), *_tokens_per_byte(run), *_prompt_ends(run), *_sampling(run)]
 
 
 def training_section(run: Run, metrics: Metrics) -> Section:
@@ -183,6 +183,38 @@ def _tokens_per_byte(run: Run) -> list[Section]:
         "Of the held-out documents that the models were measured on. Fewer tokens are less to compute and to pay for."
     )
     return [Section("tokens", "Tokens per byte", [Table("tokens_per_byte", "Tokens per byte", columns, rows)], note)]
+
+
+def _prompt_ends(run: Run) -> list[Section]:
+    """What a model loses where a prompt ends inside a token."""
+    found: Mapping[str, Mapping[str, Mapping[str, Any]]] = run.result("evaluate", "prompt_ends") or {}
+    rows: list[list[Cell]] = []
+    for text, models in found.items():
+        for model, one in models.items():
+            inside = one["inside"] or {}
+            scores = [Figure(inside.get(key), ".4f") for key in ("as_prompt", "as_whole_text")]
+            changes = [Figure(one["all"][key], "+.4f") for key in ("difference", "low", "high")]
+            counts = [Figure(one[key]) for key in ("cuts", "cuts_inside_a_token")]
+            rows.append([text_name(text), model_name(model), *counts, *scores, *changes])
+    if not rows:
+        return []
+    columns = [
+        Column("text", "text"),
+        Column("model", "model"),
+        Column("prompts", "prompts", True),
+        Column("inside_a_token", "end inside a token", True),
+        Column("as_prompt", "these: bits per byte as prompts", True),
+        Column("as_whole_text", "as whole text", True),
+        Column("difference", "all prompts: difference", True),
+        Column("low", "95 % from", True),
+        Column("high", "to", True),
+    ]
+    note = (
+        "Prompts end behind a word of held-out text, and what follows is scored twice: encoded by itself, as a prompt "
+        "is, and encoded with the prompt. The two differ where a token spans the prompt's end, as a superword can."
+    )
+    table = Table("prompt_ends", "Where prompts end", columns, rows)
+    return [Section("prompt-ends", "Where a prompt ends", [table], note)]
 
 
 def _sampling(run: Run) -> list[Section]:

@@ -48,7 +48,9 @@ class Config(StageConfig):
         bounds="[0, 50]",  # weights are cut at 2^53 long before 50
     )
     allow_mismatches: int | None = option(
-        None, "fail when more than N distinct pretokens of the corpora differ (default: list them and go on)"
+        None,
+        "fail when more than N distinct pretokens of the corpora differ (default: list them and go on)",
+        bounds="[0, 1e9]",
     )
     extend: bool = option(
         False,

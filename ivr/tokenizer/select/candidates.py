@@ -41,6 +41,7 @@ class Candidates:
     strings: list[bytes]
     bounds_C: np.ndarray  # tokens saved if each were the only one chosen, at most
     counts_C: np.ndarray  # occurrences inside pretokens
+    documents_C: np.ndarray  # that hold it, one counted for each distinct pretoken in which it does
 
 
 @dataclass(frozen=True)
@@ -171,25 +172,27 @@ def find_candidates(pretokens: Pretokens, tokens: Sequence[bytes], rules: Candid
     counts = np.bincount(number, counts_P[row], minlength=distinct)
     documents = np.zeros(distinct, np.int64)
     np.maximum.at(documents, number, pretokens.documents_P[row])
+    holding = np.bincount(number, pretokens.documents_P[row], minlength=distinct)
     bounds = np.bincount(number, pretokens.weights_P[row] * saves, minlength=distinct)
     example = np.zeros(distinct, np.int64)
     example[number[::-1]] = np.arange(total)[::-1]  # the first span of each
     possible = np.flatnonzero((counts >= rules.min_count) & (documents >= rules.min_documents))
     known = {token for token in tokens if token} | rules.taken
     excluded = regex.compile(rules.exclude) if rules.exclude else None
-    kept: list[tuple[float, bytes, int]] = []
+    kept: list[tuple[float, bytes, int, int]] = []
     for candidate in possible[np.argsort(-bounds[possible], kind="stable")].tolist():
         if len(kept) >= limit and bounds[candidate] < kept[-1][0]:
             break
         place = example[candidate]
         string = batch.data[begin[place] : begin[place] + size[place]].tobytes()
         if string not in known and _acceptable(string, rules.whole_characters, excluded):
-            kept.append((float(bounds[candidate]), string, int(counts[candidate])))
+            kept.append((float(bounds[candidate]), string, int(counts[candidate]), int(holding[candidate])))
     kept.sort(key=lambda found: (-found[0], found[1]))
     return Candidates(
-        [string for _, string, _ in kept],
-        np.array([bound for bound, _, _ in kept], np.float64),
-        np.array([count for _, _, count in kept], np.int64),
+        [string for _, string, _, _ in kept],
+        np.array([bound for bound, _, _, _ in kept], np.float64),
+        np.array([count for _, _, count, _ in kept], np.int64),
+        np.array([held for _, _, _, held in kept], np.int64),
     )
 
 

@@ -14,20 +14,38 @@ import numpy as np
 from ivr.tokenizer.select.joint_state import JointState
 from ivr.tokenizer.select.vocabulary_state import VocabularyState
 
+DOUBT = 0.3  # standard errors that are taken off a saving when candidates are compared
+
+
+def shares_to_trust(documents_C: np.ndarray) -> np.ndarray:
+    """What part of its saving a candidate that so many documents hold will likely have on other text, float (C,).
+
+    How often a string seen in n documents occurs in others is known to about one part in the square root of n. Of many
+    alike those are chosen that chance has favoured, and rare sequences of words are many.
+
+    >>> shares_to_trust(np.array([1, 9, 900])).round(2).tolist()
+    [0.7, 0.9, 0.99]
+    """
+    return 1 - DOUBT / np.sqrt(np.maximum(documents_C, 1))
+
 
 class Additions:
     """The candidates in use, and what is known of what the others would save."""
 
-    def __init__(self, state: VocabularyState | JointState, bounds_C: np.ndarray, later_C: np.ndarray) -> None:
+    def __init__(
+        self, state: VocabularyState | JointState, bounds_C: np.ndarray, later_C: np.ndarray, trust_C: np.ndarray
+    ) -> None:
         """`bounds_C`: at most so many weighted tokens each candidate saves while no other is in use.
 
-        `later_C`: candidates that do not enter before `admit_all`.
+        `later_C`: candidates that do not enter before `admit_all`. `trust_C`: what part of a saving counts when
+        candidates are compared, because other text has it, too.
         """
         self.state = state
         self.chosen: set[int] = set()  # ids
         self._all_bounds_C = bounds_C.astype(np.float64)
         self._first_bounds_C = np.where(later_C, 0.0, self._all_bounds_C)
         self._bounds_C = self._first_bounds_C.copy()
+        self._trust_C = trust_C
 
     def admit_all(self) -> None:
         """From now on every candidate may enter."""
@@ -38,8 +56,8 @@ class Additions:
         """Take the best candidates until `wanted` are in use or none saves `min_saved` tokens; returns how many."""
         state, first = self.state, self.state.num_old
         heap = [
-            (-bound, place)
-            for place, bound in enumerate(self._bounds_C.tolist())
+            (-bound * trust, place)
+            for place, (bound, trust) in enumerate(zip(self._bounds_C.tolist(), self._trust_C.tolist(), strict=True))
             if bound >= min_saved and bound > 0 and first + place not in self.chosen
         ]
         heapq.heapify(heap)
@@ -50,8 +68,9 @@ class Additions:
             self._bounds_C[place] = -change
             if -change < min_saved:
                 continue
-            if heap and change > heap[0][0]:
-                heapq.heappush(heap, (change, place))
+            value = change * float(self._trust_C[place])
+            if heap and value > heap[0][0]:
+                heapq.heappush(heap, (value, place))
                 continue
             state.enter(first + place, score)
             self.chosen.add(first + place)
@@ -60,25 +79,35 @@ class Additions:
         return added
 
     def prune(self, wanted: int, min_saved: float) -> int:
-        """Drop those that cost least, down to `wanted`, then those that do not save `min_saved`; returns how many."""
-        heap = [(self.state.eviction_cost(token), token) for token in sorted(self.chosen)]
-        heapq.heapify(heap)
-        dropped: list[int] = []
-        while heap:
-            _, token = heapq.heappop(heap)
-            cost = self.state.eviction_cost(token)
-            if heap and (cost, token) > heap[0]:
-                heapq.heappush(heap, (cost, token))
-                continue
-            if len(self.chosen) <= wanted and cost >= min_saved:
-                break
-            self.state.leave(token)
-            self.chosen.remove(token)
-            dropped.append(token)
+        """Drop those worth least, down to `wanted`, then those that do not save `min_saved`; returns how many."""
+        dropped = self._drop(self._trust_C, lambda _: len(self.chosen) > wanted)
+        dropped += self._drop(np.ones(len(self._trust_C)), lambda cost: cost < min_saved)
         # whatever shares a pretoken with one of them may save more again
         touched_C = self.state.candidates_in([self.state.rows_of(token) for token in dropped])
         self._bounds_C[touched_C] = self._first_bounds_C[touched_C]
         return len(dropped)
+
+    def _drop(self, trust_C: np.ndarray, goes: Callable[[float], bool]) -> list[int]:
+        """Drop the one worth least (so much of its cost) as long as it `goes`; returns those dropped."""
+
+        def worth(token: int) -> float:
+            return self.state.eviction_cost(token) * float(trust_C[token - self.state.num_old])
+
+        heap = [(worth(token), token) for token in sorted(self.chosen)]
+        heapq.heapify(heap)
+        dropped: list[int] = []
+        while heap:
+            _, token = heapq.heappop(heap)
+            value = worth(token)
+            if heap and (value, token) > heap[0]:
+                heapq.heappush(heap, (value, token))
+                continue
+            if not goes(value):
+                break
+            self.state.leave(token)
+            self.chosen.remove(token)
+            dropped.append(token)
+        return dropped
 
     def fill(
         self, wanted: int, min_saved: float, most_rows: int, on_choice: Callable[[int], None] = lambda done: None

@@ -8,7 +8,7 @@ import numpy as np
 from ivr.console import LOG, Progress
 from ivr.encoding.batch import Batch, Segmentations
 from ivr.tokenizer.select.candidates import CandidateRules, Candidates, Pretokens, find_candidates
-from ivr.tokenizer.select.greedy import Additions, choose_evictions
+from ivr.tokenizer.select.greedy import Additions, choose_evictions, shares_to_trust
 from ivr.tokenizer.select.joint_state import JointState
 from ivr.tokenizer.select.new_token_scores import raised_scores
 from ivr.tokenizer.select.recount import CutBatch
@@ -114,7 +114,9 @@ def select_swaps(
     state = _state(batch, weights_P, tokens, scores_V, new, texts, request)
     counts_C = np.concatenate([new.words.counts_C, new.superwords.counts_S])
     bounds_C = np.concatenate([new.words.bounds_C, new.superwords.bounds_S])
-    additions = Additions(state, bounds_C, counts_C < request.rules.min_count)
+    documents_C = np.concatenate([new.words.documents_C, new.superwords.documents_S])
+    trust_C = shares_to_trust(documents_C) if request.max_words > 1 else np.ones(len(strings))
+    additions = Additions(state, bounds_C, counts_C < request.rules.min_count, trust_C)
     evictions: list[tuple[int, float]] = []
     for step, extra in enumerate(EXCHANGES):
         wanted = len(evictions) if step else wanted
@@ -170,7 +172,7 @@ def _find_new(
     words, least = _candidates(before, weights_P, tokens, texts, request)
     nothing = np.zeros(0, np.int64)
     if request.max_words < 2:
-        none = SuperwordCandidates([], [], nothing, np.zeros(0))
+        none = SuperwordCandidates([], [], nothing, np.zeros(0), nothing)
         return _New(words, none, _segments(no_stream(), no_stream(), [], len(texts.batch)))
     assert texts.sequences is not None
     domain, protected = texts.sequences.domain, texts.sequences.protected

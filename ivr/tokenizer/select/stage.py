@@ -57,7 +57,7 @@ class Config(StageConfig):
         group="how much",
         metavar="K",
         parse=read_swaps,
-        bounds="[1, inf)",
+        bounds="[1, 1e7]",
     )
     min_gain: float | None = option(
         None,
@@ -72,9 +72,10 @@ class Config(StageConfig):
         "occurrences in the corpus, so that it can be learnt (default: 3; with --swaps K, where fewer than K are "
         "found, 2)",
         group="strings that may enter",
+        bounds="[0, 1e9]",
     )
-    min_documents: int = option(2, "it is in N documents or more: one of its pretokens is")
-    max_bytes: int = option(128, "longest string", bounds="[1, inf)")
+    min_documents: int = option(2, "it is in N documents or more: one of its pretokens is", bounds="[0, 1e9]")
+    max_bytes: int = option(128, "longest string", bounds="[1, 10000]")
     partial_characters: bool = option(False, "allow parts of characters (default: whole characters only)")
     max_words: int = option(
         1,
@@ -85,8 +86,9 @@ class Config(StageConfig):
     )
     superword_boundaries: str = option(
         "sentences,digits",
-        "what a string of several words never spans besides line ends: sentences (nothing behind .!?;:), digits "
-        "(no numbers in it), sentences,digits or none; where digits are the language, as in SMILES, none saves most",
+        "what a string of several words never spans besides line ends: sentences (nothing behind .!?;: and a "
+        "blank), digits (no numbers in it), sentences,digits or none; where digits are the language, as in SMILES, "
+        "none saves most",
         metavar="WHAT",
     )
     exclude: str | None = option(

@@ -7,7 +7,9 @@ finds a superword by its characters and by what follows it, and so that it start
   line end, either;
 * letters right behind a contraction (`'stuff` is `'s`, `tuff`): both sides of that border are letters.
 
-By default nothing goes on behind the end of a sentence or clause, and numbers stay out.
+By default nothing goes on behind the end of a sentence or clause, and numbers stay out. A mark ends a sentence when a
+blank stands behind it and what closes with it (`." `): not in `U.S.C.`, `numpy.ndarray`, `et al.,`, `:class:`. Where no
+blanks stand between sentences, as in Chinese, and for letters beyond ASCII, a mark ends one whatever follows.
 """
 
 from collections.abc import Sequence
@@ -20,7 +22,9 @@ from ivr.encoding.gpt2_pattern import BLANK, LETTER, NUMBER
 
 LINE_ENDS = frozenset("\r\n")
 CONTRACTIONS = frozenset({"'s", "'t", "'re", "'ve", "'m", "'ll", "'d"})
-SENTENCE_ENDS = frozenset(".!?;:\u2026\u3002\uff01\uff1f\uff1b\uff1a\uff0e\uff61\u061f\u061b\u06d4\u0964")
+ENDS_BEFORE_BLANK = frozenset(".!?;:")
+ENDS_ANYWHERE = frozenset("\u2026\u3002\uff01\uff1f\uff1b\uff1a\uff0e\uff61\u061f\u061b\u06d4\u0964")
+CLOSING = "\"')]}>`*_\u2019\u201d\u00bb"  # stand behind the mark and belong to its sentence
 SENTENCES, DIGITS, NONE = "sentences", "digits", "none"
 
 
@@ -51,6 +55,8 @@ class Joints:
 
     joins_P: np.ndarray  # it may be part of one at all
     ends_P: np.ndarray  # nothing follows it
+    ends_before_blank_P: np.ndarray  # no pretoken that begins with a blank or a character beyond ASCII follows it
+    goes_on_P: np.ndarray  # begins with an ASCII character and no blank
     contraction_P: np.ndarray
     bare_letters_P: np.ndarray  # letters without a blank in front
     numbers_P: np.ndarray
@@ -61,8 +67,8 @@ class Joints:
         `rows_T`: distinct pretoken of every position; `document_ends`: the position behind each document's last.
 
         >>> any_P, none_P = np.ones(2, bool), np.zeros(2, bool)
-        >>> known = Joints(any_P, ends_P=np.array([False, True]), contraction_P=none_P, bare_letters_P=none_P,
-        ...                numbers_P=none_P)
+        >>> known = Joints(any_P, ends_P=np.array([False, True]), ends_before_blank_P=none_P, goes_on_P=any_P,
+        ...                contraction_P=none_P, bare_letters_P=none_P, numbers_P=none_P)
         >>> known.joined(np.array([0, 0, 1, 0]), np.array([4])).tolist()  # 1 is the end of a sentence
         [True, True, False, False]
         """
@@ -70,7 +76,8 @@ class Joints:
         if len(rows_T) < 2:
             return joined_T
         here, behind = rows_T[:-1], rows_T[1:]
-        joined_T[:-1] = self.joins_P[here] & self.joins_P[behind] & ~self.ends_P[here]
+        ends = self.ends_P[here] | (self.ends_before_blank_P[here] & ~self.goes_on_P[behind])
+        joined_T[:-1] = self.joins_P[here] & self.joins_P[behind] & ~ends
         joined_T[document_ends[document_ends > 0] - 1] = False
         parted = np.flatnonzero(self.contraction_P[here] & self.bare_letters_P[behind])
         joined_T[parted] = joined_T[parted + 1] = False
@@ -82,13 +89,16 @@ def joints(pretokens: Sequence[str], splitter: PretokenSplitter, boundaries: Bou
     classes = splitter.all_classes
     kinds_P = np.array([classes[ord(text[1] if text[0] == " " and len(text) > 1 else text[0])] for text in pretokens])
     bare_P = np.array([text[0] != " " for text in pretokens], bool)
-    ends = [boundaries.sentences and not SENTENCE_ENDS.isdisjoint(text) for text in pretokens]
+    ends = [boundaries.sentences and not ENDS_ANYWHERE.isdisjoint(text) for text in pretokens]
+    before_blank = [boundaries.sentences and text.rstrip(CLOSING)[-1:] in ENDS_BEFORE_BLANK for text in pretokens]
     numbers_P = kinds_P == NUMBER
     # other patterns than GPT-2's put a line end behind a mark
     joins_P = (kinds_P != BLANK) & np.array([LINE_ENDS.isdisjoint(text) for text in pretokens], bool)
     return Joints(
         joins_P=joins_P & ~numbers_P if boundaries.digits else joins_P,
         ends_P=np.array(ends, bool),
+        ends_before_blank_P=np.array(before_blank, bool),
+        goes_on_P=np.array([text[0] != " " and text[0] < "\x80" for text in pretokens], bool),
         contraction_P=np.array([text in CONTRACTIONS for text in pretokens], bool),
         bare_letters_P=bare_P & (kinds_P == LETTER),
         numbers_P=numbers_P,

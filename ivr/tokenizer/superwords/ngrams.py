@@ -33,6 +33,7 @@ class SuperwordCandidates:
     strings: list[bytes]
     counts_S: np.ndarray  # occurrences in the stream, one inside another counted too
     bounds_S: np.ndarray  # tokens saved if each were the only one, at most
+    documents_S: np.ndarray  # that hold it
 
 
 @dataclass(frozen=True)
@@ -61,10 +62,19 @@ def find_superwords(
         bounds = level.counts * (sums[level.first + level.size] - sums[level.first] - 1)
         kept = np.flatnonzero((level.documents >= rules.min_documents) & (bounds > 0))
         found.append(
-            np.stack([bounds[kept], level.counts[kept], level.first[kept], np.full(len(kept), level.size)], axis=1)
+            np.stack(
+                [
+                    bounds[kept],
+                    level.counts[kept],
+                    level.first[kept],
+                    np.full(len(kept), level.size),
+                    level.documents[kept],
+                ],
+                axis=1,
+            )
         )
-    rows_R4 = np.concatenate(found) if found else np.zeros((0, 4), np.int64)
-    order = np.lexsort((rows_R4[:, 2], -rows_R4[:, 3], -rows_R4[:, 0]))
+    rows_R5 = np.concatenate(found) if found else np.zeros((0, 5), np.int64)
+    order = np.lexsort((rows_R5[:, 2], -rows_R5[:, 3], -rows_R5[:, 0]))
     excluded = regex.compile(rules.exclude) if rules.exclude else None
     starts, data = pretokens.starts, pretokens.data.tobytes()
     rows: list[tuple[int, ...]] = []
@@ -73,7 +83,7 @@ def find_superwords(
     for place in order.tolist():
         if len(rows) >= limit:
             break
-        first, size = int(rows_R4[place, 2]), int(rows_R4[place, 3])
+        first, size = int(rows_R5[place, 2]), int(rows_R5[place, 3])
         parts = stream.rows_T[first : first + size].tolist()
         string = b"".join(data[starts[row] : starts[row + 1]] for row in parts)
         if len(string) > rules.max_bytes or string in known:
@@ -83,7 +93,8 @@ def find_superwords(
         rows.append(tuple(parts))
         strings.append(string)
         places.append(place)
-    return SuperwordCandidates(rows, strings, rows_R4[places, 1], rows_R4[places, 0].astype(np.float64))
+    bounds_S, counts_S, _, _, documents_S = rows_R5[places].T
+    return SuperwordCandidates(rows, strings, counts_S, bounds_S.astype(np.float64), documents_S)
 
 
 def _levels(stream: PretokenStream, num_pretokens: int, rules: SuperwordRules) -> list[_Level]:

@@ -131,7 +131,9 @@ def read_tokenizer_text(path: Path) -> str:
     try:
         text = path.read_text(encoding="utf-8")
         Tokenizer.from_str(text)
-    except Exception as error:  # the library raises nothing narrower
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # a merge without its product is a PanicException, which is no Exception
         raise CorruptInputError(f"{path} is not a tokenizer.json that `tokenizers` can load ({error})") from None
     return text
 

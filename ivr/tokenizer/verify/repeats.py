@@ -251,7 +251,7 @@ def compare_runs(
     else:
         beside, turns = neighbours(), 1 if every_pair else TURNS
         tasks = [RunTask(unit, max_length, *beside, turns) for unit in units]
-    with Progress("runs", len(units), "units") as bar:
+    with Progress("repeats", len(units), "units") as bar:
         for outcome in workers.map(check_runs, tasks):
             outcomes.append(outcome)
             bar.update()

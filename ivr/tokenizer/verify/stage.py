@@ -1,4 +1,4 @@
-"""Stage `verify`: are two tokenizers the same? Documents, every id, runs and adversarial strings, from scratch."""
+"""Stage `verify`: are two tokenizers the same? Documents, every id, repeats and adversarial strings, from scratch."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -10,15 +10,15 @@ from ivr.disk.digest import sha256_file
 from ivr.disk.writer import files_below, write_json
 from ivr.errors import ConfigError, DifferenceError
 from ivr.manifest import package_versions
-from ivr.options.declared import StageConfig, option
+from ivr.options.declared import SEEDS, WORKERS_OR_ALL, StageConfig, option
 from ivr.stage import Input, Manifest, open_stage
 
 if TYPE_CHECKING:
     from ivr.tokenizer.verify.pair import Pair
 
 DESCRIPTION = """\
-Compare two tokenizers from scratch: whole documents encoded and decoded, every id, repeats (`aaaa`, `hahaha`) of every
-unit, generated strings. Both run in the `tokenizers` library; nothing of the fitting code is used.
+Compare two tokenizers from scratch: whole documents encoded and decoded, every id, repeats (one unit several times in a
+row: `-----`, `hahaha`), generated strings. Both run in the `tokenizers` library; nothing of the fitting code is used.
 
 Exit code 0: equal wherever they were compared. 1: they differ; the first differences are printed side by side. The
 report lists what was compared and the first 1,000 differences of each kind.
@@ -56,29 +56,29 @@ class Config(StageConfig):
         metavar="PATH",
     )
     max_documents: int | None = option(
-        None, "read the first N documents of every file only, for a quick look (default: all)", bounds="[1, inf)"
+        None, "read the first N documents of every file only, for a quick look (default: all)", bounds="[1, 1e9]"
     )
     runs: int = option(
         64,
-        "repeats of every unit up to this length, in every kind of context; 0 for none",
+        "repeats of every unit, alone and beside every kind of neighbour, up to MAXLEN times the unit; 0 for none",
         group="strings beyond the corpus",
         metavar="MAXLEN",
-        bounds="[0, inf)",
+        bounds="[0, 10000]",
     )
     every_pair: bool = option(
         False,
         "test every pair of neighbours at every length (four times the strings for GPT-2 to 256); otherwise pairs "
         "are rotated over the lengths once BPE's answer is periodic",
     )
-    adversarial: int = option(0, "number of generated strings to compare", bounds="[0, inf)")
-    seed: int = option(0, "of what is generated")
+    adversarial: int = option(0, "number of generated strings to compare", bounds="[0, 1e9]")
+    seed: int = option(0, "of what is generated", bounds=SEEDS)
     output: Path | None = option(
         None,
         "the report, JSON (default: ARTIFACTS/verification/verification.json)",
         group="work",
         metavar="FILE",
     )
-    processes: int = option(0, "worker processes, 0 for every core", bounds="[0, inf)", identity=False)
+    processes: int = option(0, "worker processes, 0 for every core", bounds=WORKERS_OR_ALL, identity=False)
 
 
 def run(config: Config) -> Manifest:

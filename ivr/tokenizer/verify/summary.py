@@ -27,7 +27,7 @@ def summary(report: dict[str, Any]) -> str:
     if runs["max_length"]:
         left_out = f"; {runs['pairs_left_out']:,} such pairs were left out" if runs["pairs_left_out"] else ""
         sentences.append(
-            f"Runs to length {runs['max_length']}: {runs['mismatched']:,} of {runs['strings']:,} strings differ"
+            f"Repeats to length {runs['max_length']}: {runs['mismatched']:,} of {runs['strings']:,} strings differ"
             f"{_causes(runs['causes'])}, in {runs['mismatched_contexts']:,} of {runs['contexts']:,} contexts of unit "
             f"and neighbours ({runs['both_sides']:,} with a neighbour on either side{left_out})."
         )
@@ -76,7 +76,7 @@ def _family(row: dict[str, Any]) -> str:
     sides = (("left", left), ("right", right))
     beside = " and ".join(f"{side} of '{_plain(character)}'" for side, character in sides if character)
     more = f" and in {row['num_contexts'] - 1:,} contexts more" if row["num_contexts"] > 1 else ""
-    return f"run of '{_plain(row['unit'])}'{' beside ' + beside if beside else ''}{more}, lengths {row['lengths']}"
+    return f"repeat of '{_plain(row['unit'])}'{' beside ' + beside if beside else ''}{more}, lengths {row['lengths']}"
 
 
 def _plain(text: str) -> str:

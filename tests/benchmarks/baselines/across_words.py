@@ -117,7 +117,8 @@ def adaptivocab(
     return best
 
 
-CHOICES = {"pairs": pair_merging, "adaptivocab": adaptivocab}
+CHOICES = {"pairs": pair_merging, "adaptivocab": adaptivocab, "pairs-loose": pair_merging}
+LOOSE = ("pairs-loose",)  # over sentences' ends and numbers, too
 
 
 def write_spanning(
@@ -147,7 +148,8 @@ def write_spanning(
     split = PretokenSplitter(original)
     tokens = token_bytes(distilled.strings, distilled.scores_V)
     texts = join_texts(read_pretoken_frequency(paths.pretoken_frequency), None, PretokenSplitter(distilled.tokenizer))
-    texts = with_sequences(texts, read_documents_utf8(paths.cleaned_corpora), (), split, Boundaries())
+    boundaries = Boundaries.named("none" if method in LOOSE else "sentences,digits")
+    texts = with_sequences(texts, read_documents_utf8(paths.cleaned_corpora), (), split, boundaries)
     assert texts.sequences is not None
     lengths_P = VocabularyState(texts.batch, texts.domain_P, tokens, distilled.scores_V, []).lengths_P
     chosen = CHOICES[method](texts.sequences.domain, lengths_P, swaps, on_step)

@@ -2,7 +2,6 @@
 
 import ast
 import hashlib
-import json
 import shutil
 import subprocess
 import sys
@@ -10,7 +9,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import save_file
 
 from ivr.artifacts import ArtifactPaths
 from ivr.base.tokenizer import write_tokenizer_config
@@ -93,15 +91,16 @@ def _folder_with(folder: Path, file: Path) -> Path:
 
 
 def _write_model(folder: Path, gpt2_dir: Path) -> None:
-    """A model directory around GPT-2's tokenizer: no stage up to `remap` looks at its weights."""
-    folder.mkdir(parents=True, exist_ok=True)
-    size = 50_257
-    config = {"model_type": "gpt2", "vocab_size": size, "n_positions": 32, "n_embd": 4, "n_layer": 1, "n_head": 1}
-    (folder / "config.json").write_text(json.dumps(config))
+    """A model directory around GPT-2's tokenizer: no stage up to `remap` looks at its weights, but `init` wants all."""
+    import torch
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    model = GPT2LMHeadModel(GPT2Config(n_positions=32, n_embd=4, n_layer=1, n_head=1))
+    torch.nn.init.zeros_(model.transformer.wte.weight)  # random rows would decide which unused ids leave first
+    model.save_pretrained(folder)
     for name in ("vocab.json", "merges.txt"):
         shutil.copyfile(gpt2_dir / name, folder / name)
     write_tokenizer_config(folder, None)
-    save_file({"wte.weight": np.zeros((size, 4), np.float32)}, str(folder / "model.safetensors"))
 
 
 def sources_of(modules: Iterable[str]) -> list[Path]:

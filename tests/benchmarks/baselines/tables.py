@@ -4,10 +4,16 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from results import Record, command_line
+
 COLUMNS = {
     "superwords": "ours, superwords", "loose": "without limits", "pairs": "(e) pairs across words",
     "adaptivocab": "(f) AdaptiVocab", "ours": "ours", "words": "(a) words", "continued": "(b) continued BPE",
     "adapt": "(c) AdaptBPE",
+}  # fmt: skip
+SUPERWORDS = {
+    "superwords": "`--max-words 4`", "pairs": "pair merging", "adaptivocab": "AdaptiVocab's n-grams",
+    "loose": "without limits", "pairs-loose": "pair merging without limits", "ours": "inside words",
 }  # fmt: skip
 RIVALS = ("words", "continued", "adapt")
 
@@ -73,6 +79,17 @@ def print_tables(cells: list[dict[str, Any]]) -> None:
             shown = [_number(None if saving is None else -saving, 2) for saving in general.values()]
             shown[0] += f" ({_number(figures.saving(corpus, 'protected', swaps), 2)})"
             print("|", " | ".join([corpus, f"{swaps:,}", *shown]), "|")
+
+
+def superwords_record(cells: list[dict[str, Any]]) -> Record:
+    """The table of superwords: percent of held-out tokens saved."""
+    figures = Figures(cells)
+    rows: list[list[str | int | float | None]] = []
+    for corpus in figures.corpora:
+        for swaps in figures.swaps(corpus):
+            savings = [figures.saving(corpus, method, swaps) for method in SUPERWORDS]
+            rows.append([corpus, swaps, *(None if saving is None else round(saving, 2) for saving in savings)])
+    return Record(command_line(), ["held-out tokens saved, %", "swaps", *SUPERWORDS.values()], rows)
 
 
 def _head(titles: list[str]) -> None:

@@ -73,12 +73,24 @@ def ranks_of(merges: np.ndarray) -> np.ndarray:
 
 
 @compiled
-def _compare(letters, longest, merges, pair_ranks, children, ends, vectors, lengths):  # type: ignore[no-untyped-def]
+def _agrees(last, lengths, symbols, n, depth):  # type: ignore[no-untyped-def]
+    """Whether walking back from `depth` by the last tokens gives the n symbols of BPE."""
+    at = depth
+    for i in range(n - 1, -1, -1):
+        if last[at] != symbols[i]:
+            return False
+        at -= lengths[symbols[i]]
+    return True
+
+
+@compiled
+def _compare(letters, longest, merges, pair_ranks, trie, vectors, lengths):  # type: ignore[no-untyped-def]
     """Walk every string to `longest` letters, depth first, extending the best segmentations one letter at a time.
 
     Returns counts of: strings, without odd runs, of these not the unique largest; with odd runs, of these the unique
-    largest. `children`: a trie of the reversed tokens; `ends`: the token that ends in a node.
+    largest. `trie`: the children of every node in a trie of the reversed tokens, and the token that ends in it.
     """
+    children, ends = trie
     ranks = vectors.shape[1]
     best = np.zeros((longest + 1, ranks), np.int16)
     last = np.zeros(longest + 1, np.int64)
@@ -116,13 +128,7 @@ def _compare(letters, longest, merges, pair_ranks, children, ends, vectors, leng
                 ways[depth] += ways[begin]
         symbols[:depth] = string[:depth]
         n, odd = _bpe(symbols, depth, merges, pair_ranks)
-        same = ways[depth] == 1
-        at = depth
-        for i in range(n - 1, -1, -1):
-            if not same or last[at] != symbols[i]:
-                same = False
-                break
-            at -= lengths[symbols[i]]
+        same = ways[depth] == 1 and _agrees(last, lengths, symbols, n, depth)
         counts[0] += 1
         if odd:
             counts[3] += 1
@@ -154,7 +160,8 @@ def compare(letters: str, merges: Merges, longest: int) -> np.ndarray:
                 children[nodes[suffix[1:]]][letters.index(suffix[0])] = nodes[suffix]
         ends[nodes[token]] = number
     lengths = np.array([len(token) for token in tokens], np.int64)
-    return _compare(len(letters), longest, table, ranks_of(table), np.array(children), np.array(ends), vectors, lengths)
+    trie = np.array(children), np.array(ends)
+    return _compare(len(letters), longest, table, ranks_of(table), trie, vectors, lengths)
 
 
 @pytest.mark.parametrize(

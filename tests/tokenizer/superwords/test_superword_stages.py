@@ -2,11 +2,13 @@
 
 import csv
 import json
+import re
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -23,7 +25,7 @@ from ivr.report.page.segmentation import segmentation
 from ivr.tokenizer.remap.rules import read_rules, write_rules
 from ivr.tokenizer.select.output.cells import write_cell
 from ivr.tokenizer.select.output.table import read_candidates
-from ivr.tokenizer.superwords.boundaries import SENTENCE_ENDS, Boundaries
+from ivr.tokenizer.superwords.boundaries import Boundaries, joints
 from ivr.tokenizer.superwords.pattern import has_superwords
 
 SWAPS = 60
@@ -101,7 +103,7 @@ def test_nothing_spans_a_boundary_unless_asked_for(mine: TinyRun) -> None:
     split = PretokenSplitter(mine.tokenizer("original"))
 
     def crossing(text: str) -> bool:
-        return any(SENTENCE_ENDS & set(pretoken) for pretoken in split(text)[:-1])
+        return bool(re.search(r"""[.!?;:]["')\]}>`*_]* |[.!?;:][^\x00-\x7f]|[\u2026\u3002].""", text))
 
     found = superwords(mine)
     assert not [text for text in found if any(map(str.isnumeric, text)) or crossing(text) or "\n" in text]
@@ -112,6 +114,31 @@ def test_nothing_spans_a_boundary_unless_asked_for(mine: TinyRun) -> None:
     assert not [text for text in loose if "\n" in text or "  " in text]
     assert max(len(split(text)) for text in loose) == 3
     assert mine("remap") == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("of the cells. The cells", ["of the cells.", " The cells"]),
+        ('cells." The (cells;) and', ['cells."', " The (cells;)", " and"]),
+        ("is: the cells? No! a", ["is:", " the cells?", " No!", " a"]),
+        ("see et al., e.g., U.S.C. law", ["see et al., e.g., U.S.C.", " law"]),
+        (" a :class:`~numpy.ndarray` of", [" a :class:`~numpy.ndarray` of"]),
+        ("좋다.그런데 e.é", ["좋다.", "그런데 e.", "é"]),
+        ("the\u2026and\u3002The", ["the\u2026", "and\u3002", "The"]),
+    ],
+)
+def test_a_sentence_ends_at_its_mark_and_a_word_goes_on_behind_one(mine: TinyRun, text: str, parts: list[str]) -> None:
+    split = PretokenSplitter(mine.tokenizer("original"))
+    pretokens = split(text)
+    joined = joints(pretokens, split, Boundaries()).joined(np.arange(len(pretokens)), np.array([len(pretokens)]))
+    found = [""]
+    for pretoken, goes_on in zip(pretokens, joined.tolist(), strict=True):
+        found[-1] += pretoken
+        found += [] if goes_on else [""]
+    assert found == [*parts, ""]
+    loose = joints(pretokens, split, Boundaries.named("none"))
+    assert loose.joined(np.arange(len(pretokens)), np.array([len(pretokens)]))[:-1].all()
 
 
 def test_conditions_hold_for_the_whole_string(mine: TinyRun) -> None:

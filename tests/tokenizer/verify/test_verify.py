@@ -409,6 +409,18 @@ def test_bad_input_is_one_sentence(
     assert not (tmp_path / "artifacts" / "verification").exists()
 
 
+def test_a_tokenizer_on_which_the_library_panics_is_refused(
+    tmp_path: Path, bpe: Tokenizer, corpus: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    save_tokenizer(bpe, tmp_path / "theirs")
+    spec = json.loads(bpe.to_str())
+    spec["model"] = {"type": "BPE", "vocab": {"a": 0, "b": 1}, "merges": [["a", "b"]]}
+    (tmp_path / "ours.json").write_text(json.dumps(spec))
+    words = ["--tokenizer", tmp_path / "ours.json", "--against", tmp_path / "theirs", "--corpus", corpus]
+    assert main(["verify", *map(str, words), "--artifacts-dir", str(tmp_path / "artifacts")]) == 4
+    assert "ours.json is not a tokenizer.json" in capfd.readouterr().err.splitlines()[-1]
+
+
 def test_without_artifacts_the_missing_stage_is_named(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["verify", "--artifacts-dir", str(tmp_path)]) == 3
     assert "ivr distill-tokenizer" in capfd.readouterr().err
