@@ -69,6 +69,7 @@ def test_the_vocabulary_is_laid_out_as_gpt2s() -> None:
         assert vocab[left] < number and vocab[right] < number
 
 
+@pytest.mark.slow
 def test_two_trainings_give_the_same_bytes_and_the_loss_falls(tmp_path: Path) -> None:
     digests = []
     for name in ("one", "two"):

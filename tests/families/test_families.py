@@ -38,7 +38,11 @@ def bits(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.contiguous().view(torch.uint8)
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+QUICK = {"Llama"}  # one of them without `slow`
+EACH = [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in FAMILIES]
+
+
+@pytest.mark.parametrize("name", EACH)
 def test_a_family_goes_through_the_pipeline(name: str, inputs: Path, artifacts: Path, tmp_path: Path) -> None:
     family, paths = FAMILIES[name], ArtifactPaths(artifacts)
     brought = write_family(tmp_path / "model", name)

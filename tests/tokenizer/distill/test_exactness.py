@@ -33,6 +33,7 @@ def less_work() -> Any:
         yield
 
 
+@pytest.mark.slow
 def test_every_drawn_directory_is_the_same_or_refused(tmp_path: Path) -> None:
     refused: Counter[str] = Counter()
     for seed in range(DRAWS):

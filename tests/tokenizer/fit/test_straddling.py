@@ -3,6 +3,7 @@
 import itertools
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_bpe import Merges, any_scores, bpe_of, meets_odd_run, merge_lists, naive_bpe, named
@@ -50,6 +51,7 @@ def losing(merges: Merges, scores: dict[str, int]) -> set[str]:
     return found
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(merge_lists("abcd", most=20), st.data())
 def test_those_that_lose_are_found(merges: Merges, data: st.DataObject) -> None:

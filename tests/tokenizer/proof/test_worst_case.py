@@ -101,6 +101,7 @@ def as_checked(
     return merges, scores, bytes_of_bpe | proof
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(merge_lists("abc", most=14), st.sampled_from([0.0, 2.0]))
 def test_a_closed_fit_is_right_on_every_string_and_its_proof_is_accepted(merges: Merges, exponent: float) -> None:
