@@ -1,8 +1,12 @@
 """Pre-tokenizers of byte-level BPEs beyond GPT-2's, by the kind that people know them by."""
 
+import json
+from collections import abc
 from collections.abc import Callable
+from pathlib import Path
 
-from tokenizers import Regex
+from tiny_run import END, domain_documents
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, trainers
 from tokenizers.pre_tokenizers import ByteLevel, Digits, PreTokenizer, Sequence, Split
 
 CONTRACTIONS = "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
@@ -51,3 +55,29 @@ BY_THE_LIBRARY: dict[str, Callable[[], PreTokenizer]] = {
     "a blank before each part": lambda: Sequence([Digits(), ByteLevel(add_prefix_space=True)]),
     "behind the bytes": lambda: Sequence([ByteLevel(add_prefix_space=False), Split(Regex("(?<=l)(?=l)"), "isolated")]),
 }
+
+
+def trained(
+    folder: Path,
+    *,
+    prefix_space: bool = False,
+    added: abc.Sequence[AddedToken] = (),
+    size: int = 600,
+    splits: PreTokenizer | None = None,
+    text: abc.Sequence[str] = (),
+) -> Path:
+    """A tokenizer directory whose BPE is trained on the domain's documents and `text`, behind this pre-tokenizer."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = splits or ByteLevel(add_prefix_space=prefix_space)
+    tokenizer.decoder = decoders.ByteLevel()
+    alphabet = ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(vocab_size=size, initial_alphabet=alphabet, show_progress=False)
+    tokenizer.train_from_iterator([*domain_documents(seed=4), *text], trainer)
+    tokenizer.add_special_tokens([END])
+    tokenizer.add_tokens([*added])
+    folder.mkdir()
+    tokenizer.save(str(folder / "tokenizer.json"))
+    # transformers builds a GPT2Tokenizer anew, with a pre-tokenizer of its own
+    kind = "PreTrainedTokenizerFast" if prefix_space or splits else "GPT2Tokenizer"
+    (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": kind}))
+    return folder

@@ -2,46 +2,20 @@
 
 import json
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from pre_tokenizers_of_others import OTHERS
-from tiny_run import END, TinyRun, domain_documents
-from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers, trainers
-from tokenizers import decoders as decoding
+from pre_tokenizers_of_others import OTHERS, trained
+from tiny_run import END, TinyRun
+from tokenizers import AddedToken, Tokenizer
 
 from ivr.corpus.documents import read_documents
 from ivr.errors import ConfigError, CorruptInputError
 from ivr.tokenizer.distill.stage import load_base
 
 Edit = Callable[[dict[str, Any]], object]
-
-
-def trained(
-    folder: Path,
-    *,
-    prefix_space: bool = False,
-    added: Sequence[AddedToken] = (),
-    size: int = 600,
-    splits: pre_tokenizers.PreTokenizer | None = None,
-    text: Sequence[str] = (),
-) -> Path:
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = splits or pre_tokenizers.ByteLevel(add_prefix_space=prefix_space)
-    tokenizer.decoder = decoding.ByteLevel()
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(vocab_size=size, initial_alphabet=alphabet, show_progress=False)
-    tokenizer.train_from_iterator([*domain_documents(seed=4), *text], trainer)
-    tokenizer.add_special_tokens([END])
-    tokenizer.add_tokens([*added])
-    folder.mkdir()
-    tokenizer.save(str(folder / "tokenizer.json"))
-    # transformers builds a GPT2Tokenizer anew, with a pre-tokenizer of its own
-    kind = "PreTrainedTokenizerFast" if prefix_space or splits else "GPT2Tokenizer"
-    (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": kind}))
-    return folder
 
 
 @pytest.mark.parametrize("prefix_space", [False, True])
