@@ -233,13 +233,18 @@ def test_distilled_rows_lose_less_and_touch_nothing_else(spoken: ArtifactPaths, 
     world = spoken
     if not tied:
         make_untied(world)
+    state = dict(load_file(world.base_model / "model.safetensors"))
+    pieces = sorted({piece for swap in read_rules(world.remap_rules).swaps for piece in swap.pieces})
+    state[WTE][pieces] *= 30.0  # their mean is long, and far from what the model makes of them in turn
+    save_file(state, world.base_model / "model.safetensors", metadata={"format": "pt"})
+    note_inputs(world)
     before = load_file(world.base_model / "model.safetensors")
     options = {"snippets_per_token": 50, "snippet_tokens": 20, "heldout_bytes": 5000}
     loss = {
         strategy: align.run(align.Config(world.root, init_strategy=strategy, **options)).results["bits_per_byte"]  # type: ignore[arg-type]
         for strategy in ("pieces", "distill")
     }
-    assert loss["distill"] < loss["pieces"]
+    assert loss["distill"] < loss["pieces"] - 0.001
     after = load_file(world.aligned_model / "model.safetensors")
     new = [swap.id for swap in read_rules(world.remap_rules).swaps]
     kept = [i for i in range(len(before[WTE])) if i not in new]
