@@ -4,7 +4,7 @@
    pre-tokenizer (`RepeatSplitter`); where a pretoken is still split wrongly, look one character further to both sides;
 2. fit merge weights to every distinct pretoken, every token and the pieces, beside constraints that make parts of the
    vocabulary right on every string (`TextFitter`);
-3. where a pretoken with repeats still differs, split it into its tokens.
+3. where a pretoken with repeats still differs, repeat both.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ from ivr.encoding.tokenizer_steps import steps
 from ivr.tokenizer.distill.repeat_splitter import RepeatSplitter, RepeatStrings
 from ivr.tokenizer.distill.taken_whole import Inside, learn_splits, patterns, strings_of, with_whole_scores
 from ivr.tokenizer.fit.fitter import TextFitter
-from ivr.tokenizer.fit.neighbour_strings import neighbour_strings
+from ivr.tokenizer.fit.neighbour_strings import neighbour_strings, strings_between_parts
 from ivr.tokenizer.fit.strings import (
     other_forms,
     pretokens_with_repeats,
@@ -39,6 +39,8 @@ from ivr.tokenizer.repeats.shown import seen_marks
 from ivr.tokenizer.repeats.tables import RepeatEncoder, initial_contexts, text_of
 from ivr.tokenizer.scores.merge_weights import Fit
 from ivr.tokenizer.unigram_file import unigram_tokenizer
+
+FITTING_ROUNDS = 3
 
 
 @dataclass(frozen=True)
@@ -85,10 +87,9 @@ def distill(base: Tokenizer, bpe: ByteLevelBpe, pretokens: Sequence[str], expone
     # whole repeats would ask for scores that no split one needs, and that can outgrow what a file holds exactly
     whole = {*strings.fitted, *strings.optional}
     plain, plain_numbers = (_encoded(text for text in some if text not in whole) for some in (texts, numbers))
-    fitter.take(plain, itertools.chain(plain_numbers, repeats.optional_pieces))
-    fitted = fitter.fit(repeats.pieces)
-    if repeats.split_into_tokens(fitted.scores_V):
-        fitted = fitter.fit(repeats.pieces)
+    between = strings_between_parts(contexts, characters, blanks=splitter.adds_prefix_space)
+    fitter.take(plain, itertools.chain(plain_numbers, repeats.optional_pieces), between)
+    fitted = _fit(fitter, repeats)
     fitted, universal = attempt(bpe, fitter.prior_R, fitted, lambda known: fitter.fit_beside(repeats.pieces, known))
     return Distillation(
         tokenizer=cut_tokenizer(base, bpe, fitted.scores_V, repeats.pattern, inside),
@@ -115,6 +116,16 @@ def _merged(pretokens: Sequence[str], bpe: ByteLevelBpe) -> Sequence[str]:
 
 def _proofs(universal: Attempt, fitter: TextFitter, fitted: Fit) -> Sequence[Proof]:
     return [universal.proof] if universal.proof else fitter.proofs(fitted)
+
+
+def _fit(fitter: TextFitter, repeats: RepeatSplitter) -> Fit:
+    """Scores for all strings, and for the pieces of those with repeats, in turns with where these are split."""
+    fitted = fitter.fit(repeats.pieces)
+    for _ in range(FITTING_ROUNDS):
+        if not repeats.learn(fitted.scores_V):
+            break
+        fitted = fitter.fit(repeats.pieces)
+    return fitter.fit(repeats.pieces) if repeats.split_into_tokens(fitted.scores_V) else fitted
 
 
 def _encoded(texts: Iterable[str]) -> Iterator[bytes]:

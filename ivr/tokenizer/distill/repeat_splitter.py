@@ -63,15 +63,17 @@ class RepeatSplitter:
         """What it leaves of the optional ones."""
         return itertools.chain.from_iterable(self._pieces[self._num_fitted : self._num_scored])
 
-    def learn(self) -> bool:
-        """Extend the contexts of what is split wrongly, until nothing is or nothing changes; whether the pattern did.
+    def learn(self, scores_V: np.ndarray | None = None) -> bool:
+        """Extend the contexts of what is wrong, until nothing is or nothing changes; whether the pattern did.
 
-        Scores could often do what a split point does not. But they would be raised for it: `21000` asks `1000` to be
-        worth less than `000`, which `1000` by itself does not bear.
+        scores_V: int64, under which a pretoken is wrong that is encoded unlike BPE. Without scores one is wrong that is
+        split where BPE has no border, or not at its first border in a repeat. Scores could often do what a split point
+        does not. But they would be raised for it: `21000` asks `1000` to be worth less than `000`, which `1000` by
+        itself does not bear.
         """
         before: list[str] | None = None
         for turn in range(LEARNING_ROUNDS):
-            wrong = self.missplit()
+            wrong = self.missplit() if scores_V is None else self._differing(scores_V)
             LOG.info("repeats: %s of %s pretokens with some differ", f"{len(wrong):,}", f"{len(self._pretokens):,}")
             extended = [_extended(context, wrong) for context in self.contexts]
             if wrong == before or extended == self.contexts:

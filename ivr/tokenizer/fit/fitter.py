@@ -37,7 +37,10 @@ NO_LIMIT = 1 << 62
 
 
 class TextFitter:
-    """`strings` are always fitted, and every token; `optional` ones as long as scores allow."""
+    """`strings` are always fitted, and every token; `optional` ones as long as scores allow.
+
+    `tested` ones are many, and next to all of them are right: those are fitted that lose, as long as scores allow.
+    """
 
     def __init__(self, bpe: ByteLevelBpe, exponent: float) -> None:
         self._bpe = bpe
@@ -45,19 +48,21 @@ class TextFitter:
         self.names = [name for token_id, name in enumerate(bpe.tokens) if token_id not in bpe.unmade_ids]
         self.encoder = BpeEncoder(bpe)
         self.unigram = UnigramEncoder(self.tokens, np.zeros(bpe.num_ids, np.int64))
-        self._strings = self._optional = Encoded.of([], self.encoder)
+        self._strings = self._optional = self._tested = Encoded.of([], self.encoder)
+        self._tested_fitted = np.zeros(0, np.int64)  # rows of the tested that are among the strings
         # a fit that is closed as a whole leaves nothing to be right beyond it
         self.plan = Plan(exponent, names=not is_attempted(bpe), numbers=False, closed=not is_attempted(bpe))
         self._parts: ClosedParts | None = None  # those that are to remain right on every string
         self._parts_kept = True
         self._known: Constraints | None = None  # what the parts that close, and then these strings, ask for
 
-    def take(self, strings: Iterable[bytes], optional: Iterable[bytes] = ()) -> None:
+    def take(self, strings: Iterable[bytes], optional: Iterable[bytes] = (), tested: Iterable[bytes] = ()) -> None:
         """The strings to fit, each once."""
         known = dict.fromkeys([*filter(None, self.tokens), *strings])
         self._strings = Encoded.of(known, self.encoder)
         self._optional = Encoded.of((string for string in optional if string not in known), self.encoder)
         self.plan = replace(self.plan, numbers=len(self._optional.batch) > 0)
+        self._tested, self._tested_fitted = Encoded.of(tested, self.encoder), np.zeros(0, np.int64)
 
     @property
     def prior_R(self) -> np.ndarray:
@@ -85,7 +90,24 @@ class TextFitter:
         every = self._strings + Encoded.of(dict.fromkeys(pieces), self.encoder)
         if self.plan.numbers:
             every += self._optional
-        return self._fit_closed(every, constraints)
+        fitted = self._fit_closed(every, constraints)
+        while len(lost := self._lost(fitted.scores_V)):
+            LOG.info("%s of %s strings between parts differ", f"{len(lost):,}", f"{len(self._tested.batch):,}")
+            more = self._tested.select(lost)
+            try:
+                fitted = self._fit_closed(every := every + more, fitted.constraints)
+            except ScoresTooLarge as error:
+                LOG.info("characters of which tokens hold parts are not all right beside units: %s", error)
+                self._tested = self._tested.select(lost[:0])
+                break
+            self._strings += more
+            self._tested_fitted = np.concatenate([self._tested_fitted, lost])
+        return fitted
+
+    def _lost(self, scores_V: np.ndarray) -> np.ndarray:
+        """Rows of the strings only tested that differ."""
+        found = self.unigram.with_scores(scores_V).differing(self._tested.batch, self._tested.truth)
+        return np.setdiff1d(found, self._tested_fitted)
 
     def proofs(self, fitted: Fit) -> list[Proof]:
         """Of the parts that are right on every string."""
@@ -139,16 +161,16 @@ class TextFitter:
         if not all_right:
             return constraints
         if self.plan.names:
-            kept = self._parts_kept
+            before = self._parts_kept, self._tested
             try:
                 with_names = self._straddle(self.fit_beside([], self._with_names(constraints)))
-                if self._parts_kept == kept:
+                if (self._parts_kept, self._tested) == before:
                     return with_names
                 LOG.info("short names are not fitted: they leave no room for what matters more")
             except ScoresTooLarge as error:
                 LOG.info("short names are not fitted: %s", error)
             self.plan = replace(self.plan, names=False)
-            self._parts_kept = kept
+            self._parts_kept, self._tested = before
         return self._straddled(self.fit_beside([], constraints))[0]
 
     def _straddled(self, fitted: Fit) -> tuple[Constraints, bool]:

@@ -1,7 +1,8 @@
 """Short strings of every character between two that share a token with it: the likeliest quarrels of two tokens.
 
 In `JBW` both `JB` and `BW` are tokens, and BPE takes the one that was merged first. Few texts hold such a string, but
-there are not many of them: a hundred thousand for GPT-2. So all are fitted.
+there are not many of them: a hundred thousand for GPT-2. So all are fitted. Where a token holds a part of a character
+beside a unit (`쉴다섯`: `ìī`,`´ëĭ¤`,`ìĦ¯`) the pairs can be a million: these are tested, and fitted where they lose.
 """
 
 from collections import defaultdict
@@ -9,11 +10,12 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise, product
 
 from ivr.analysis.pretokens import PretokenSplitter
+from ivr.encoding.batch import Batch
 from ivr.encoding.byte_alphabet import from_alphabet
-from ivr.tokenizer.fit.strings import single_pretokens
+from ivr.tokenizer.fit.strings import LONGEST_CHARACTER, rows_with_periods, single_pretokens
 from ivr.tokenizer.repeats.characters import Characters
 from ivr.tokenizer.repeats.contexts import Contexts, Side
-from ivr.tokenizer.repeats.tables import SHORTEST
+from ivr.tokenizer.repeats.tables import SHORTEST, text_of
 
 PARTS = frozenset(map(chr, range(0xDC80, 0xDD00)))  # stand for bytes that are not whole characters
 
@@ -54,6 +56,27 @@ def neighbour_strings(
     if splitter.adds_prefix_space:
         strings |= {" " + text for text in strings}
     return single_pretokens(sorted(strings), splitter)
+
+
+def strings_between_parts(contexts: Sequence[Contexts], characters: Characters, *, blanks: bool) -> list[bytes]:
+    """`x y r` and `x y y r` of every unit y between two characters of which one at least holds a part of a token.
+
+    Of the characters that BPE ends (begins) with the same token one stands for all; with `blanks` those too, after a
+    blank, that end otherwise there. Repeats are left out: they are cut.
+    """
+    periods = {*range(1, LONGEST_CHARACTER + 1), *(len(from_alphabet(context.unit)) for context in contexts)}
+    found: list[bytes] = []
+    for context in contexts:
+        lefts, rights = (sorted(filter(text_of, of)) for of in (context.lefts, context.rights))
+        left_parts, right_parts = (list(dict.fromkeys(characters.around(context, side).values())) for side in Side)
+        lefts, left_parts = (characters.one_of_each_end(of, blanks=blanks) for of in (lefts, left_parts))
+        strings = []
+        for befores, afters in ((left_parts, rights + right_parts), (lefts, right_parts)):
+            between = [from_alphabet(context.unit * size + after) for size in range(1, SHORTEST) for after in afters]
+            strings += [before + rest for before in map(from_alphabet, befores) for rest in between]
+        repeats = set(rows_with_periods(Batch.of(strings), periods).tolist())
+        found += [string for row, string in enumerate(strings) if row not in repeats] if repeats else strings
+    return list(dict.fromkeys(found))
 
 
 def _text(alphabet_text: str) -> str:

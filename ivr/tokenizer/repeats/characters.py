@@ -14,7 +14,7 @@ from ivr.encoding.bpe_encoder import BpeEncoder
 from ivr.encoding.byte_alphabet import from_alphabet, to_alphabet
 from ivr.encoding.gpt2_pattern import NUM_CODE_POINTS
 from ivr.tokenizer.repeats.character_classes import ASCII, LEAD_OF
-from ivr.tokenizer.repeats.contexts import Contexts, Side
+from ivr.tokenizer.repeats.contexts import BLANK, Contexts, Side
 from ivr.tokenizer.repeats.tables import text_of
 
 SURROGATES = slice(0xD800, 0xE000)
@@ -40,6 +40,17 @@ class Characters:
         for part in contexts.of(side):
             if not text_of(part):
                 found |= self._holding(part, beside, side)
+        return found
+
+    def one_of_each_end(self, lefts: Sequence[str], *, blanks: bool) -> list[str]:
+        """The first that BPE ends with each token; with `blanks` also those that end otherwise after one, with it."""
+        texts = [from_alphabet(left) for left in lefts]
+        alone = self._touching(texts, Side.LEFT).tolist()
+        found = list(dict(zip(reversed(alone), reversed(lefts), strict=True)).values())
+        if blanks:
+            after = self._touching([b" " + text for text in texts], Side.LEFT).tolist()
+            changed = {one: BLANK + x for x, one, other in zip(lefts, after, alone, strict=True) if one != other}
+            found += changed.values()
         return found
 
     def _touching(self, texts: Sequence[bytes], side: Side) -> np.ndarray:
