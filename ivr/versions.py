@@ -21,7 +21,7 @@ STAGE_VERSIONS = {
     # 4: no string of an id that no text gives
     "select": 5,  # 5: superwords: where a sentence ends, and savings that few documents vouch for count for less
     "remap": 2,  # 2: an added token that merges make keeps its score
-    "align": 1,
+    "align": 2,  # 2: ordinary text says where distilled rows start and how far they go
     "train": 1,
     # 2: where prompts end
     "evaluate": 3,  # 3: intervals by scipy's bootstrap

@@ -38,8 +38,8 @@ def one_pattern(steps: Sequence[dict[str, Any]]) -> OnePattern | None:
 
     >>> digits_apart = {"type": "Digits", "individual_digits": False}
     >>> byte_level = {"type": "ByteLevel", "add_prefix_space": False, "use_regex": True}
-    >>> one_pattern([digits_apart, byte_level]).pattern.startswith(r"\\p{N}+|")
-    True
+    >>> one_pattern([digits_apart, byte_level]).sets[1:4]  # the first are the digits
+    ("'", 's', 't')
     """
     *before, byte_level = steps
     if byte_level["type"] != "ByteLevel" or byte_level["add_prefix_space"]:

@@ -17,6 +17,7 @@ import re
 import shutil
 import subprocess
 import sys
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -105,7 +106,10 @@ def table(record: Record) -> str:
     lines += [f"| {' | '.join(map(cell, row))} |" for row in record.rows]
     source = [f"`{record.command}`,", f"{record.date}, {record.commit}, {record.machine}."]
     one_line = " ".join(source)
-    return "\n".join([*lines, "", *([one_line] if len(one_line) <= LINE_LENGTH else source)])
+    if len(one_line) <= LINE_LENGTH:
+        source = [one_line]
+    wrapped = [part for line in source for part in textwrap.wrap(line, LINE_LENGTH, break_on_hyphens=False)]
+    return "\n".join([*lines, "", *wrapped])
 
 
 def places(text: str) -> list[str]:

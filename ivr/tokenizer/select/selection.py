@@ -112,11 +112,7 @@ def select_swaps(
     strings = new.strings
     LOG.info("%s candidates in %s distinct pretokens", f"{len(strings):,}", f"{len(batch):,}")
     state = _state(batch, weights_P, tokens, scores_V, new, texts, request)
-    counts_C = np.concatenate([new.words.counts_C, new.superwords.counts_S])
-    bounds_C = np.concatenate([new.words.bounds_C, new.superwords.bounds_S])
-    documents_C = np.concatenate([new.words.documents_C, new.superwords.documents_S])
-    trust_C = shares_to_trust(documents_C) if request.max_words > 1 else np.ones(len(strings))
-    additions = Additions(state, bounds_C, counts_C < request.rules.min_count, trust_C)
+    additions = _additions(state, new, request)
     evictions: list[tuple[int, float]] = []
     for step, extra in enumerate(EXCHANGES):
         wanted = len(evictions) if step else wanted
@@ -158,6 +154,15 @@ def select_swaps(
         protected_before=int(before.lengths() @ texts.protected_P),
         protected_after=protected_after,
     )
+
+
+def _additions(state: "VocabularyState | JointState", new: _New, request: Request) -> Additions:
+    """None chosen yet; where superwords compete, savings that few documents vouch for count for less."""
+    counts_C = np.concatenate([new.words.counts_C, new.superwords.counts_S])
+    bounds_C = np.concatenate([new.words.bounds_C, new.superwords.bounds_S])
+    documents_C = np.concatenate([new.words.documents_C, new.superwords.documents_S])
+    trust_C = shares_to_trust(documents_C) if request.max_words > 1 else np.ones(len(bounds_C))
+    return Additions(state, bounds_C, counts_C < request.rules.min_count, trust_C)
 
 
 def _find_new(
