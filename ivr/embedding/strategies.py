@@ -33,7 +33,7 @@ INITIALISERS: dict[str, Initialiser] = {
     "gaussian": initialisers.gaussian,
 }
 FOCUS, CALIBRATED, DISTILL = "focus", "calibrated", "distill"
-STARTS = ("pieces", "zeros")  # of distill, besides `calibrated`; the first is the paper's
+STARTS = ("pieces", "weighted", "zeros")  # of distill, besides `calibrated`; the first is the paper's
 STRATEGIES = (*INITIALISERS, FOCUS, CALIBRATED, DISTILL)
 WINDOW = 200  # tokens of a window set aside
 
