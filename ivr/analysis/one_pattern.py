@@ -19,9 +19,10 @@ from tokenizers.pre_tokenizers import Split
 from ivr.analysis.pattern_steps import digits, literal, members
 from ivr.encoding.gpt2_pattern import PATTERN
 from ivr.encoding.patterns.machine import character_classes
-from ivr.encoding.patterns.program import Tree, UnsupportedPattern, compile_pattern, parse_pattern
+from ivr.encoding.patterns.program import MOST_REPEATS, Tree, UnsupportedPattern, compile_pattern, parse_pattern
 
-MANY = 4  # characters: more are split no otherwise
+MANY = MOST_REPEATS + 1  # characters: more than a counted repeat takes
+LONGEST_LITERAL = 3  # characters that stand one behind another in a pattern as themselves, as in `'ll`
 NOTHING = r"[^\s\S]"  # no character
 
 
@@ -48,6 +49,8 @@ def one_pattern(steps: Sequence[dict[str, Any]]) -> OnePattern | None:
         sources = [_source(step) for step in before] + ([PATTERN] if byte_level.get("use_regex", True) else [])
         if not sources:
             return None
+        if any(_longest_literal(tree) > LONGEST_LITERAL for source in sources for tree in parse_pattern(source)):
+            return None  # where a pretoken ends hangs on more characters than is asked about
         sets = tuple(dict.fromkeys(name for source in sources for name in compile_pattern(source).sets))
         apart: list[str] = []
         alternatives = []
@@ -113,6 +116,30 @@ def _only_set(trees: Sequence[Tree]) -> tuple[str, int | None]:
         case [("all", [("repeat", ("set", source), 1, most, _)])]:
             return str(source), most
     raise UnsupportedPattern("a step whose matches hold several sets stands before another")
+
+
+def _longest_literal(tree: Tree) -> int:
+    """The most characters that must follow one another as themselves, whatever their case.
+
+    >>> [_longest_literal(tree) for tree in parse_pattern(r"(?i:'(?:ll|ve))|\\p{L}+a")]
+    [3, 1]
+    """
+    match tree:
+        case ("set", source):
+            bare = source.removeprefix("(?i:").removesuffix(")") if source.startswith("(?i:") else source
+            return int(len(bare) == 1 or (len(bare) == 2 and bare[0] == "\\" and not bare[1].isalnum()))
+        case ("any", items):
+            return max(map(_longest_literal, items))
+        case ("repeat", inner, _, _, _):
+            return _longest_literal(inner)
+        case ("all", items):
+            longest = run = 0
+            for item in items:
+                mine = _longest_literal(item)
+                run = run + mine if mine else 0
+                longest = max(longest, run)
+            return longest
+    return 0
 
 
 def _written(tree: Tree, within: str, apart: tuple[str, ...]) -> str:

@@ -36,6 +36,7 @@ FOCUS, CALIBRATED, DISTILL = "focus", "calibrated", "distill"
 STARTS = ("pieces", "weighted", "zeros")  # of distill, besides `calibrated`; the first is the paper's
 STRATEGIES = (*INITIALISERS, FOCUS, CALIBRATED, DISTILL)
 WINDOW = 200  # tokens of a window set aside
+FEW = 64  # snippets
 
 
 @dataclass(frozen=True)
@@ -91,10 +92,12 @@ def make_rows(strategy: str, problems: Sequence[Problem], aligned: Sequence[torc
     assert evidence.body is not None, "the stage gives a model to those that run it"
     text, aside = set_aside(evidence.text, min(WINDOW, evidence.body.context - 1))
     snippets = _snippets(text, problems[0], evidence, evidence.body)
-    rows = _calibrated(problems, snippets, evidence, evidence.body)
+    rows = _calibrated(problems, text, snippets, evidence)
     if strategy == CALIBRATED:
         return Made(rows)
-    return _distilled(problems, aligned, snippets, aside, rows, evidence)
+    # a text too short to set some aside is judged by what it is trained on
+    judged_on = aside or [snippet.student for snippet in snippets[:FEW]]
+    return _distilled(problems, aligned, snippets, judged_on, rows, evidence)
 
 
 def _snippets(text: DomainText, problem: Problem, evidence: Evidence, body: Body) -> list[Snippet]:
@@ -104,13 +107,14 @@ def _snippets(text: DomainText, problem: Problem, evidence: Evidence, body: Body
 
 
 def _calibrated(
-    problems: Sequence[Problem], snippets: Sequence[Snippet], evidence: Evidence, body: Body
+    problems: Sequence[Problem], text: DomainText, snippets: Sequence[Snippet], evidence: Evidence
 ) -> list[np.ndarray]:
     first = problems[0]
+    assert evidence.body is not None
     if not snippets:  # text that holds no new token tells nothing
         return [initialisers.pieces(problem) for problem in problems]
-    bias_D = bias_direction(last_states(body, first.base_VD, snippets))
-    shares_K = rest_shares(evidence.text.documents, first.new_ids, first.pieces, evidence.sources)
+    bias_D = bias_direction(last_states(evidence.body, first.base_VD, snippets))
+    shares_K = rest_shares(text.documents, first.new_ids, first.pieces, evidence.sources)
     return [calibrated(problem, shares_K, bias_D) for problem in problems]
 
 
@@ -118,7 +122,7 @@ def _distilled(
     problems: Sequence[Problem],
     aligned: Sequence[torch.Tensor],
     snippets: Sequence[Snippet],
-    aside: Sequence[np.ndarray],
+    judged_on: Sequence[np.ndarray],
     calibrated_rows: list[np.ndarray],
     evidence: Evidence,
 ) -> Made:
@@ -140,9 +144,9 @@ def _distilled(
     frozen = Frozen(evidence.body, aligned[0], head_VD, first.base_VD, first.new_ids)
     starts = {name: [INITIALISERS[name](problem) for problem in problems] for name in STARTS}
     starts[CALIBRATED] = calibrated_rows
-    read["started_from"] = chosen = best_start(frozen, starts, aside)
+    read["started_from"] = chosen = best_start(frozen, starts, judged_on)
     LOG.info("align: distilling starts from %s", chosen)
     trained = distill(frozen, starts[chosen], snippets, effort.schedule)
-    rows, read["followed"] = keep_what_pays(frozen, starts[chosen], trained, aside)
+    rows, read["followed"] = keep_what_pays(frozen, starts[chosen], trained, judged_on)
     LOG.info("align: the rows go %s of the way from there", " and ".join(f"{share:.0%}" for share in read["followed"]))
     return Made(rows, read)

@@ -143,7 +143,8 @@ def keep_what_pays(
     for place, (first_KD, last_KD) in enumerate(zip(start, trained, strict=True)):
         found = []
         for share in SHARES:
-            mixed_KD = (1 - share) * first_KD + share * last_KD
+            # what is not followed at all must not count: training may have diverged
+            mixed_KD = (1 - share) * first_KD + share * last_KD if share else first_KD
             found.append((losses(frozen, [*kept[:place], mixed_KD, *kept[place + 1 :]], windows), share, mixed_KD))
         _, shares[place], kept[place] = min(found, key=lambda item: item[:2])
     return kept, shares

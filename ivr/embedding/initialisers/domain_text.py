@@ -1,4 +1,4 @@
-"""A sample of the training text under the remapped tokenizer: what `focus` and `distill` learn from.
+"""A sample of the training text under the remapped tokenizer: what `focus`, `calibrated` and `distill` learn from.
 
 Held-out text is never read here. The sample is the documents with the smallest hashes (of seed and text) up to a limit
 of bytes: the same in every run, from all parts of a corpus of any size, in bounded memory.

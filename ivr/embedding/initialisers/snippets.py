@@ -39,24 +39,27 @@ class SnippetRules:
 
 
 def set_aside(text: DomainText, length: int) -> tuple[DomainText, list[np.ndarray]]:
-    """(the text without some of its documents, ordinary windows of these: remapped ids, a text's start before each).
+    """(the text without some windows of it, these windows: remapped ids, a text's start before each).
 
-    Every `ASIDE`-th document, until there are `MOST_TOKENS`; none of a text of few documents. Unlike snippets, such
-    windows hold new tokens as often as the text does.
+    Every `ASIDE`-th window of `length` tokens, until there are `MOST_TOKENS`; none of a short text. Unlike snippets,
+    such windows hold new tokens as often as the text does.
     """
-    aside: list[int] = []
+    rest: list[np.ndarray] = []
     windows: list[np.ndarray] = []
-    held = 0
-    for number in range(ASIDE - 1, len(text.documents), ASIDE):
-        ids = text.documents[number]
-        if held >= MOST_TOKENS or not len(ids):
-            continue
-        aside.append(number)
+    number = held = 0
+    for ids in text.documents:
+        begin = 0  # of what stays, behind the last window taken
         for start in range(0, len(ids), length):
-            windows.append(np.concatenate([[text.start_id], ids[start : start + length]]).astype(np.int64))
-        held += len(ids)
-    left = set(range(len(text.documents))) - set(aside)
-    return replace(text, documents=[text.documents[number] for number in sorted(left)]), windows
+            number += 1
+            if number % ASIDE or held >= MOST_TOKENS:
+                continue
+            window = ids[start : start + length]
+            windows.append(np.concatenate([[text.start_id], window]).astype(np.int64))
+            held += len(window)
+            rest.append(ids[begin:start])
+            begin = start + length
+        rest.append(ids[begin:])
+    return replace(text, documents=[ids for ids in rest if len(ids)]), windows
 
 
 def choose_snippets(

@@ -15,15 +15,16 @@ from typing import Any
 
 import numpy as np
 
-from ivr.analysis.one_pattern import OnePattern, classes_of, one_pattern
+from ivr.analysis.one_pattern import LONGEST_LITERAL, OnePattern, classes_of, one_pattern
 from ivr.analysis.pretokens import PretokenSplitter
 from ivr.encoding.byte_alphabet import to_alphabet
 from ivr.errors import ConfigError
 from ivr.tokenizer.superwords.trie_pattern import Node, trie_pattern
 
 # what may stand behind the next character and decide with it: the rest of a contraction, a line end, a blank, a word
-BEHIND = ("", "e", "l", "s", "a", "A", "1", " ", "\n", "'", "!")
-DEEPEST = 3  # characters of a contraction, `'ll`
+BEHIND = ("e", "l", "s", "a", "A", "1", " ", "\n", "'", "!")
+NOT_ONE_PATTERN = "the pre-tokenizer's steps are not one pattern, so no token can span its pretokens"
+DEEPEST = LONGEST_LITERAL  # characters, `'ll`
 NAME = "superword"  # of the group of all of them
 WHOLE = rf"\A(?:(?#{NAME}s)"  # what stands in front of the cuts begins so
 
@@ -44,7 +45,7 @@ def with_any_superwords(
         return list(steps)
     one = one_pattern(base.steps)
     if one is None:
-        raise ConfigError("this tokenizer's pre-tokenizer is not one pattern, so no token can span its pretokens")
+        raise ConfigError(NOT_ONE_PATTERN)
     if list(steps[: len(base.steps)]) != base.steps:
         raise ConfigError("the pre-tokenizer is not the original's; run `ivr distill-tokenizer --force`")
     split = {
@@ -95,22 +96,27 @@ def _whole(superwords: Sequence[Sequence[str]]) -> str:
 
 
 def _superwords(superwords: Sequence[Sequence[str]], one: OnePattern, base: PretokenSplitter) -> str:
-    last = sorted({pretokens[-1] for pretokens in superwords})
+    # what may follow is asked behind the last two pretokens: the first of these could reach over the last one
+    last = sorted({tuple(pretokens[-2:]) for pretokens in superwords})
     ends = dict(zip(last, _ends(last, one, base), strict=True))
     groups = {text: f"(?<end{number}>{text})" for number, text in enumerate(sorted(set(ends.values())))}
     calls = {text: f"\\g<end{number}>" for number, text in enumerate(sorted(set(ends.values())))}
     root = Node()
     for pretokens in sorted(map(list, superwords)):
-        root.add("".join(pretokens), calls[ends[pretokens[-1]]])
+        root.add("".join(pretokens), calls[ends[tuple(pretokens[-2:])]])
     return rf"(?:{'|'.join(groups.values())}){{0}}(?<{NAME}>{root.first()}{trie_pattern(root)})"
 
 
 @dataclass(frozen=True)
 class _Kinds:
-    """The C kinds of characters that a pattern's sets tell apart: a character of each, and its sets, bool (C, S)."""
+    """The C kinds of characters that a pattern's sets tell apart: a character of each, and its sets, bool (C, S).
+
+    class_N: a number for the kind of every code point.
+    """
 
     characters: list[str]
     inside_CS: np.ndarray
+    class_N: np.ndarray
 
     @classmethod
     def of(cls, sets: Sequence[str]) -> "_Kinds":
@@ -119,35 +125,57 @@ class _Kinds:
         classes[0xD800:0xE000] = -1  # surrogates are in no text
         met, first = np.unique(classes, return_index=True)
         places = [int(place) for kind, place in zip(met.tolist(), first.tolist(), strict=True) if kind >= 0]
-        return cls([chr(place) for place in places], inside_CS[[int(classes[place]) for place in places]])
+        return cls([chr(place) for place in places], inside_CS[[int(classes[place]) for place in places]], classes)
 
 
-def _ends(last: Sequence[str], one: OnePattern, base: PretokenSplitter) -> list[str]:
-    """For each pretoken: a zero-width pattern that matches where it ends."""
+def _ends(last: Sequence[tuple[str, ...]], one: OnePattern, base: PretokenSplitter) -> list[str]:
+    """For each pair of pretokens: a zero-width pattern that matches where the second of them ends."""
     kinds = _Kinds.of(one.sets)
-    barred = [_barred(text.encode(), "", kinds, one.sets, base) for text in last]
-    return [f"(?!{'|'.join(options)})" if options else "(?:)" for options in barred]
+    barred: dict[tuple[tuple[int, ...], ...], list[str]] = {}  # a pattern sees kinds of characters, and nothing else
+    found = []
+    for pair in last:
+        seen = tuple(tuple(kinds.class_N[ord(character)] for character in text) for text in pair)
+        if seen not in barred:
+            barred[seen] = _barred([text.encode() for text in pair], "", kinds, one.sets, base)
+        found.append(f"(?!{'|'.join(barred[seen])})" if barred[seen] else "(?:)")
+    return found
 
 
-def _barred(pretoken: bytes, known: str, kinds: _Kinds, sets: Sequence[str], base: PretokenSplitter) -> list[str]:
-    """What must not follow the pretoken and the characters `known`, lest more than the pretoken is taken: alternatives.
+def _barred(
+    pretokens: Sequence[bytes], known: str, kinds: _Kinds, sets: Sequence[str], base: PretokenSplitter
+) -> list[str]:
+    r"""What must not follow the pretokens and the characters `known`, lest they be split otherwise: alternatives.
 
-    A kind that lets it end or not, as to what follows, is looked at further; at `DEEPEST` it is barred.
+    A kind that lets them end or not, as to what follows, is looked at further; at `DEEPEST` it is barred. `\z` stands
+    among the alternatives where they do not end if the text does.
     """
-    tails = [known + character + behind for character, behind in product(kinds.characters, BEHIND)]
-    pieces = base.split([pretoken + tail.encode() for tail in tails])
-    firsts = pieces.ends[pieces.starts[:-1]] - np.concatenate([[0], pieces.ends[pieces.starts[1:-1] - 1]])
-    ends_CB = (firsts == len(pretoken)).reshape(len(kinds.characters), len(BEHIND))
-    unsure_C = ends_CB.any(axis=1) & ~ends_CB.all(axis=1)
+    behind = ["", *kinds.characters, *BEHIND]
+    tails = [known + each + more for each, more in product(kinds.characters, behind)]
+    ends_CB = _begin_with(pretokens, tails, base).reshape(len(kinds.characters), len(behind))
+    never_C, sometimes_not_C = ~np.any(ends_CB, axis=1), ~np.all(ends_CB, axis=1)
     if len(known) + 1 == DEEPEST:
-        return _any_of(~ends_CB.all(axis=1), kinds.inside_CS, sets)
-    options = _any_of(~ends_CB.any(axis=1), kinds.inside_CS, sets)
+        return _any_of(np.asarray(sometimes_not_C), kinds.inside_CS, sets)
+    unsure_C = np.asarray(sometimes_not_C & ~never_C)
+    options = _any_of(np.asarray(never_C), kinds.inside_CS, sets)
     for kind in np.flatnonzero(unsure_C).tolist():
-        further = _barred(pretoken, known + kinds.characters[kind], kinds, sets, base)
+        further = _barred(pretokens, known + kinds.characters[kind], kinds, sets, base)
+        further += [] if ends_CB[kind, 0] else [r"\z"]
         if further:
             (mine,) = _any_of(np.arange(len(unsure_C)) == kind, kinds.inside_CS, sets)
             options.append(f"{mine}(?:{'|'.join(further)})")
     return options
+
+
+def _begin_with(pretokens: Sequence[bytes], tails: Sequence[str], base: PretokenSplitter) -> np.ndarray:
+    """Whether the text of these pretokens and each tail is split into them first, bool (len(tails),)."""
+    text = b"".join(pretokens)
+    pieces = base.split([text + tail.encode() for tail in tails])
+    wanted = np.cumsum([len(each) for each in pretokens])
+    begins = np.concatenate([[0], pieces.ends[pieces.starts[1:-1] - 1]])
+    places = pieces.starts[:-1, None] + np.arange(len(wanted))
+    has_so_many = np.diff(pieces.starts) >= len(wanted)
+    found = pieces.ends[np.minimum(places, len(pieces.ends) - 1)] - begins[:, None]
+    return has_so_many & (found == wanted).all(axis=1)
 
 
 def _any_of(wanted_C: np.ndarray, inside_CS: np.ndarray, sets: Sequence[str]) -> list[str]:

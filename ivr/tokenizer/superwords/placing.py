@@ -5,8 +5,10 @@ from typing import Any
 
 from ivr.analysis.pretokens import PretokenSplitter
 from ivr.tokenizer.superwords import any_pattern, pattern
+from ivr.tokenizer.superwords.any_pattern import NOT_ONE_PATTERN
 
-NOT_ONE_PATTERN = "the pre-tokenizer's steps are not one pattern, so no token can span its pretokens"
+__all__ = ["NOT_ONE_PATTERN", "can_be_placed", "has_superwords", "place_superwords", "take_out_superwords"]
+
 Steps = list[dict[str, Any]]
 
 

@@ -24,11 +24,11 @@ KINDS = sorted(set(OTHERS) - {"a string"})
 TEXTS_OF_SUPERWORDS = [
     "of the", " of the", " of the cell", " of", "-induced", " cell-", " cell's own", "'s own", "cc the", "--c", "1c",
     "c1", "12 3", " 세포의 핵", "(of the)", ". The", "ß of", "cell,", " p53", " 1,000", "Of The", "über die", "12.5",
-    " the 中", ", and", " Pub. L.", " don't know",
+    " the 中", ", and", " Pub. L.", " don't know", "½.", "o'",
 ]  # fmt: skip
 PARTS = [
     *TEXTS_OF_SUPERWORDS, "o", "of", " the", "cell", " cells", "c", "cc", " ", "  ", "\n", "\t", "-", ".", "'s", "'",
-    "'ll", "1", "11", "111", "é", "\u0300", "세", "中", "\u00a0", "THE", "\r\n", "½",
+    "'ll", "1", "11", "111", "é", "\u0300", "세", "中", "\u00a0", "THE", "\r\n", "½", " '", ". '",
 ]  # fmt: skip
 TEXTS = st.lists(st.one_of(st.sampled_from(PARTS), st.text(" c'1-.éoSf\n", max_size=4)), max_size=10).map("".join)
 CUTS = {"type": "Split", "pattern": {"Regex": "c(?=c)|e"}, "behavior": "Isolated", "invert": False}

@@ -27,10 +27,9 @@ def test_they_are_counted_placed_and_taken_back(tmp_path: Path, name: str) -> No
     assert run("init", *arguments, "--model-name", str(folder)) == 0
     for stage in ("analyze", "distill-tokenizer"):
         assert run(stage) == 0
-    before = run.paths.distilled_tokenizer / "tokenizer.json"
     assert run("select", "--swaps", "40", "--max-words", "3") == 0
     assert run("remap") == 0
-    after, distilled = run.tokenizer("remapped"), Tokenizer.from_file(str(before))
+    after, distilled = run.tokenizer("remapped"), run.tokenizer("distilled_unigram")
     assert has_superwords(after.to_str()) and not has_superwords(distilled.to_str())
     rules = read_rules(run.paths.remap_rules)
     spans = [swap for swap in rules.swaps if swap.words > 1]
@@ -43,11 +42,15 @@ def test_they_are_counted_placed_and_taken_back(tmp_path: Path, name: str) -> No
         text = from_alphabet(swap.new).decode()
         assert swap.words == len(split(text))
         assert after.encode(text, add_special_tokens=False).ids == [swap.id]
-    strings = [from_alphabet(text).decode(errors="ignore") for swap in rules.swaps for text in (swap.new, swap.old)]
-    untouched = [text for text in texts if not any(string in text for string in strings)]
-    for text in [*untouched, "Zwölf 1234 Boxkämpfer; étude\r\n\r\n x", "中・か 12 345"]:
-        if not any(string in text for string in strings):
-            assert after.encode(text).ids == distilled.encode(text).ids
+    # parts of characters stand in no text as themselves: those ids may go anywhere
+    strings = [from_alphabet(text) for swap in rules.swaps for text in (swap.new, swap.old)]
+    untouched = 0
+    for text in [*texts, "Zwölf 1234 Boxkämpfer; étude\r\n\r\n x", "中・か 12 345"]:
+        for part in [text, *text.split(" ")]:
+            if not any(string in part.encode() for string in strings):
+                assert after.encode(part).ids == distilled.encode(part).ids, part
+                untouched += 1
         assert after.decode(after.encode(text).ids) == distilled.decode(distilled.encode(text).ids)
+    assert untouched > 200
     assert run("remap", "--undo") == 0
     assert json.loads(run.tokenizer("remapped").to_str()) == json.loads(distilled.to_str())
