@@ -16,7 +16,7 @@ from ivr.embedding.initialisers.calibration import bias_direction, calibrated, r
 from ivr.embedding.initialisers.distillation import Frozen, keep_what_pays, losses
 from ivr.embedding.initialisers.domain_text import DomainText, encode
 from ivr.embedding.initialisers.rows import Problem
-from ivr.embedding.initialisers.snippets import ASIDE, set_aside
+from ivr.embedding.initialisers.snippets import MOST_TOKENS, set_aside
 from ivr.tokenizer.remap.rules import read_rules
 
 
@@ -52,13 +52,15 @@ def test_shares_count_the_first_piece_where_it_stands_alone_and_where_tokens_beg
 
 
 def test_what_is_set_aside_is_no_snippets_text() -> None:
-    text = DomainText([np.full(5, n) for n in range(3 * ASIDE)], 100, start_id=99)
-    rest, windows = set_aside(text, 3)
-    assert {int(ids[0]) for ids in rest.documents} & {int(ids[1]) for ids in windows} == set()
-    assert len(rest.documents) == 3 * ASIDE - 3
-    assert [ids.tolist() for ids in windows[:2]] == [[99, 7, 7, 7], [99, 7, 7]]
-    few = DomainText([np.arange(5)], 5, start_id=99)
-    assert set_aside(few, 3) == (few, [])
+    text = DomainText([np.arange(30 * n, 30 * n + 30) for n in range(3)], 100, start_id=99)
+    rest, windows = set_aside(text, 3)  # ten windows a document; the last three of its eighth, sixteenth, ...
+    assert [ids.tolist() for ids in windows] == [[99, 21, 22, 23], [99, 45, 46, 47], [99, 69, 70, 71]]
+    assert sorted(np.concatenate([*rest.documents, *(ids[1:] for ids in windows)]).tolist()) == list(range(90))
+    assert [len(ids) for ids in rest.documents] == [21, 6, 15, 12, 9, 18]
+    long = DomainText([np.zeros(100_000, np.int64)], 100, start_id=99)
+    assert sum(len(ids) - 1 for ids in set_aside(long, 200)[1]) == MOST_TOKENS
+    short = DomainText([np.arange(5)], 5, start_id=99)
+    assert set_aside(short, 3)[1] == []
 
 
 def test_training_is_followed_as_far_as_ordinary_text_loses_less(world: ArtifactPaths) -> None:

@@ -235,7 +235,8 @@ def test_distilled_rows_lose_less_and_touch_nothing_else(spoken: ArtifactPaths, 
         make_untied(world)
     state = dict(load_file(world.base_model / "model.safetensors"))
     pieces = sorted({piece for swap in read_rules(world.remap_rules).swaps for piece in swap.pieces})
-    state[WTE][pieces] *= 30.0  # their mean is long, and far from what the model makes of them in turn
+    for name in (WTE,) if tied else (WTE, HEAD):
+        state[name][pieces] *= 30.0  # their mean is long, and far from what the model makes of them in turn
     save_file(state, world.base_model / "model.safetensors", metadata={"format": "pt"})
     note_inputs(world)
     before = load_file(world.base_model / "model.safetensors")
