@@ -100,10 +100,16 @@ def table(record: Record) -> str:
     for row in record.rows:
         if len(row) != len(record.columns):
             raise ValueError(f"a row of {len(row)} cells under {len(record.columns)} columns: {row}")
-    numbers = [all(not isinstance(row[place], str) for row in record.rows) for place in range(len(record.columns))]
-    lines = [" | ".join(record.columns), "|".join("---:" if number else "---" for number in numbers)]
+    # a column that nothing was measured for is left out
+    filled = [place for place in range(len(record.columns)) if any(row[place] is not None for row in record.rows)]
+    columns, rows = (
+        [record.columns[place] for place in filled],
+        [[row[place] for place in filled] for row in record.rows],
+    )
+    numbers = [all(not isinstance(row[place], str) for row in rows) for place in range(len(columns))]
+    lines = [" | ".join(columns), "|".join("---:" if number else "---" for number in numbers)]
     lines = [f"| {lines[0]} |", f"|{lines[1]}|"]
-    lines += [f"| {' | '.join(map(cell, row))} |" for row in record.rows]
+    lines += [f"| {' | '.join(map(cell, row))} |" for row in rows]
     source = [f"`{record.command}`,", f"{record.date}, {record.commit}, {record.machine}."]
     one_line = " ".join(source)
     if len(one_line) <= LINE_LENGTH:

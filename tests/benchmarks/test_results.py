@@ -171,3 +171,10 @@ def test_the_readme_gives_the_share_of_lines_that_was_measured() -> None:
     block = DOCUMENT.read_text(encoding="utf-8").partition("<!-- begin coverage -->")[2]
     found = re.search(r"^\| all \|.* ([\d.]+) \|$", block, re.MULTILINE)
     assert told and found and told[1] == found[1] and float(told[1]) >= 85
+
+
+def test_a_column_that_nothing_was_measured_for_is_left_out() -> None:
+    record = Record(
+        "python x.py", ["swaps", "a", "b"], [[500, None, 4.5], [900, None, None]], "2026-01-01", "abc", "here"
+    )
+    assert table(record).splitlines()[0] == "| swaps | b |"
