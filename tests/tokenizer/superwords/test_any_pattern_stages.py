@@ -16,17 +16,32 @@ from ivr.tokenizer.remap.rules import read_rules
 from ivr.tokenizer.superwords.placing import has_superwords
 
 
-@pytest.mark.parametrize("name", ["single digits", "three digits", "three splits"])
-def test_they_are_counted_placed_and_taken_back(tmp_path: Path, name: str) -> None:
-    run = TinyRun(tmp_path)
+def run_of(root: Path, name: str) -> TinyRun:
+    """A run that stands behind `distill-tokenizer`, of a BPE behind this pre-tokenizer."""
+    run = TinyRun(root)
     arguments = run.write_inputs([("a", "b")], domain_documents(), domain_documents(30, seed=9))
-    folder = trained(tmp_path / "base", size=900, splits=OTHERS[name]())
+    folder = trained(root / "base", size=900, splits=OTHERS[name]())
     config = json.loads((folder / "tokenizer_config.json").read_text())
     (folder / "tokenizer_config.json").write_text(json.dumps({**config, "eos_token": END}))
     tiny_model(Tokenizer.from_file(str(folder / "tokenizer.json")).get_vocab_size()).save_pretrained(folder)
     assert run("init", *arguments, "--model-name", str(folder)) == 0
     for stage in ("analyze", "distill-tokenizer"):
         assert run(stage) == 0
+    return run
+
+
+def test_a_pre_tokenizer_of_steps_that_hang_on_each_other_takes_none(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run = run_of(tmp_path, "a string")
+    assert run("select", "--swaps", "40", "--max-words", "3") == 2
+    assert "--max-words 3: the pre-tokenizer's steps are not one pattern" in capfd.readouterr().err
+    assert run("select", "--swaps", "40") == 0
+
+
+@pytest.mark.parametrize("name", ["single digits", "three digits", "three splits"])
+def test_they_are_counted_placed_and_taken_back(tmp_path: Path, name: str) -> None:
+    run = run_of(tmp_path, name)
     assert run("select", "--swaps", "40", "--max-words", "3") == 0
     assert run("remap") == 0
     after, distilled = run.tokenizer("remapped"), run.tokenizer("distilled_unigram")
