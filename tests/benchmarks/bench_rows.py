@@ -4,7 +4,8 @@
                                           [--max-snippets 300] [--text-bytes N] [--heldout-bytes N] [--results]
 
 Each number of `--words` is a run of its own (`select --max-words`), behind one `init`, `analyze` and
-`distill-tokenizer`. In the table: bits per byte of held-out text, and how many bits are lost for each token that is
+`distill-tokenizer`; some ten minutes of two cores for each and each head. RESULTS.md needs a place `rows-untrained`. In
+the table: bits per byte of held-out text, and how many bits are lost for each token that is
 saved, against the base model with its own tokenizer in the same run. What is done is not done again.
 """
 
