@@ -37,6 +37,7 @@ examples:
   ivr align --init-strategy pieces --compare-strategies
 """
 
+BITS_LOST = "bits_lost_per_token_saved"
 MATRICES = tuple(
     f"{name}{suffix}"
     for name in ("original_wte", "original_wpe", "aligned_wte", "aligned_wpe", "final_wte")
@@ -120,11 +121,9 @@ def _try(config: Config, trial: "Trial") -> dict[str, Any]:
         found[strategy] = trial.run(strategy)
     results = found[config.init_strategy] | {"strategy": config.init_strategy}
     if "bits_per_byte" in results:
-        LOG.info(
-            "align: bits per byte of held-out text before any training %.4f, base %.4f: %s bits lost for each of %d "
-            "tokens saved", results["bits_per_byte"], results["base_bits_per_byte"],
-            results["bits_lost_per_token_saved"], results["tokens_saved"],
-        )  # fmt: skip
+        bits, base, each = (results[name] for name in ("bits_per_byte", "base_bits_per_byte", BITS_LOST))
+        said = "" if each is None else f": {abs(each):.2f} bits {'lost' if each > 0 else 'gained'} for each token saved"
+        LOG.info("align: bits per byte of held-out text before any training %.4f, base %.4f%s", bits, base, said)
     if config.compare_strategies:
         say(table(found))
         results["strategies"] = found

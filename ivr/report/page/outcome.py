@@ -29,6 +29,10 @@ MODEL_NAMES = {"base": "before", "aligned": "after alignment", "trained": "after
 Metrics = Sequence[Mapping[str, Any]]
 
 
+TEXT = Column("text", "text")
+INTERVAL = (Column("low", "95 % from", True), Column("high", "to", True))
+
+
 def model_name(model: str) -> str:
     """Of the run's own models what they are, of others (a control arm, say) the name they were given."""
     return MODEL_NAMES.get(model, model)
@@ -145,11 +149,10 @@ def _differences(run: Run) -> list[Section]:
     if not rows:
         return []
     columns = [
-        Column("text", "text"),
+        TEXT,
         Column("difference", "difference"),
         Column("bits_per_byte", "bits per byte", True),
-        Column("low", "95 % from", True),
-        Column("high", "to", True),
+        *INTERVAL,
         Column("documents", "documents", True),
     ]
     note = (
@@ -173,7 +176,7 @@ def _tokens_per_byte(run: Run) -> list[Section]:
     if not rows:
         return []
     columns = [
-        Column("text", "text"),
+        TEXT,
         Column("model", "with the tokenizer of the model"),
         Column("tokens_per_byte", "tokens per byte", True),
         Column("saved", "fewer than before", True),
@@ -199,15 +202,14 @@ def _prompt_ends(run: Run) -> list[Section]:
     if not rows:
         return []
     columns = [
-        Column("text", "text"),
+        TEXT,
         Column("model", "model"),
         Column("prompts", "prompts", True),
         Column("inside_a_token", "end inside a token", True),
         Column("as_prompt", "these: bits per byte as prompts", True),
         Column("as_whole_text", "as whole text", True),
         Column("difference", "all prompts: difference", True),
-        Column("low", "95 % from", True),
-        Column("high", "to", True),
+        *INTERVAL,
     ]
     note = (
         "Prompts end behind a word of held-out text, and what follows is scored twice: encoded by itself, as a prompt "
