@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from tokenizers import Tokenizer
@@ -25,7 +24,14 @@ from ivr.tokenizer.scores.merge_weights import EXACT_IN_FILE
 from ivr.tokenizer.select.new_token_scores import best_splits, new_token_score, raised_scores
 from ivr.tokenizer.select.output.table import Candidate
 from ivr.tokenizer.superwords.boundaries import cannot_be_placed
-from ivr.tokenizer.superwords.placing import NOT_ONE_PATTERN, can_be_placed, place_superwords, take_out_superwords
+from ivr.tokenizer.superwords.placing import (
+    NOT_ONE_PATTERN,
+    Steps,
+    can_be_placed,
+    place_superwords,
+    take_out_superwords,
+    with_patterns,
+)
 from ivr.tokenizer.superwords.scores import keeps_whole, superword_scores
 from ivr.tokenizer.unigram_file import NEVER, SUPERWORDS_BELOW, token_bytes, unigram_tokenizer
 
@@ -219,8 +225,9 @@ def apply_swaps(distilled: DistilledTokenizer, swaps: Sequence[Swap], split: Pre
     texts, superwords = _texts(swaps, split)
     tokenizer = _with_steps(
         distilled.tokenizer,
-        lambda pattern: uncut_pattern(pattern, texts, split),
-        lambda steps: place_superwords(steps, superwords, split),
+        lambda steps: place_superwords(
+            with_patterns(steps, lambda pattern: uncut_pattern(pattern, texts, split)), superwords, split
+        ),
     )
     return unigram_tokenizer(tokenizer, strings, scores_V)
 
@@ -235,9 +242,9 @@ def undo_swaps(remapped: DistilledTokenizer, swaps: Sequence[Swap], split: Preto
     texts, superwords = _texts(swaps, split)
     tokenizer = _with_steps(
         remapped.tokenizer,
-        lambda pattern: cut_again(pattern, texts, split),
-        lambda steps: take_out_superwords(steps, superwords, split),
-        superwords_first=True,
+        lambda steps: with_patterns(
+            take_out_superwords(steps, superwords, split), lambda pattern: cut_again(pattern, texts, split)
+        ),
     )
     return unigram_tokenizer(tokenizer, strings, scores_V)
 
@@ -258,28 +265,11 @@ def _texts(swaps: Sequence[Swap], split: PretokenSplitter) -> tuple[list[str], l
     return texts, superwords
 
 
-def _with_steps(
-    tokenizer: Tokenizer,
-    change_pattern: Callable[[str], str],
-    change_steps: Callable[[list[dict[str, Any]]], list[dict[str, Any]]],
-    superwords_first: bool = False,
-) -> Tokenizer:
-    """A copy whose pre-tokenizer is changed: each pattern that splits, and the steps as a whole, in this order."""
+def _with_steps(tokenizer: Tokenizer, change: Callable[[Steps], Steps]) -> Tokenizer:
+    """A copy whose pre-tokenizer's steps are changed."""
     spec = json.loads(tokenizer.to_str())
     if spec["pre_tokenizer"]["type"] != "Sequence":
         return tokenizer  # nothing but ByteLevel
-    changed = steps_of(spec["pre_tokenizer"], "pretokenizers")
-    if superwords_first:
-        changed = change_steps(changed)
-    changed = [
-        {**step, "pattern": {"Regex": change_pattern(step["pattern"]["Regex"])}} if _splits(step) else step
-        for step in changed
-    ]
-    if not superwords_first:
-        changed = change_steps(changed)
+    changed = change(steps_of(spec["pre_tokenizer"], "pretokenizers"))
     spec["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": changed}
     return Tokenizer.from_str(json.dumps(spec, ensure_ascii=False))
-
-
-def _splits(step: dict[str, Any]) -> bool:
-    return step["type"] == "Split" and "Regex" in step["pattern"]

@@ -5,10 +5,8 @@ from typing import Any
 
 from ivr.analysis.pretokens import PretokenSplitter
 from ivr.tokenizer.superwords import any_pattern, pattern
-from ivr.tokenizer.superwords.any_pattern import NOT_ONE_PATTERN
 
-__all__ = ["NOT_ONE_PATTERN", "can_be_placed", "has_superwords", "place_superwords", "take_out_superwords"]
-
+NOT_ONE_PATTERN = any_pattern.NOT_ONE_PATTERN
 Steps = list[dict[str, Any]]
 
 
@@ -24,14 +22,14 @@ def place_superwords(steps: Steps, superwords: Sequence[Sequence[str]], base: Pr
     """
     if not superwords or not base.is_gpt2:
         return any_pattern.with_any_superwords(steps, superwords, base)
-    return [_changed(step, lambda text: pattern.with_superwords(text, superwords, base)) for step in steps]
+    return with_patterns(steps, lambda text: pattern.with_superwords(text, superwords, base))
 
 
 def take_out_superwords(steps: Steps, superwords: Sequence[Sequence[str]], base: PretokenSplitter) -> Steps:
     """The inverse of `place_superwords` for the same superwords."""
     if not superwords or not base.is_gpt2:
         return any_pattern.without_any_superwords(steps, superwords, base)
-    return [_changed(step, lambda text: pattern.without_superwords(text, superwords, base)) for step in steps]
+    return with_patterns(steps, lambda text: pattern.without_superwords(text, superwords, base))
 
 
 def has_superwords(tokenizer_json: str) -> bool:
@@ -39,6 +37,11 @@ def has_superwords(tokenizer_json: str) -> bool:
     return pattern.has_superwords(tokenizer_json) or any_pattern.takes_superwords(tokenizer_json)
 
 
-def _changed(step: dict[str, Any], change: Callable[[str], str]) -> dict[str, Any]:
-    splits = step["type"] == "Split" and "Regex" in step["pattern"]
-    return {**step, "pattern": {"Regex": change(step["pattern"]["Regex"])}} if splits else step
+def with_patterns(steps: Steps, change: Callable[[str], str]) -> Steps:
+    """The steps with every pattern that splits changed."""
+    return [
+        {**step, "pattern": {"Regex": change(step["pattern"]["Regex"])}}
+        if step["type"] == "Split" and "Regex" in step["pattern"]
+        else step
+        for step in steps
+    ]
