@@ -37,8 +37,9 @@ SEED =#                     seed of every random choice (stage default: 0)
 DEEPSPEED =#                DeepSpeed configuration of the training, e.g. slurm/deepspeed/zero2.json (stage default: none)
 EXECUTOR = local#           slurm: the stages of DISPATCH run as jobs of a cluster, and make waits for them
 PROFILE =#                  with EXECUTOR=slurm: facts of the site, e.g. slurm/profiles/gpu-node.toml
-DISPATCH = align train#     with EXECUTOR=slurm: which stages are sent; `analyze` can be, too
+DISPATCH = align train control# with EXECUTOR=slurm: which stages are sent; `analyze` can be, too
 SHARDS =#                   parts in which a dispatched `analyze` counts, on as many nodes (stage default: 1)
+CONTROL =#                  yes: the base model is trained as far, too, its vocabulary unchanged, to compare with
 ARTIFACTS = artifacts#      where a run's outputs lie (no blanks in this one)
 INIT_ARGS =#                more options for `ivr init`, as a shell would read them; so for the following
 ANALYZE_ARGS =#             ... `ivr analyze`
@@ -47,6 +48,7 @@ SELECT_ARGS =#              ... `ivr select`
 REMAP_ARGS =#               ... `ivr remap`
 ALIGN_ARGS =#               ... `ivr align`
 TRAIN_ARGS =#               ... `ivr train`
+CONTROL_ARGS =#             ... `ivr control`
 EVALUATE_ARGS =#            ... `ivr evaluate`
 REPORT_ARGS =#              ... `ivr report`
 VERIFY_ARGS =#              ... `ivr verify`, e.g. '--adversarial 100000 --runs 16' (repeats to 16 times their unit)
@@ -83,6 +85,9 @@ endif
 ifneq ($(filter-out local slurm,$(EXECUTOR)),)
 $(error EXECUTOR='$(EXECUTOR)': it is local or slurm)
 endif
+ifneq ($(filter-out yes no,$(CONTROL)),)
+$(error CONTROL='$(CONTROL)': it is yes or no)
+endif
 ifeq ($(EXECUTOR)$(strip $(PROFILE)),slurm)
 $(error EXECUTOR=slurm needs PROFILE=slurm/profiles/NAME.toml; slurm/README.md says what stands in one)
 endif
@@ -110,6 +115,8 @@ LR := $(or $(LR),1e-4)
 EVALUATE_ARGS := $(or $(EVALUATE_ARGS),--max-bytes 40000 --samples 10 --sample-tokens 48)
 endif
 
+controlled = $(if $(filter yes,$(CONTROL)),control)
+
 # the options of each stage ---------------------------------------------------------------------------------------
 init_OPTIONS = $(strip $(call option,MODEL,--model-name)$(call option,REVISION,--revision)\
 	$(call option,CORPUS,--raw-corpora-dir)$(call option,GENERAL,--general-corpora-dir)\
@@ -123,6 +130,7 @@ align_OPTIONS = $(strip $(call option,INIT_STRATEGY,--init-strategy)$(call optio
 train_OPTIONS = $(strip $(call option,MAX_STEPS,--max-steps)$(call option,BLOCK_SIZE,--block-size)\
 	$(call option,BATCH_SIZE,--batch-size)$(call option,LR,--lr)$(call option,SEED,--seed)\
 	$(call option,DEEPSPEED,--deepspeed)$(TRAIN_ARGS))
+control_OPTIONS = $(strip $(CONTROL_ARGS))
 evaluate_OPTIONS = $(strip $(EVALUATE_ARGS))
 report_OPTIONS = $(strip $(REPORT_ARGS))
 verify_OPTIONS = $(strip $(VERIFY_ARGS))
@@ -144,7 +152,7 @@ dispatched = $(and $(filter slurm,$(EXECUTOR)),$(filter $(1),$(DISPATCH)))
 # how `ivr submit` is told: the stage, its options, and where it runs
 sent = submit $(1)$(configured) $($(1)_OPTIONS)$(if $(filter analyze,$(1)),$(if $(SHARDS), --shards=$(SHARDS)))$(elsewhere) \
 	--profile=$(call quote,$(PROFILE))
-QUEUED = analyze distill-tokenizer select remap align train evaluate report
+QUEUED = analyze distill-tokenizer select remap align train $(controlled) evaluate report
 run = $(IVR) $(if $(call dispatched,$(1)),$(call sent,$(1)),$(1)$(configured) $($(1)_OPTIONS)$(elsewhere))
 
 ## Set-up (every target does it when needed)
@@ -186,6 +194,7 @@ select: $(M)/select.json #           choose which ids leave and which strings en
 remap: $(M)/remap.json #             apply the swaps to the tokenizer
 align: $(M)/align.json #             give every reassigned id a new embedding row
 train: $(M)/train.json #             fine-tune the aligned model
+control: $(M)/control.json #         train the base model as far, to compare (CONTROL=yes: part of the pipeline)
 evaluate: $(M)/evaluate.json #       bits per byte of every model
 report: $(M)/report.json #           summary and HTML report
 	@cat '$(ARTIFACTS)/report/summary.txt'
@@ -308,7 +317,9 @@ $(M)/align.json: $(M)/remap.json $(rules) $(call stamp,align) $(VERSIONS) | $(SE
 	$(call run,align)
 $(M)/train.json: $(M)/align.json $(call stamp,train) $(VERSIONS) | $(SETUP)
 	$(call run,train)
-$(M)/evaluate.json: $(M)/train.json $(call stamp,evaluate) $(VERSIONS) | $(SETUP)
+$(M)/control.json: $(M)/train.json $(call stamp,control) $(VERSIONS) | $(SETUP)
+	$(call run,control)
+$(M)/evaluate.json: $(M)/train.json $(controlled:%=$(M)/%.json) $(call stamp,evaluate) $(VERSIONS) | $(SETUP)
 	$(call run,evaluate)
 $(M)/report.json: $(M)/evaluate.json $(wildcard $(M)/verify.json) $(call stamp,report) $(VERSIONS) | $(SETUP)
 	$(call run,report) > /dev/null
@@ -395,7 +406,7 @@ uv="$$(command -v uv || true)"
 	if [ -z "$${SSL_CERT_FILE:-}" ] && [ -n "$${PIP_CERT:-}" ]; then export SSL_CERT_FILE="$$PIP_CERT"; fi
 endef
 
-.PHONY: sweep plan doctor pipeline test test-fast coverage init analyze distill-tokenizer select remap align train evaluate report verify queue \
+.PHONY: sweep plan doctor pipeline test test-fast coverage init analyze distill-tokenizer select remap align train control evaluate report verify queue \
   status check-run setup wheelhouse lock lock-check test-lm-eval check fmt clean help testbed-up testbed-down \
   test-cluster image \
   image-test sif sqsh

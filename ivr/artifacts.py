@@ -5,6 +5,8 @@ from pathlib import Path
 
 from ivr.errors import StaleInputError
 
+CONTROLS = ("bytes", "flops")  # what a control has as much of as the trained model
+
 
 @dataclass(frozen=True)
 class ArtifactPaths:
@@ -126,6 +128,10 @@ class ArtifactPaths:
     @property
     def final_model(self) -> Path:
         return self.training / "final"
+
+    def control(self, arm: str) -> "ArtifactPaths":
+        """A training of its own below this run: of the base model, with as much of `arm` ("bytes", "flops")."""
+        return ArtifactPaths(self.root / "control" / arm)
 
     @property
     def evaluation(self) -> Path:

@@ -34,6 +34,7 @@ STAGES: dict[str, tuple[str, str]] = {
     "remap": ("ivr.tokenizer.remap.stage", "apply the chosen swaps to the distilled tokenizer"),
     "align": ("ivr.embedding.align", "give every reassigned id a new embedding row"),
     "train": ("ivr.training.train", "fine-tune the aligned model"),
+    "control": ("ivr.training.control.stage", "train the base model as far, its vocabulary unchanged, to compare"),
     "evaluate": ("ivr.evaluation.evaluate", "bits per byte, tokens per byte and agreement of every model"),
     "report": ("ivr.report.report", "summary of a run, and its HTML report"),
     "status": ("ivr.cluster.status", "which stages are done, missing or stale, and their jobs"),

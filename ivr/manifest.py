@@ -26,9 +26,8 @@ PIPELINE = (  # the stages that leave a manifest, in order
     "evaluate",
     "report",
 )
-WITH_VERIFY = tuple(  # ... and one that stands beside them, whose manifest may be there
-    name for stage in PIPELINE for name in ((stage, "verify") if stage == "distill-tokenizer" else (stage,))
-)
+BESIDE = {"distill-tokenizer": "verify", "train": "control"}  # stages a run may have, and after which they come
+EVERY_STAGE = tuple(name for stage in PIPELINE for name in (stage, BESIDE.get(stage, "")) if name)
 RECORDED_PACKAGES = (
     "accelerate",
     "deepspeed",

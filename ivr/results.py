@@ -98,6 +98,35 @@ class TrainResults(TypedDict, total=False):
     tokenizer_class: str
 
 
+class ControlFlops(TypedDict, total=False):
+    """FLOPs of the trained model: of a token, of its training, of its new rows before, and of both."""
+
+    per_token: Required[Number]
+    training: Required[Number]
+    initialising: Required[Number]
+    total: Required[Number]
+
+
+class Control(TypedDict, total=False):
+    """One training of the base model."""
+
+    steps: int
+    tokens: int
+    bytes: int
+    passes_over_text: Number
+    heldout_bits_per_byte_first: Number | None
+    heldout_bits_per_byte_last: Number | None
+    flops: Number
+
+
+class ControlResults(TypedDict, total=False):
+    """Of the arms that were trained; `bytes` and `flops` name them."""
+
+    spent: ControlFlops
+    bytes: Control
+    flops: Control
+
+
 class Difference(TypedDict, total=False):
     """Of two models in bits per byte, with the ends of its interval."""
 
@@ -172,5 +201,6 @@ SCHEMAS: dict[str, type] = {
     "select": SelectResults,
     "align": AlignResults,
     "train": TrainResults,
+    "control": ControlResults,
     "evaluate": EvaluateResults,
 }

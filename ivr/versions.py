@@ -23,6 +23,7 @@ STAGE_VERSIONS = {
     "remap": 2,  # 2: an added token that merges make keeps its score
     "align": 2,  # 2: ordinary text says where distilled rows start and how far they go
     "train": 1,
+    "control": 1,
     # 2: where prompts end
     "evaluate": 3,  # 3: intervals by scipy's bootstrap
     # 2: held-out lines before and after
@@ -40,6 +41,7 @@ NOTED_PACKAGES = {
     "select": ("tokenizers",),
     "align": ("torch", "transformers"),
     "train": ("torch", "transformers", "accelerate", "deepspeed"),
+    "control": ("torch", "transformers", "accelerate", "deepspeed"),
     "evaluate": ("torch", "transformers"),
 }
 

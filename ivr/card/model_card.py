@@ -27,6 +27,11 @@ TITLES = {  # what people call a model_type; others by their own name
     "qwen2": "Qwen2", "qwen3": "Qwen3", "olmo2": "OLMo 2",
 }  # fmt: skip
 MODEL_NAMES = {"base": "base model", "aligned": "after alignment, before training", "trained": "this model"}
+CONTROLS = {
+    "control-bytes": "base model trained on as many bytes, vocabulary unchanged",
+    "control-flops": "base model trained with as many FLOPs, vocabulary unchanged",
+}
+MODEL_NAMES |= CONTROLS
 TASK = "text-generation"
 
 
@@ -55,7 +60,11 @@ def model_card(folder: Path, facts: CardFacts) -> str:
             licence=licence_of(folder),
             superwords=tokenizer.is_file() and has_superwords(tokenizer.read_text(encoding="utf-8")),
             texts=TEXTS,
-            models=[(name, MODEL_NAMES[name]) for name in MODELS],
+            models=[
+                (name, MODEL_NAMES[name])
+                for name in (*MODELS, *CONTROLS)
+                if name in MODELS or any(facts.bits_per_byte(text, name) is not None for text in TEXTS)
+            ],
         )
     )
     return str(ModelCard(f"---\n{data.to_yaml()}\n---\n\n{text}"))

@@ -58,10 +58,13 @@ class Work:
 
 
 def plan_work(profile: Profile, stage: str, command_lines: tuple[tuple[str, ...], ...]) -> Work:
-    """What a stage needs of the site: training takes all of it, `evaluate` one GPU, the others are one process."""
+    """What a stage needs of the site: training takes all of it, `evaluate` one GPU, the others are one process.
+
+    `control` starts its processes itself, on one node.
+    """
     if stage == "train":
         return Work(stage, command_lines, profile.nodes, profile.processes, profile.gpus_per_node)
-    gpus = min(profile.gpus_per_node, 1) if stage == "evaluate" else 0
+    gpus = {"control": profile.gpus_per_node, "evaluate": min(profile.gpus_per_node, 1)}.get(stage, 0)
     return Work(stage, command_lines, gpus_per_node=gpus)
 
 

@@ -16,7 +16,7 @@ from ivr.errors import FAULT, TryAgainError
 from ivr.machine.failures import explain
 from ivr.training.launch import ending, signals
 
-RESUMABLE = frozenset({"train"})
+RESUMABLE = frozenset({"train", "control"})
 
 
 def run_stage(arguments: list[str]) -> int:

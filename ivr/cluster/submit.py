@@ -15,7 +15,7 @@ from ivr.cluster.records import Job, latest_submission, read_jobs, unfinished, u
 from ivr.cluster.sending import send
 from ivr.console import LOG, say
 from ivr.errors import ConfigError, TryAgainError
-from ivr.manifest import PIPELINE
+from ivr.manifest import BESIDE, PIPELINE
 from ivr.options.declared import StageConfig, option
 
 DESCRIPTION = """\
@@ -29,7 +29,7 @@ examples:
   ivr submit --attach 1234
 """
 USAGE = "ivr submit STAGE [options of STAGE] --profile FILE [options]"
-SENDABLE = (*PIPELINE, "verify")
+SENDABLE = (*PIPELINE, *BESIDE.values())
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,13 @@ import re
 import sys
 from pathlib import Path
 
-from ivr.artifacts import ArtifactPaths
+from ivr.artifacts import CONTROLS, ArtifactPaths
 from ivr.console import LOG, set_up_logging
 from ivr.disk.digest import sha256_file
 from ivr.disk.leftovers import WRITTEN, WRITTEN_CORPORA, remove_leftovers
 from ivr.disk.ownership import RECORD, adopt, remove_written
 from ivr.errors import CorruptInputError, IvrError
-from ivr.manifest import WITH_VERIFY, FileRecord, Manifest
+from ivr.manifest import EVERY_STAGE, FileRecord, Manifest
 from ivr.stage import artifacts_lock
 
 CRASH_REPORT = re.compile(r"[a-z-]+-\d{8}-\d{6}-\d+\.txt")
@@ -29,7 +29,7 @@ def clean(root: Path) -> None:
         return
     with artifacts_lock(paths.lock, "clean"):
         remove_leftovers(root)
-        outputs = {stage: _outputs(paths.manifest(stage)) for stage in WITH_VERIFY}
+        outputs = {stage: _outputs(paths.manifest(stage)) for stage in EVERY_STAGE}
         rows = [row for recorded in outputs.values() for row in recorded or ()]
         _adopt(paths, rows)
         for folder in _recorded_folders(root):
@@ -88,10 +88,15 @@ def _recorded_folders(root: Path) -> list[Path]:
 
 def _remove_machinery(paths: ArtifactPaths) -> None:
     """Stamps of make, locks, and the log and notes of training, which are of our names only."""
-    begun = paths.training / "checkpoints" / "unfinished.json"
-    if begun.is_file():  # a training that did not finish
-        begun.unlink()
-        (paths.training / "metrics.jsonl").unlink(missing_ok=True)
+    controls = [paths.control(arm) for arm in CONTROLS]
+    for training in (paths.training, *(control.training for control in controls)):
+        begun = training / "checkpoints" / "unfinished.json"
+        if begun.is_file():  # a training that did not finish
+            begun.unlink()
+            (training / "metrics.jsonl").unlink(missing_ok=True)
+    for control in controls:
+        control.manifest("train").with_name(".train.unfinished").unlink(missing_ok=True)
+        control.lock.unlink(missing_ok=True)
     for report in paths.crash.glob("*-*-*.txt"):
         if CRASH_REPORT.fullmatch(report.name):
             report.unlink()

@@ -8,8 +8,8 @@ from pathlib import Path
 
 # below an artifacts directory, where stages write
 WRITTEN = (
-    "corpora", "models", "tokenizers", "analysis", "embeddings", "training", "evaluation", "verification", "report",
-    "manifests",
+    "corpora", "models", "tokenizers", "analysis", "embeddings", "training", "control", "evaluation", "verification",
+    "report", "manifests",
 )  # fmt: skip
 WRITTEN_CORPORA = frozenset({"cleaned", "heldout", "general", "sample"})
 LEFTOVER = re.compile(r"\.(?P<target>.+)\.ivr-(?P<old>old-)?\d+")

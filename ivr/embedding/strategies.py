@@ -16,7 +16,7 @@ from ivr.console import LOG
 from ivr.embedding.initialisers import rows as initialisers
 from ivr.embedding.initialisers.body import Body
 from ivr.embedding.initialisers.calibration import bias_direction, calibrated, last_states, rest_shares
-from ivr.embedding.initialisers.distillation import Frozen, Schedule, best_start, distill, keep_what_pays
+from ivr.embedding.initialisers.distillation import SHARES, Frozen, Schedule, best_start, distill, keep_what_pays
 from ivr.embedding.initialisers.domain_text import DomainText, read_domain_text
 from ivr.embedding.initialisers.focus import focus, static_vectors
 from ivr.embedding.initialisers.rows import Initialiser, Problem
@@ -129,8 +129,11 @@ def _distilled(
     first, effort = problems[0], evidence.effort
     assert evidence.body is not None
     met = set(np.concatenate([s.student for s in snippets]).tolist()) if snippets else set()
+    passes = len(STARTS) + 1 + len(SHARES) * len(problems)  # over what rows are judged on
     read: dict[str, Any] = {
         "snippets": len(snippets),
+        "epochs": effort.schedule.epochs,
+        "judged_tokens": passes * sum(len(window) for window in judged_on),
         "student_tokens": sum(len(snippet.student) for snippet in snippets),
         "teacher_tokens": sum(len(snippet.teacher) for snippet in snippets),
         "new_tokens_in_none": sum(token_id not in met for token_id in first.new_ids),

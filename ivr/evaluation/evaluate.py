@@ -1,4 +1,4 @@
-"""Stage `evaluate`: the base, the aligned, the trained model, and any others, over the same held-out documents.
+"""Stage `evaluate`: the base, the aligned, the trained model, controls, and any others, over the same documents.
 
 Bits per byte compare models with different tokenizers; tokens per byte and agreement compare the tokenizers alone.
 """
@@ -24,9 +24,10 @@ if TYPE_CHECKING:
     from ivr.evaluation.bits_per_byte import Scores
 
 DESCRIPTION = """\
-Measure the base, the aligned and the trained model on held-out text: bits per byte with 95 % intervals for their
-differences, tokens per byte, and what they write by themselves. Also how many tokens the remapped tokenizer saves, and
-how often the distilled one agrees with the original. A model that was not made yet is left out."""
+Measure the base, the aligned and the trained model, and the controls of `ivr control`, on held-out text: bits per byte
+with 95 % intervals for their differences, tokens per byte, and what they write by themselves. Also how many tokens the
+remapped tokenizer saves, and how often the distilled one agrees with the original. A model that was not made yet is
+left out."""
 EPILOG = """\
 examples:
   ivr evaluate --model gpt2-finetuned=/path/to/model
@@ -53,7 +54,10 @@ class Config(StageConfig):
         repeat=True,
     )
     leave_out: Sequence[str] = option(
-        (), "do not measure base, aligned or trained (default: none)", metavar="NAME", repeat=True
+        (),
+        "do not measure base, aligned, trained, control-bytes or control-flops (default: none)",
+        metavar="NAME",
+        repeat=True,
     )
     max_documents: int = option(
         1000,

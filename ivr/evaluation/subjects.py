@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ivr.artifacts import ArtifactPaths
+from ivr.artifacts import CONTROLS, ArtifactPaths
 from ivr.console import LOG
 from ivr.errors import ConfigError, StaleInputError
 from ivr.manifest import Manifest
@@ -24,10 +24,14 @@ class Subject:
 
 
 def run_subjects(paths: ArtifactPaths) -> list[Subject]:
-    """The run's models in the order they come to be."""
+    """The run's models, the earlier of two that are compared first: differences are of a later one less it."""
     return [
         Subject("base", paths.base_model, paths.original_tokenizer, "init"),
         Subject("aligned", paths.aligned_model, paths.aligned_model, "align"),
+        *(
+            Subject(f"control-{arm}", paths.control(arm).final_model, paths.control(arm).final_model, "control")
+            for arm in CONTROLS
+        ),
         Subject("trained", paths.final_model, paths.final_model, "train"),
     ]
 
@@ -38,9 +42,7 @@ def choose_subjects(paths: ArtifactPaths, named: Sequence[str], leave_out: Seque
     unknown = [name for name in leave_out if name not in {subject.name for subject in own}]
     if unknown:
         raise ConfigError(f"--leave-out {unknown[0]}: the run's models are {', '.join(item.name for item in own)}")
-    found = [item for item in own if item.name not in leave_out and _was_made(paths, item)]
-    for subject in found:
-        _check_sources(paths, subject)
+    found = [item for item in own if item.name not in leave_out and _was_made(paths, item) and _fits(paths, item)]
     for name, path in named_paths("--model", named, taken=[item.name for item in own]):
         found.append(Subject(name, path, path))
     return found
@@ -60,17 +62,34 @@ def named_paths(option: str, named: Sequence[str], taken: Sequence[str]) -> list
 
 
 def _was_made(paths: ArtifactPaths, subject: Subject) -> bool:
-    if subject.made_by == "init" or paths.manifest(subject.made_by).exists():
+    if subject.made_by == "init":
+        return True
+    if subject.made_by == "control":  # which a run need not have, nor all arms of it
+        made = Manifest.read(paths.manifest("control"))
+        return made is not None and subject.name.removeprefix("control-") in made.results
+    if paths.manifest(subject.made_by).exists():
         return True
     LOG.info("evaluate: the %s model is left out, `ivr %s` was not run", subject.name, subject.made_by)
     return False
+
+
+def _fits(paths: ArtifactPaths, subject: Subject) -> bool:
+    """Whether a model belongs to this run as it is now; of a control that does not, it is said and no more."""
+    try:
+        _check_sources(paths, subject)
+    except StaleInputError as error:
+        if subject.made_by != "control":
+            raise
+        LOG.warning("evaluate: the %s model is left out: %s", subject.name, error)
+        return False
+    return True
 
 
 def _check_sources(paths: ArtifactPaths, subject: Subject) -> None:
     """Refuse a model whose sources an earlier stage has since written anew: it belongs to another run."""
     manifest = Manifest.read(paths.manifest(subject.made_by))
     used = {row.path: row.sha256 for row in manifest.inputs} if manifest else {}
-    for stage in ("init", "remap", "align"):
+    for stage in ("init", "remap", "align", "train"):
         earlier = Manifest.read(paths.manifest(stage))
         for row in earlier.outputs if earlier else []:
             before = used.get(row.path, row.sha256)

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ivr.artifacts import ArtifactPaths
+from ivr.artifacts import CONTROLS, ArtifactPaths
 from ivr.disk.digest import HASH_CHUNK_BYTES
 from ivr.disk.leftovers import LEFTOVER
 from ivr.errors import CorruptInputError
-from ivr.manifest import WITH_VERIFY, FileFacts, Manifest
+from ivr.manifest import EVERY_STAGE, FileFacts, Manifest
 from ivr.schema import read_record
 
 DAMAGED, MISSING = "damaged", "missing"  # these are damage; the others are said
@@ -41,12 +41,13 @@ MAKERS = (
     ("models/aligned", "align"),
     ("embeddings", "align"),
     ("training", "train"),
+    ("control", "control"),
     ("evaluation", "evaluate"),
     ("verification", "verify"),
     ("report", "report"),
 )
 # ours, but recorded by nobody: evidence of a divergence, what a person edited and a stage put aside
-UNRECORDED = ("training/diverged/",)
+UNRECORDED = ("training/diverged/", *(f"control/{arm}/training/diverged/" for arm in CONTROLS))
 FOLDERS = tuple(dict.fromkeys(name.partition("/")[0] for name, _ in MAKERS))
 
 
@@ -92,7 +93,7 @@ class Checked:
     @property
     def stages(self) -> list[str]:
         """The stages to run again, in order."""
-        return [stage for stage in WITH_VERIFY if any(finding.stage == stage for finding in self.damage)]
+        return [stage for stage in EVERY_STAGE if any(finding.stage == stage for finding in self.damage)]
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,7 @@ def check(paths: ArtifactPaths, threads: int, on_bytes: Callable[[int], None]) -
         compared = pool.map(lambda file: _compare(paths.root, file, tell), files)
         findings += [finding for finding in compared if finding is not None]
     findings += _foreign(paths, {file.path for file in files})
-    order = {stage: place for place, stage in enumerate(WITH_VERIFY)}
+    order = {stage: place for place, stage in enumerate(EVERY_STAGE)}
     findings.sort(key=lambda one: (not one.is_damage, order.get(one.stage, len(order)), one.path))
     return Checked(len(files), sum(file.bytes for file in files), findings)
 
@@ -157,7 +158,7 @@ def maker_of(path: str) -> str:
 
 
 def _read_manifests(paths: ArtifactPaths, findings: list[Finding]) -> Iterator[tuple[str, Manifest]]:
-    for stage in WITH_VERIFY:
+    for stage in EVERY_STAGE:
         path = paths.manifest(stage)
         mend = f"run `ivr {stage}` again"
         name = str(path.relative_to(paths.root))
@@ -180,7 +181,7 @@ def _read_manifests(paths: ArtifactPaths, findings: list[Finding]) -> Iterator[t
 def _damaged_job_lists(paths: ArtifactPaths) -> Iterator[Finding]:
     """The lists of Slurm jobs whose text is not the one they carry the checksum of."""
     mend = "delete it to forget these jobs"
-    for stage in WITH_VERIFY:
+    for stage in EVERY_STAGE:
         path = paths.manifest(stage).with_suffix(".jobs.json")
         try:
             read_record(path, _JobList, mend)
@@ -209,17 +210,18 @@ def _files_of_notes(paths: ArtifactPaths, findings: list[Finding]) -> Iterator[E
             for name, sha256, size in rows:
                 yield Expected(_name(folder / name, paths.root), sha256, size, "", mend)
 
-    checkpoints = paths.training / "checkpoints"
-    for folder in sorted(checkpoints.glob("*/step-*")):
-        yield from named(folder, MARKER, lambda at: _rows(read_marker(at).files))
-    if (checkpoints / UNFINISHED).exists():
-        try:
-            read_note(checkpoints)
-        except CorruptInputError as error:
-            mend = f"delete {checkpoints / UNFINISHED}"
-            findings.append(Finding(_name(checkpoints / UNFINISHED, paths.root), DAMAGED, str(error), mend))
-    for folder in sorted((paths.training / "data").glob("*")):
-        yield from named(folder, FACTS_FILE, lambda at: read_facts(at).rows())
+    for training in (paths.training, *(paths.control(arm).training for arm in CONTROLS)):
+        checkpoints = training / "checkpoints"
+        for folder in sorted(checkpoints.glob("*/step-*")):
+            yield from named(folder, MARKER, lambda at: _rows(read_marker(at).files))
+        if (checkpoints / UNFINISHED).exists():
+            try:
+                read_note(checkpoints)
+            except CorruptInputError as error:
+                mend = f"delete {checkpoints / UNFINISHED}"
+                findings.append(Finding(_name(checkpoints / UNFINISHED, paths.root), DAMAGED, str(error), mend))
+        for folder in sorted((training / "data").glob("*")):
+            yield from named(folder, FACTS_FILE, lambda at: read_facts(at).rows())
     for folder in sorted((paths.root / "analysis" / "shards").glob("part-*")):
         yield from named(folder, FACTS, lambda at: _rows(read_part_facts(at).files))
 
@@ -269,7 +271,7 @@ def _foreign(paths: ArtifactPaths, recorded: set[str]) -> list[Finding]:
     for folder in FOLDERS:
         for path in _files(paths.root / folder, skipped=paths.raw_corpora):
             name = _name(path, paths.root)
-            is_note = path.name in notes and maker_of(name) in ("train", "analyze")
+            is_note = path.name in notes and maker_of(name) in ("train", "control", "analyze")
             if name in recorded or is_note or name.startswith(UNRECORDED) or path.name.endswith(".edited"):
                 continue
             maker = maker_of(name)

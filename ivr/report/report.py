@@ -54,9 +54,9 @@ def run(config: Config) -> Manifest | None:
 
 def _inputs(paths: ArtifactPaths) -> list[Input]:
     """What the page is made of, as far as it is there."""
-    from ivr.manifest import WITH_VERIFY
+    from ivr.manifest import EVERY_STAGE
 
-    read = [paths.manifest(stage) for stage in WITH_VERIFY if stage != "report"]
+    read = [paths.manifest(stage) for stage in EVERY_STAGE if stage != "report"]
     read += [paths.original_tokenizer / "tokenizer.json", paths.remapped_tokenizer / "tokenizer.json"]
     read += [paths.heldout_corpora, paths.remap_rules, paths.embeddings / "original_wte.json"]
     read += [paths.aligned_model / SAFETENSORS, paths.final_model / SAFETENSORS]
@@ -65,11 +65,11 @@ def _inputs(paths: ArtifactPaths) -> list[Input]:
 
 
 def _report(config: Config) -> Manifest:
-    from ivr.manifest import WITH_VERIFY
+    from ivr.manifest import EVERY_STAGE
 
     paths = ArtifactPaths(config.artifacts_dir)
     check_there(paths.root)
-    if not any(paths.manifest(stage).exists() for stage in WITH_VERIFY):
+    if not any(paths.manifest(stage).exists() for stage in EVERY_STAGE):
         raise StaleInputError(f"no stage has run in {paths.root}; `ivr init --artifacts-dir {paths.root}` is the first")
     summary = paths.report / "summary.txt"
     with open_stage("report", config, _inputs(paths)) as stage:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ivr.artifacts import ArtifactPaths
-from ivr.manifest import PIPELINE, WITH_VERIFY, Manifest, package_versions
+from ivr.manifest import EVERY_STAGE, PIPELINE, Manifest, package_versions
 from ivr.versions import package_remark, why_outdated
 
 UNITS = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
@@ -27,7 +27,7 @@ class StageStatus:
 
 def read_manifests(paths: ArtifactPaths) -> dict[str, Manifest]:
     """The manifests that are there, in the order of the pipeline."""
-    found = {stage: Manifest.read(paths.manifest(stage)) for stage in WITH_VERIFY}
+    found = {stage: Manifest.read(paths.manifest(stage)) for stage in EVERY_STAGE}
     return {stage: manifest for stage, manifest in found.items() if manifest is not None}
 
 
@@ -41,7 +41,7 @@ def stage_statuses(root: Path, manifests: Mapping[str, Manifest]) -> list[StageS
     rows: list[StageStatus] = []
     not_done: set[str] = set()
     here = package_versions()
-    for stage in WITH_VERIFY:
+    for stage in EVERY_STAGE:
         if stage not in manifests and stage not in PIPELINE:
             continue
         if stage not in manifests:
@@ -53,7 +53,7 @@ def stage_statuses(root: Path, manifests: Mapping[str, Manifest]) -> list[StageS
         reason = reason or _stale_reason(root, manifest, written, not_done)
         if stage == "report" and not reason:
             reason = _not_reported(manifest, manifests, not_done)
-        if reason and stage in PIPELINE:
+        if reason and stage != "verify":
             not_done.add(stage)
         rows.append(
             StageStatus(

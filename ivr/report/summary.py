@@ -9,6 +9,7 @@ from ivr.manifest import Manifest
 from ivr.report.status import read_manifests
 
 MODELS = {"base": "before (base model)", "aligned": "after alignment", "trained": "after training"}
+CONTROLS = {"control-bytes": "no swaps, same bytes", "control-flops": "no swaps, same FLOPs"}
 TEXTS = {"domain": "domain", "general": "general"}
 
 
@@ -129,7 +130,8 @@ def summary_text(run: Run) -> str:
         lines.append(_missing("evaluate"))
     else:
         lines.append(f"  {'':<22}" + "".join(f"{TEXTS[text]:>10}" for text in run.texts))
-        for model, name in MODELS.items():
+        there = [name for name in CONTROLS if any(run.bits_per_byte(text, name) is not None for text in run.texts)]
+        for model, name in [*MODELS.items(), *((name, CONTROLS[name]) for name in there)]:
             cells = [run.bits_per_byte(text, model) for text in run.texts]
             lines.append(f"  {name:<22}" + "".join(f"{'-' if cell is None else f'{cell:.4f}':>10}" for cell in cells))
     lines += [*_differences(run), *_prompt_ends(run), *_written(run)]
@@ -145,11 +147,19 @@ def summary_text(run: Run) -> str:
     return "\n".join(lines) + "\n"
 
 
+COMPARED = (
+    ("domain", "domain, trained less base", "trained - base"),
+    ("general", "general, the same", "trained - base"),
+    ("domain", "less no swaps, same bytes", "trained - control-bytes"),
+    ("domain", "less no swaps, same FLOPs", "trained - control-flops"),
+)
+
+
 def _differences(run: Run) -> list[str]:
     """After training less before it, on each text, with the interval; on general text it is what was forgotten."""
     lines = []
-    for text, what in (("domain", "domain, trained less base"), ("general", "general, the same")):
-        one = ((run.result("evaluate", "differences") or {}).get(text) or {}).get("trained - base")
+    for text, what, pair in COMPARED:
+        one = ((run.result("evaluate", "differences") or {}).get(text) or {}).get(pair)
         if one is not None:
             ends = (
                 ""

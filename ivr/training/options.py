@@ -23,6 +23,9 @@ class Config(StageConfig):
     cleaned_corpora_dir: Path | None = option(
         None, "text to train on (default: ARTIFACTS/corpora/cleaned)", metavar="DIR"
     )
+    heldout_corpora_dir: Path | None = option(
+        None, "text to measure while it trains (default: ARTIFACTS/corpora/heldout)", metavar="DIR", since=None
+    )
     replay_corpus: Path | None = option(
         None,
         "general text to mix in, in the form of corpora/cleaned (default: ARTIFACTS/corpora/general/cleaned "

@@ -183,10 +183,11 @@ def _heldout_measure(
     config: Config, paths: ArtifactPaths, team: Team, model: Any, tokenizer: Any, start_id: int, context: int
 ) -> Callable[[], float | None]:
     """A function that gives held-out bits per byte now. All ranks score all documents: ZeRO-3 needs them together."""
-    if config.eval_bytes == 0 or not paths.heldout_corpora.is_dir():
+    heldout = config.heldout_corpora_dir or paths.heldout_corpora
+    if config.eval_bytes == 0 or not heldout.is_dir():
         LOG.info("train: no held-out bits per byte (%s)", "--eval-bytes 0" if not config.eval_bytes else "no text")
         return lambda: None
-    texts = choose_documents(paths.heldout_corpora, config.eval_bytes, config.eval_bytes)
+    texts = choose_documents(heldout, config.eval_bytes, config.eval_bytes)
     documents = list(encode_documents(tokenizer, texts))
     if not documents:
         return lambda: None

@@ -142,7 +142,11 @@ def _inputs(config: Config, paths: ArtifactPaths) -> list[Input]:
     inputs = [
         Input(model_dir, made_by="" if config.model_name else "align"),
         Input(corpus_dir, made_by="" if config.cleaned_corpora_dir else "init"),
-        Input(paths.heldout_corpora, made_by="init", optional=True),
+        Input(
+            config.heldout_corpora_dir or paths.heldout_corpora,
+            made_by="" if config.heldout_corpora_dir else "init",
+            optional=config.heldout_corpora_dir is None,
+        ),
     ]
     if replay_dir is not None:
         inputs.append(Input(replay_dir, made_by="" if config.replay_corpus else "init"))
@@ -190,7 +194,7 @@ def _card(config: Config, paths: ArtifactPaths, stage: Stage) -> "Card":
         "model": digest(model_dir),
         "tokenizer": digest(model_dir / "tokenizer.json"),
         "training text": digest(corpus_dir),
-        "held-out text": digest(paths.heldout_corpora),
+        "held-out text": digest(config.heldout_corpora_dir or paths.heldout_corpora),
     }
     if replay_dir is not None:
         card["replayed text"] = digest(replay_dir)

@@ -17,7 +17,7 @@ from ivr.artifacts import ArtifactPaths
 from ivr.cli import main
 from ivr.disk.digest import sha256_file
 from ivr.errors import CorruptInputError
-from ivr.manifest import PIPELINE, WITH_VERIFY, FileRecord, Manifest
+from ivr.manifest import EVERY_STAGE, PIPELINE, FileRecord, Manifest
 from ivr.report.figures import heldout_points, loss_points, rank_counts, read_metrics, read_swaps
 from ivr.report.lineage import lineage
 from ivr.report.page.plots import intervals, running_mean, thinned
@@ -213,14 +213,14 @@ def test_small_helpers() -> None:
 def test_what_verify_found_is_reported_and_its_age_too(tmp_path: Path, write_run: WriteRun) -> None:
     found = {"different_documents": 0, "documents": 1234, "runs": 5000, "different_runs": 2, "longest_run": 64}
     found |= {"adversarial_strings": 9000, "adversarial_equal_percent": 99.998}
-    paths = write_run(tmp_path, WITH_VERIFY)
+    paths = write_run(tmp_path, EVERY_STAGE)
     manifest = json.loads(paths.manifest("verify").read_text())
     write_sealed(paths.manifest("verify"), {**manifest, "results": found})
     said = "verified from scratch: 0 of 1,234 documents differ, 2 of 5,000 runs to length 64, > 99.99 % of 9,000 adv"
     assert said in summary_text(read_run(paths))
     assert "2 of 5,000 runs" in report(paths)
     rows = {row.stage: row for row in stage_statuses(paths.root, read_manifests(paths))}
-    assert list(rows) == list(WITH_VERIFY) and {row.state for row in rows.values()} == {"done"}
+    assert list(rows) == list(EVERY_STAGE) and {row.state for row in rows.values()} == {"done"}
     # what has changed since makes `verify` stale, and nothing rests on that
     (paths.root / "verify" / "out.txt").unlink()
     rows = {row.stage: row for row in stage_statuses(paths.root, read_manifests(paths))}

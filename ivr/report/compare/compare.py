@@ -1,8 +1,9 @@
 """Several runs on one page: how they were set, what came of each, and whether they differ on the same documents."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from ivr.disk.writer import atomic_directory, write_text
 from ivr.report.compare.formats import latex, markdown, text_of
@@ -76,8 +77,10 @@ def main_table(runs: Sequence[Compared]) -> tuple[Table, str]:
             Column(f"{text}_change_low", "low", True, files_only=True),
             Column(f"{text}_change_high", "high", True, files_only=True),
         ]
+        if any(one.less_control(text) for one in runs):
+            columns.append(Column(f"{text}_less_control", "less no swaps, same bytes [95 %]", True))
     rows = [
-        [one.name, *setting, _saved(one), *(cell for text in texts for cell in _outcome(one, text))]
+        [one.name, *setting, _saved(one), *(cell for text in texts for cell in _outcome(one, text, runs))]
         for one, setting in zip(runs, settings, strict=True)
     ]
     told = [f"{SETTINGS[place].heading} {said}" for place in same if (said := text_of(settings[0][place]))]
@@ -101,14 +104,20 @@ def _saved(one: Compared) -> Cell:
     return Shown(one.saved, "" if one.saved is None else f"{one.saved:.1f} %")
 
 
-def _outcome(one: Compared, text: str) -> list[Cell]:
+def _outcome(one: Compared, text: str, runs: Sequence[Compared]) -> list[Cell]:
     change = one.change(text) or {}
-    difference, low, high = (change.get(key) for key in ("difference", "low", "high"))
+    losses = [Figure(one.run.bits_per_byte(text, model), ".4f") for model in (BEFORE, AFTER)]
+    ends = [Figure(change.get(end), "+.4f") for end in ("low", "high")]
+    has_column = any(other.less_control(text) for other in runs)
+    return [*losses, _with_interval(change), *ends, *([_with_interval(one.less_control(text) or {})] * has_column)]
+
+
+def _with_interval(found: Mapping[str, Any]) -> Shown:
+    difference, low, high = (found.get(key) for key in ("difference", "low", "high"))
     shown = "" if difference is None else f"{difference:+.4f}"
     if low is not None and high is not None:
         shown += f" [{low:+.4f}, {high:+.4f}]"
-    losses = [Figure(one.run.bits_per_byte(text, model), ".4f") for model in (BEFORE, AFTER)]
-    return [*losses, Shown(difference, shown), Figure(low, "+.4f"), Figure(high, "+.4f")]
+    return Shown(difference, shown)
 
 
 def _pictures(runs: Sequence[Compared]) -> list[Block]:

@@ -46,6 +46,11 @@ class Compared:
         """Bits per byte after training less before it, with the ends of the interval."""
         return self.facts.difference(text)
 
+    def less_control(self, text: str) -> Mapping[str, Any] | None:
+        """Bits per byte after training less those of the base model trained on as many bytes; None without control."""
+        found = ((self.run.result("evaluate", "differences") or {}).get(text) or {}).get("trained - control-bytes")
+        return found if isinstance(found, Mapping) else None
+
     @cached_property
     def losses(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """Of the trained model: kind of text -> (bits_N, bytes_N), in the order of the documents."""

@@ -23,9 +23,10 @@ from ivr.report.page.parts import (
     Table,
 )
 from ivr.report.page.plots import heldout_curve, intervals, loss_curve, speed_curve
-from ivr.report.summary import TEXTS, Run, percent
+from ivr.report.summary import CONTROLS, TEXTS, Run, percent
 
-MODEL_NAMES = {"base": "before", "aligned": "after alignment", "trained": "after training"}
+OWN = {"base": "before", "aligned": "after alignment", "trained": "after training"}
+MODEL_NAMES = {**OWN, **CONTROLS}
 Metrics = Sequence[Mapping[str, Any]]
 
 
@@ -34,7 +35,7 @@ INTERVAL = (Column("low", "95 % from", True), Column("high", "to", True))
 
 
 def model_name(model: str) -> str:
-    """Of the run's own models what they are, of others (a control arm, say) the name they were given."""
+    """Of the run's own models what they are, of others (a baseline, say) the name they were given."""
     return MODEL_NAMES.get(model, model)
 
 
@@ -53,7 +54,13 @@ def pair_name(pair: str) -> str:
 def outcome_sections(run: Run) -> list[Section]:
     """All of them, in the order of the page."""
     losses = Section("bits-per-byte", "Bits per byte", _losses(run), "On held-out documents, the same for every model.")
-    return [losses, *_differences(run), *_tokens_per_byte(run), *_prompt_ends(run), *_sampling(run)]
+    return [
+        losses,
+        *_differences(run),
+        *_tokens_per_byte(run),
+        *_prompt_ends(run),
+        *_sampling(run),
+    ]
 
 
 def training_section(run: Run, metrics: Metrics) -> Section:
@@ -120,12 +127,12 @@ def _losses(run: Run) -> list[Block]:
     blocks: list[Block] = []
     rows: list[list[Cell]] = []
     for text, figures in found.items():
-        models = [*MODEL_NAMES, *(model for model in figures if model not in MODEL_NAMES)]
+        models = [*OWN, *(model for model in figures if model not in OWN)]
         bars = []
         for model in models:
             value = figures.get(model)
             shown = "missing" if value is None else f"{value:.4f}"
-            bars.append(Bar(model_name(model), value, shown, model if model in MODEL_NAMES else ""))
+            bars.append(Bar(model_name(model), value, shown, model if model in OWN else ""))
             rows.append([text, model, Figure(value, ".4f")])
         blocks.append(Bars(text_name(text), bars))
     columns = [Column("text", "text"), Column("model", "model"), Column("bits_per_byte", "bits per byte", True)]

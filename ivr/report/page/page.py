@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from ivr.report.figures import read_metrics, read_swaps
+from ivr.report.page.control import control_section
 from ivr.report.page.outcome import outcome_sections, strategies_section, training_section
 from ivr.report.page.parts import Document, Tile
 from ivr.report.page.provenance import provenance_sections
@@ -20,6 +21,7 @@ def page(run: Run, statuses: Sequence[StageStatus]) -> Document:
         _tiles(run),
         [
             *outcome_sections(run),
+            *control_section(run),
             *vocabulary_sections(run.paths, swaps),
             strategies_section(run),
             *rows_sections(run.paths, swaps),
