@@ -36,22 +36,26 @@ class Schedule:
     weight_decay: float
     rows_steps: int = 0
     rows_lr: float = 0.0
+    embeddings_lr: float | None = None  # of input embeddings and head where all is trained; None: lr
 
     def rows_alone(self, step: int) -> bool:
         return step < self.rows_steps
 
-    def rate(self, step: int) -> float:
+    def rate(self, step: int, embeddings: bool = False) -> float:
+        """The learning rate at 0-based `step`: of the embedding matrices, or of all else."""
         if self.rows_alone(step):
             return learning_rate(step, self.rows_steps, self.warmup_steps, self.rows_lr)
-        rest = self.max_steps - self.rows_steps
-        return learning_rate(step - self.rows_steps, rest, self.warmup_steps, self.lr)
+        rest, peak = self.max_steps - self.rows_steps, self.lr
+        if embeddings and self.embeddings_lr is not None:
+            peak = self.embeddings_lr
+        return learning_rate(step - self.rows_steps, rest, self.warmup_steps, peak)
 
     def apply(self, groups: list[dict[str, Any]], step: int) -> None:
         """Set lr and weight_decay of the optimizer's groups for 0-based `step`."""
-        rate, rows_alone = self.rate(step), self.rows_alone(step)
+        rows_alone = self.rows_alone(step)
         for group in groups:
             embeddings = group["name"] in (EMBEDDINGS, HEAD_BIAS)
-            group["lr"] = rate if embeddings or not rows_alone else 0.0
+            group["lr"] = self.rate(step, embeddings) if embeddings or not rows_alone else 0.0
             decays = group["name"] not in (VECTORS, HEAD_BIAS) and not (embeddings and rows_alone)
             group["weight_decay"] = self.weight_decay if decays else 0.0
 

@@ -86,6 +86,12 @@ class Config(StageConfig):
         either="weights",
     )
     lr: float = option(5e-4, "peak learning rate", group="optimizer", bounds="(0, 100]")
+    embeddings_lr: float | None = option(
+        None,
+        "peak learning rate of the input embeddings and the head while all weights are trained (default: that of --lr)",
+        bounds="(0, 100]",
+        since=None,
+    )
     rows_lr: float | None = option(
         None, "peak learning rate while rows alone are trained (default: that of --lr)", bounds="(0, 100]"
     )

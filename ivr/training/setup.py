@@ -116,6 +116,7 @@ def make_plan(config: Config, feed: Feed, context: int, world_size: int) -> Plan
         weight_decay=config.weight_decay,
         rows_steps=rows_steps,
         rows_lr=config.rows_lr or config.lr,
+        embeddings_lr=config.embeddings_lr,
     )
     return Plan(
         schedule=schedule,

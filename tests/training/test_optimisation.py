@@ -58,3 +58,13 @@ def test_each_phase_has_its_own_warm_up_and_what_is_not_trained_stands_still() -
         (rates[10], 0.1),
         (rates[10], 0),
     ]
+
+
+def test_embedding_matrices_may_have_a_rate_of_their_own_while_all_is_trained() -> None:
+    schedule = Schedule(30, 2, 1e-4, 0.1, rows_steps=10, rows_lr=1e-2, embeddings_lr=1e-3)
+    groups = make_optimizer(tiny_model(50), schedule).param_groups
+    schedule.apply(groups, 5)
+    assert [group["lr"] for group in groups] == [learning_rate(5, 10, 2, 1e-2), 0, 0]
+    schedule.apply(groups, 20)
+    rest = learning_rate(10, 20, 2, 1e-4)
+    assert [group["lr"] for group in groups] == [learning_rate(10, 20, 2, 1e-3), rest, rest]

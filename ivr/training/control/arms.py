@@ -11,8 +11,8 @@ from ivr.training.options import Config
 
 # of the training that is compared with; all that concerns new rows is left out, and how long is said anew
 KEPT = (
-    "cleaned_corpora_dir", "replay_corpus", "replay_ratio", "block_size", "batch_size", "lr", "warmup_steps",
-    "weight_decay", "max_grad_norm", "seed", "max_loss_rise", "threads", "device", "precision",
+    "cleaned_corpora_dir", "replay_corpus", "replay_ratio", "block_size", "batch_size", "lr", "embeddings_lr",
+    "warmup_steps", "weight_decay", "max_grad_norm", "seed", "max_loss_rise", "threads", "device", "precision",
     "gradient_checkpointing", "torch_compile", "deepspeed", "eval_every", "eval_bytes", "save_every",
     "keep_checkpoints",
 )  # fmt: skip
