@@ -218,7 +218,8 @@ def _file(place: "Tokenizer | str | Path") -> Path:
 def _load(tokenizer: "Tokenizer | str | Path") -> "Tokenizer":
     if not isinstance(tokenizer, str | Path):
         return tokenizer
-    from ivr.base.tokenizer import check_tokenizer_json, load_tokenizer
+    from ivr.base.tokenizer import check_tokenizer_json
+    from ivr.encoding.text.tokenizer_file import load_tokenizer
 
     file = _file(tokenizer)
     check_tokenizer_json(file, str(file))

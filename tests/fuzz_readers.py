@@ -279,11 +279,12 @@ def _training_readers(paths: ArtifactPaths, repository: Path) -> list[Reader]:
             read_note(run)
 
     def tokens(run: Path) -> None:
-        from ivr.corpus.packing import is_whole, load_tokenizer
+        from ivr.corpus.packing import is_whole
+        from ivr.encoding.text.tokenizer_file import load_for_text
 
         facts = read_facts(run) if (run / "tokens.json").exists() else None
         if facts is not None and is_whole(run):
-            stream = open_stream(run, load_tokenizer(paths.remapped_tokenizer))
+            stream = open_stream(run, load_for_text(paths.remapped_tokenizer))
             assert len(stream) >= 0
 
     def settings(run: Path) -> None:

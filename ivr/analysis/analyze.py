@@ -91,12 +91,11 @@ def run(config: Config) -> Manifest | None:
         stage.replaces(paths.token_frequency, paths.pretoken_frequency, paths.general_pretoken_frequency)
         if config.sequences:
             stage.replaces(paths.token_id_sequences)
-        from tokenizers import Tokenizer
-
         from ivr.analysis.tables import write_pretoken_frequency, write_token_frequency
         from ivr.encoding.batch import default_processes
+        from ivr.encoding.text.tokenizer_file import load_tokenizer
 
-        tokenizer = Tokenizer.from_file(str(tokenizer_dir / "tokenizer.json"))
+        tokenizer = load_tokenizer(tokenizer_dir)
         threads = config.threads or default_processes()
         sequences = paths.token_id_sequences if config.sequences else None
         general: CorpusCounts | None = None

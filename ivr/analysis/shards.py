@@ -14,7 +14,6 @@ from typing import IO
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from tokenizers import Tokenizer
 
 from ivr.analysis.counting import CorpusCounts, count_documents, sorted_rows
 from ivr.artifacts import ArtifactPaths
@@ -24,6 +23,7 @@ from ivr.corpus.parts import part_bytes, read_part
 from ivr.disk.digest import sha256_file, sha256_json
 from ivr.disk.writer import atomic_directory, atomic_file
 from ivr.encoding.batch import Batch
+from ivr.encoding.text.tokenizer_file import load_tokenizer
 from ivr.errors import CorruptInputError, StaleInputError
 from ivr.manifest import FileFacts, Manifest, facts_below
 from ivr.schema import read_record, read_table, write_sealed
@@ -88,7 +88,7 @@ class Shards:
 
     def count(self, part: int, key: str) -> None:
         """Count one part and put its directory in place."""
-        tokenizer = Tokenizer.from_file(str(self.tokenizer_file))
+        tokenizer = load_tokenizer(self.tokenizer_file)
         documents, num_bytes = {}, {}
         with atomic_directory(self.path(part), contents=False) as staging:
             for name, corpus in zip((DOMAIN, GENERAL), self.corpora, strict=False):

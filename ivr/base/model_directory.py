@@ -14,13 +14,14 @@ from typing import Any
 from ivr.base.auto_tokenizer import check_auto_tokenizer
 from ivr.base.companions import copy_chat_templates, copy_text
 from ivr.base.model_files import CARD, LICENCE, VERSIONED_TOKENIZER, WeightsChoice, check_names, choose_files
-from ivr.base.tokenizer import TOKENIZER_FILES, load_tokenizer, read_json
+from ivr.base.tokenizer import TOKENIZER_FILES, read_json
 from ivr.base.tokenizer_directory import complete_tokenizer
 from ivr.base.weights.checkpoint import Checkpoint, read_checkpoint, weight_files, write_weights
 from ivr.base.weights.layout import Layout, layout_of
 from ivr.base.whole_files import check_whole
 from ivr.console import LOG
 from ivr.disk.writer import atomic_directory, write_json
+from ivr.encoding.text.tokenizer_file import load_tokenizer
 from ivr.errors import ConfigError, CorruptInputError, IvrError
 
 FREE_BYTES_BESIDE_MODEL = 64 << 20

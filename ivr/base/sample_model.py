@@ -62,12 +62,12 @@ def train_bpe(texts: Iterable[str], num_merges: int) -> tuple[dict[str, int], li
 
 def train_sample_model(texts: list[str], recipe: SampleRecipe, folder: Path) -> dict[str, Any]:
     """Train tokenizer and model on `texts`, write both into `folder` (an empty directory); returns the figures."""
-    from tokenizers import Tokenizer
+    from ivr.encoding.text.tokenizer_file import load_tokenizer
 
     vocab, merges = train_bpe(texts, recipe.num_merges)
     write_tokenizer(folder, vocab, merges, recipe.context)
     LOG.info("sample: a tokenizer of %s tokens", f"{len(vocab):,}")
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer = load_tokenizer(folder)
     ids = _encode(tokenizer, texts, vocab[END_OF_TEXT])
     figures = _train(ids, len(vocab), recipe, folder)
     num_bytes = sum(len(text.encode()) for text in texts)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ivr.corpus.documents import SEPARATOR
 from ivr.disk.writer import write_json, write_text
+from ivr.encoding.text.tokenizer_file import load_tokenizer
 from ivr.encoding.tokenizer_steps import steps
 from ivr.errors import ConfigError, CorruptInputError
 from ivr.schema import loads_text
@@ -107,7 +108,7 @@ def check_tokenizer_json(path: Path, origin: str) -> None:
         raise ConfigError(f"{origin}: {error}") from None
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise CorruptInputError(f"{origin} is no tokenizer.json of a known form ({error!r}); fetch it again") from None
-    load_tokenizer(path, origin)
+    load_tokenizer(path, origin, "fetch it again")
 
 
 def _check_pre_tokenizer(content: dict[str, Any]) -> None:
@@ -126,18 +127,6 @@ def _check_pre_tokenizer(content: dict[str, Any]) -> None:
             f"its pre-tokenizer is {', '.join(kinds) or None}, which has not one step ByteLevel as GPT-2's; choose "
             "another model"
         )
-
-
-def load_tokenizer(path: Path, origin: str = "") -> "Tokenizer":
-    """Tokenizer.from_file; raises CorruptInputError for whatever goes wrong in it."""
-    from tokenizers import Tokenizer
-
-    try:
-        return Tokenizer.from_file(str(path))
-    except (KeyboardInterrupt, SystemExit):
-        raise
-    except BaseException as error:  # a merge without its product is a PanicException, which is no Exception
-        raise CorruptInputError(f"{origin or path} cannot be loaded ({error}); fetch it again") from None
 
 
 def byte_alphabet() -> list[str]:

@@ -27,7 +27,6 @@ from ivr.base.tokenizer import (
     build_tokenizer,
     check_tokenizer_json,
     gpt2_config,
-    load_tokenizer,
     read_json,
     read_vocab_and_merges,
 )
@@ -35,6 +34,7 @@ from ivr.base.weights.layout import layout_of
 from ivr.console import LOG
 from ivr.corpus.document_end import KEY, end_of_text_id, end_token, put_in_front
 from ivr.disk.writer import write_json, write_text
+from ivr.encoding.text.tokenizer_file import load_tokenizer
 from ivr.encoding.tokenizer_steps import steps
 from ivr.errors import ConfigError, CorruptInputError
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ivr.artifacts import ArtifactPaths
-from ivr.base.tokenizer import load_tokenizer
 from ivr.console import say
+from ivr.encoding.text.tokenizer_file import load_for_text, load_tokenizer
 from ivr.errors import ConfigError, CorruptInputError, StaleInputError
 from ivr.options.declared import CommandConfig, option
 
@@ -154,12 +154,12 @@ def _bits_per_byte(name: str, path: Path, config: Config, text: str) -> float:
     import torch
 
     from ivr.corpus.document_end import end_of_text_id
-    from ivr.corpus.packing import encode_documents, load_tokenizer
+    from ivr.corpus.packing import encode_documents
     from ivr.evaluation.bits_per_byte import score_documents
     from ivr.evaluation.models import load_model
 
     folder = path if path.is_dir() else path.parent
-    tokenizer, model = load_tokenizer(folder), load_model(model_dir)
+    tokenizer, model = load_for_text(folder), load_model(model_dir)
     context = int(model.config.n_positions)
     encoded = list(encode_documents(tokenizer, [text]))
     end_id = end_of_text_id(tokenizer, folder)

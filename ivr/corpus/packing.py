@@ -64,25 +64,6 @@ class TokenStream:
         return found_BT
 
 
-def load_tokenizer(model_dir: Path) -> Any:
-    """The `tokenizers.Tokenizer` of a model directory; a literal `<|endoftext|>` in a text is text to it."""
-    from tokenizers import Tokenizer
-
-    path = model_dir / "tokenizer.json"
-    if not path.is_file():
-        raise CorruptInputError(f"{model_dir} holds no tokenizer.json")
-    try:
-        tokenizer = Tokenizer.from_file(str(path))
-    except (KeyboardInterrupt, SystemExit):
-        raise
-    except BaseException as error:  # a merge without its product is a PanicException, which is no Exception
-        raise CorruptInputError(f"{path} is not a tokenizer.json that `tokenizers` can load ({error})") from None
-    tokenizer.encode_special_tokens = True
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    return tokenizer
-
-
 def encode_documents(tokenizer: Any, documents: Iterable[str]) -> Iterator[tuple[str, list[int]]]:
     """(document, its ids) in order; memory is bounded by a few megabytes of text, or by the longest document."""
     for texts in text_chunks(documents):

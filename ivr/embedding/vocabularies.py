@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ivr.disk.digest import sha256_file
+from ivr.encoding.text.tokenizer_file import load_tokenizer
 from ivr.errors import ConfigError, CorruptInputError, StaleInputError
 
 if TYPE_CHECKING:
@@ -23,20 +24,8 @@ def vocabularies(original_dir: Path, remapped_dir: Path, rules: "RemapRules") ->
             f"the rules were made for an original tokenizer with sha256 {rules.original_tokenizer_sha256[:16]}, and "
             f"{original_file} has {digest[:16]}; run `ivr remap` again"
         )
-    return _vocabulary(original_file), _vocabulary(remapped_dir / "tokenizer.json")
-
-
-def _vocabulary(path: Path) -> dict[str, int]:
-    from tokenizers import Tokenizer
-
-    if not path.is_file():
-        raise CorruptInputError(f"{path.parent} is no tokenizer directory: it holds no tokenizer.json")
-    try:
-        return dict(Tokenizer.from_file(str(path)).get_vocab(with_added_tokens=True))
-    except BaseException as error:  # a bad file makes tokenizers panic, which is no Exception
-        if isinstance(error, KeyboardInterrupt | SystemExit):
-            raise
-        raise CorruptInputError(f"{path} is not a tokenizer that can be loaded: {error}") from None
+    original, remapped = load_tokenizer(original_file), load_tokenizer(remapped_dir)
+    return dict(original.get_vocab(with_added_tokens=True)), dict(remapped.get_vocab(with_added_tokens=True))
 
 
 def check_sizes(input_VD: "torch.Tensor", original: dict[str, int], base_dir: Path, tokenizer_dir: Path) -> None:

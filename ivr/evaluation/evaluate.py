@@ -117,11 +117,11 @@ def _tokenizer_figures(paths: ArtifactPaths) -> dict[str, Any]:
     """Over all held-out domain text."""
     from ivr.console import track
     from ivr.corpus.documents import read_documents
-    from ivr.corpus.packing import load_tokenizer
+    from ivr.encoding.text.tokenizer_file import load_for_text
     from ivr.evaluation.heldout import compare_tokenizers
 
     original, distilled, remapped = (
-        load_tokenizer(path) for path in (paths.original_tokenizer, paths.distilled_tokenizer, paths.remapped_tokenizer)
+        load_for_text(path) for path in (paths.original_tokenizer, paths.distilled_tokenizer, paths.remapped_tokenizer)
     )
     documents = track(read_documents(paths.heldout_corpora), "compare tokenizers", unit="document")
     return compare_tokenizers(documents, original, distilled, remapped).results()
@@ -212,13 +212,14 @@ def _measure_one(
     import numpy as np
 
     from ivr.corpus.document_end import start_of_text_id
-    from ivr.corpus.packing import bytes_per_token, encode_documents, load_tokenizer
+    from ivr.corpus.packing import bytes_per_token, encode_documents
+    from ivr.encoding.text.tokenizer_file import load_for_text
     from ivr.evaluation.bits_per_byte import score_documents
     from ivr.evaluation.models import context_of, load_model
     from ivr.evaluation.prompt_end import choose_cuts, score_prompt_ends
     from ivr.evaluation.sampling import new_token_figures, sample
 
-    tokenizer = load_tokenizer(subject.tokenizer_dir)
+    tokenizer = load_for_text(subject.tokenizer_dir)
     start_id = start_of_text_id(tokenizer, subject.tokenizer_dir)
     model = load_model(subject.model_dir).to(device)
     context = context_of(model)

@@ -106,7 +106,7 @@ def vocabulary_of(folder: Path) -> dict[int, str]:
     path = folder / "tokenizer.json"
     if not path.is_file():
         return {}
-    from ivr.base.tokenizer import load_tokenizer
+    from ivr.encoding.text.tokenizer_file import load_tokenizer
 
     return {token_id: token for token, token_id in load_tokenizer(path).get_vocab(with_added_tokens=True).items()}
 

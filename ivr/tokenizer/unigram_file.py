@@ -12,9 +12,9 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from ivr.base.companions import copy_chat_templates
-from ivr.base.tokenizer import load_tokenizer
 from ivr.disk.writer import write_json, write_text
 from ivr.encoding.byte_alphabet import from_alphabet
+from ivr.encoding.text.tokenizer_file import load_tokenizer
 from ivr.errors import CorruptInputError
 
 # What a model may not give: an added token that no merge makes, an entry that nothing makes. Every byte that text can

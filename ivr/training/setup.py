@@ -13,7 +13,8 @@ import torch
 from ivr.artifacts import ArtifactPaths
 from ivr.console import LOG
 from ivr.corpus.document_end import end_of_text_id, start_of_text_id
-from ivr.corpus.packing import encode_documents, load_tokenizer, open_stream
+from ivr.corpus.packing import encode_documents, open_stream
+from ivr.encoding.text.tokenizer_file import load_for_text
 from ivr.errors import ConfigError
 from ivr.evaluation.bits_per_byte import score_documents
 from ivr.evaluation.heldout import choose_documents
@@ -43,7 +44,7 @@ class Job:
 
 def build(config: Config, paths: ArtifactPaths, team: Team, model_dir: Path, job: Job) -> Run:
     """Load, check and prepare everything. Raises ConfigError where the options do not fit the model or the text."""
-    tokenizer = load_tokenizer(model_dir)
+    tokenizer = load_for_text(model_dir)
     start_id, end_id = start_of_text_id(tokenizer, model_dir), end_of_text_id(tokenizer, model_dir)
     data = paths.training / "data"
     replay = open_stream(data / job.replay_key, tokenizer) if job.replay_key else None

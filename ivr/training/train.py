@@ -233,6 +233,7 @@ def _tokenise(
     from ivr.corpus.document_end import end_of_text_id, end_token, start_of_text_id
     from ivr.corpus.documents import corpus_files, read_documents
     from ivr.disk.ownership import remove_written
+    from ivr.encoding.text.tokenizer_file import load_for_text
 
     folder = paths.training / "data"
     # two tokenizers that end texts otherwise make two streams
@@ -244,7 +245,7 @@ def _tokenise(
             raise StaleInputError(f"{corpus_dir} holds no .txt file to train on; run `ivr init` first")
         keys.append(key := packing.stream_key(sha256_json(made_by), files))
         if not packing.is_whole(folder / key):
-            tokenizer = packing.load_tokenizer(model_dir)
+            tokenizer = load_for_text(model_dir)
             around = start_of_text_id(tokenizer, model_dir), end_of_text_id(tokenizer, model_dir)
             respell = dropout.respell if dropout else None
             texts = _checked(read_documents(corpus_dir), check)

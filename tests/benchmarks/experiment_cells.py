@@ -282,7 +282,8 @@ def _score(lab: Laboratory, cell: Cell, model_dir: Path, kind: str) -> dict[str,
     import torch
 
     from ivr.corpus.document_end import end_of_text_id
-    from ivr.corpus.packing import encode_documents, load_tokenizer
+    from ivr.corpus.packing import encode_documents
+    from ivr.encoding.text.tokenizer_file import load_for_text
     from ivr.evaluation.bits_per_byte import score_documents
     from ivr.evaluation.heldout import choose_documents
     from ivr.evaluation.models import load_model
@@ -295,7 +296,7 @@ def _score(lab: Laboratory, cell: Cell, model_dir: Path, kind: str) -> dict[str,
         scored = first_bytes(texts, lab.size.scored_bytes)
         texts = scored if kind == "domain" else first_bytes(texts[len(scored) :], lab.size.tuning_bytes)
     torch.set_num_threads(lab.threads)
-    tokenizer = load_tokenizer(model_dir)
+    tokenizer = load_for_text(model_dir)
     model = load_model(model_dir).to(lab.device)
     documents = list(encode_documents(tokenizer, texts))
     context = int(model.config.n_positions)

@@ -89,8 +89,8 @@ def test_what_cannot_be_shown_is_refused(
         ([], 2, "give a text, a file or -"),
         (["a", "--artifacts-dir", str(tmp_path)], 3, "run `ivr init` first"),
         (["a", "--compare", str(tmp_path / "none")], 2, "none is not there"),
-        (["a", "--compare", str(tmp_path / "broken.json")], 4, "cannot be loaded"),
-        (["a", "--compare", str(tmp_path / "panic.json")], 4, "cannot be loaded"),
+        (["a", "--compare", str(tmp_path / "broken.json")], 4, "not a tokenizer.json that `tokenizers` can load"),
+        (["a", "--compare", str(tmp_path / "panic.json")], 4, "not a tokenizer.json that `tokenizers` can load"),
         ([str(tmp_path / "latin"), "--compare", pair[0]], 4, "is not UTF-8"),
         (["a", "--compare", pair[0], "--bits-per-byte"], 2, "there is no model beside"),
     ]

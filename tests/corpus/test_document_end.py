@@ -7,7 +7,8 @@ from builders import END, bpe_tokenizer, save_tokenizer
 from tokenizers import Tokenizer, processors
 
 from ivr.corpus.document_end import end_of_text_id, put_in_front, start_of_text_id
-from ivr.corpus.packing import load_tokenizer, open_stream, tokenise
+from ivr.corpus.packing import open_stream, tokenise
+from ivr.encoding.text.tokenizer_file import load_for_text
 
 START = "<|begin|>"
 
@@ -20,7 +21,7 @@ def directory(folder: Path, in_front: str) -> Tokenizer:
         ids = [(in_front, tokenizer.token_to_id(in_front))]
         tokenizer.post_processor = processors.TemplateProcessing(single=f"{in_front} $A", special_tokens=ids)
     save_tokenizer(tokenizer, folder)
-    return load_tokenizer(folder)
+    return load_for_text(folder)
 
 
 @pytest.mark.parametrize(("in_front", "starts"), [("", END), (END, END), (START, START)])

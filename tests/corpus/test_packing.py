@@ -8,14 +8,8 @@ import pytest
 from builders import END, bpe_tokenizer, documents, save_tokenizer
 
 from ivr.corpus.document_end import end_of_text_id
-from ivr.corpus.packing import (
-    TokenStream,
-    is_whole,
-    load_tokenizer,
-    open_stream,
-    stream_key,
-    tokenise,
-)
+from ivr.corpus.packing import TokenStream, is_whole, open_stream, stream_key, tokenise
+from ivr.encoding.text.tokenizer_file import load_for_text
 from ivr.errors import CorruptInputError
 
 TEXTS = ["the cell", "", f"a {END} b", *documents(20, seed=5)]
@@ -25,7 +19,7 @@ TEXTS = ["the cell", "", f"a {END} b", *documents(20, seed=5)]
 def packed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[TokenStream, Path]:
     folder = tmp_path_factory.mktemp("packed")
     save_tokenizer(bpe_tokenizer(), folder / "tokenizer")
-    tokenizer = load_tokenizer(folder / "tokenizer")
+    tokenizer = load_for_text(folder / "tokenizer")
     tokenise(folder / "data", tokenizer, (end_of_text_id(tokenizer, folder),) * 2, TEXTS, tokens_a_shard=request.param)
     stream = open_stream(folder / "data", tokenizer)
     assert (len(stream.shards) == 1) == (request.param > 100)
@@ -39,7 +33,7 @@ def tokens_of(stream: TokenStream) -> np.ndarray:
 
 def test_the_stream_is_every_document_between_boundaries(packed: tuple[TokenStream, Path]) -> None:
     stream, folder = packed
-    tokenizer = load_tokenizer(folder / "tokenizer")
+    tokenizer = load_for_text(folder / "tokenizer")
     end = tokenizer.token_to_id(END)
     parts = np.split(tokens_of(stream), np.flatnonzero(tokens_of(stream) == end))
     assert parts[0].size == 0
@@ -51,7 +45,7 @@ def test_the_stream_is_every_document_between_boundaries(packed: tuple[TokenStre
 
 def test_a_literal_end_of_text_is_text(packed: tuple[TokenStream, Path]) -> None:
     stream, folder = packed
-    end = load_tokenizer(folder / "tokenizer").token_to_id(END)
+    end = load_for_text(folder / "tokenizer").token_to_id(END)
     assert np.count_nonzero(tokens_of(stream) == end) == stream.num_documents + 1
 
 

@@ -12,8 +12,8 @@ from transformers import AutoModelForCausalLM
 
 from ivr.artifacts import ArtifactPaths
 from ivr.corpus.documents import read_documents
-from ivr.corpus.packing import load_tokenizer
 from ivr.embedding import align
+from ivr.encoding.text.tokenizer_file import load_for_text
 from ivr.errors import ConfigError, CorruptInputError, StaleInputError
 from ivr.evaluation.evaluate import Config, run
 from ivr.training import train
@@ -126,7 +126,7 @@ def test_figures_against_the_library_one_document_at_a_time(world: ArtifactPaths
     texts = [text for text in read_documents(world.general_heldout) if text]
     for name, model_dir in (("base", world.base_model), ("aligned", world.aligned_model)):
         model = AutoModelForCausalLM.from_pretrained(model_dir).eval()
-        tokenizer = load_tokenizer(model_dir)
+        tokenizer = load_for_text(model_dir)
         bits = tokens = 0.0
         for text in texts:
             ids = torch.tensor([[tokenizer.token_to_id("<|endoftext|>"), *tokenizer.encode(text).ids]])

@@ -6,7 +6,7 @@ from pathlib import Path
 from builders import END, bpe_tokenizer, documents, save_tokenizer, unigram_tokenizer, write_corpus
 from tokenizers import Tokenizer
 
-from ivr.corpus.packing import load_tokenizer
+from ivr.encoding.text.tokenizer_file import load_for_text
 from ivr.evaluation.heldout import choose_documents, compare_tokenizers
 
 
@@ -42,7 +42,7 @@ def test_counts_against_a_plain_encoding_of_every_document(tmp_path: Path) -> No
         ("lossy", unigram_tokenizer(worse)),
     ):
         save_tokenizer(made, tmp_path / name)
-        tokenizers.append(load_tokenizer(tmp_path / name))
+        tokenizers.append(load_for_text(tmp_path / name))
     original, distilled, lossy = tokenizers
     texts = ["the cell binding cell", "the protein", f"x {END} y"]
 

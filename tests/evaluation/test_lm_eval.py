@@ -10,7 +10,8 @@ import pytest
 from builders import END, bpe_tokenizer, documents, save_tokenizer, tiny_model
 
 from ivr.corpus.document_end import end_of_text_id
-from ivr.corpus.packing import encode_documents, load_tokenizer
+from ivr.corpus.packing import encode_documents
+from ivr.encoding.text.tokenizer_file import load_for_text
 from ivr.evaluation.bits_per_byte import score_documents
 
 TASK = """\
@@ -37,7 +38,7 @@ def test_lm_evaluation_harness_says_the_same(tmp_path: Path, monkeypatch: pytest
     from transformers import AutoTokenizer
 
     save_tokenizer(bpe_tokenizer(), tmp_path / "model")
-    tokenizer = load_tokenizer(tmp_path / "model")
+    tokenizer = load_for_text(tmp_path / "model")
     model = tiny_model(tokenizer.get_vocab_size()).eval()
     texts = documents(6, seed=8, words=120)  # the context is 32: most are read through several windows
     (tmp_path / "texts.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))

@@ -16,8 +16,8 @@ import torch
 from safetensors.torch import load_file
 
 from ivr.artifacts import ArtifactPaths
-from ivr.corpus.packing import load_tokenizer
 from ivr.disk.writer import files_below
+from ivr.encoding.text.tokenizer_file import load_for_text
 from ivr.errors import ConfigError, StaleInputError, TryAgainError
 from ivr.schema import write_sealed
 from ivr.tokenizer.remap.dropout import SuperwordDropout
@@ -216,7 +216,7 @@ def test_superwords_that_were_cut_are_the_same_after_an_interruption(
     with pytest.raises(ConfigError, match="name no superword"):
         run(config(plain, superword_dropout=0.5))
     run(config(plain))
-    tokenizer = load_tokenizer(plain.aligned_model)
+    tokenizer = load_for_text(plain.aligned_model)
     cuts = {token_id: [[token_id, token_id]] for token_id in range(100, tokenizer.get_vocab_size())}
     monkeypatch.setattr(
         "ivr.tokenizer.remap.dropout.read_dropout", lambda *paths: SuperwordDropout(cuts, paths[-2], paths[-1])
@@ -300,7 +300,7 @@ def test_a_loss_that_is_no_number_stops_the_run_naming_the_step(world: World, mo
     blocks_NT = np.load(kept / "step-5.npy")
     assert blocks_NT.shape == (4, 33)
     lines = [json.loads(line) for line in (kept / "blocks.jsonl").read_text(encoding="utf-8").splitlines()]
-    tokenizer = load_tokenizer(world.aligned_model)
+    tokenizer = load_for_text(world.aligned_model)
     assert [line["text"] for line in lines] == [
         tokenizer.decode(ids, skip_special_tokens=False) for ids in blocks_NT.tolist()
     ]

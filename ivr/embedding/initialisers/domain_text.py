@@ -9,12 +9,12 @@ import heapq
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from ivr.corpus.document_end import start_of_text_id
 from ivr.corpus.documents import read_documents
+from ivr.encoding.text.tokenizer_file import load_for_text
 
 
 @dataclass(frozen=True)
@@ -55,18 +55,10 @@ def read_domain_text(corpus: Path, tokenizer_dir: Path, max_bytes: int, seed: in
 
 def encode(texts: Sequence[str], tokenizer_dir: Path) -> DomainText:
     """The ids of `texts`. Raises CorruptInputError where the tokenizer has no token that ends a text."""
-    tokenizer = _load(tokenizer_dir)
+    tokenizer = load_for_text(tokenizer_dir)
     start_id = start_of_text_id(tokenizer, tokenizer_dir)
     documents = []
     for start in range(0, len(texts), 256):
         for encoding in tokenizer.encode_batch_fast(list(texts[start : start + 256]), add_special_tokens=False):
             documents.append(np.array(encoding.ids, dtype=np.int64))
     return DomainText(documents, sum(len(text.encode()) for text in texts), start_id)
-
-
-def _load(tokenizer_dir: Path) -> Any:
-    from tokenizers import Tokenizer
-
-    tokenizer = Tokenizer.from_file(str(tokenizer_dir / "tokenizer.json"))
-    tokenizer.encode_special_tokens = True
-    return tokenizer

@@ -26,7 +26,7 @@ def segmentation(paths: ArtifactPaths, swaps: "Mapping[int, Swap]") -> Block:
     files = [directory / "tokenizer.json" for directory in (paths.original_tokenizer, paths.remapped_tokenizer)]
     if not all(file.is_file() for file in files):
         return Missing("remap")
-    from ivr.base.tokenizer import load_tokenizer
+    from ivr.encoding.text.tokenizer_file import load_tokenizer
 
     original, remapped = map(load_tokenizer, files)
     split = [(_tokens(original, line), _tokens(remapped, line)) for line in lines]

@@ -14,6 +14,7 @@ from ivr.analysis.tables import PretokenTable
 from ivr.disk.digest import sha256_file
 from ivr.encoding.bpe import read_bpe
 from ivr.encoding.text.missing_bytes import named
+from ivr.encoding.text.tokenizer_file import load_tokenizer
 from ivr.errors import CorruptInputError
 from ivr.tokenizer.distill.certificate_checks import quick_checks
 from ivr.tokenizer.distill.pipeline import Distillation
@@ -50,7 +51,7 @@ def build_certificate(
 ) -> dict[str, Any]:
     """Compare the two on every pretoken and every id, through the `tokenizers` library; returns the certificate."""
     # what is certified is the file, read back
-    base, result = (Tokenizer.from_file(str(file)) for file in (compared.base_file, compared.result_file))
+    base, result = (load_tokenizer(file) for file in (compared.base_file, compared.result_file))
     table, earlier = compared.table, list(compared.earlier)
     vocabulary = compare_vocabularies(base, result)
     found = list(compare_pretokens(base, result, table.pretokens, table.counts_P, on_batch))

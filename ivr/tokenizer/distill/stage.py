@@ -125,7 +125,8 @@ def load_base(file: Path) -> "Tokenizer":
 
     Raises ConfigError naming the first offender, CorruptInputError for what is no tokenizer.json.
     """
-    from ivr.base.tokenizer import check_tokenizer_json, load_tokenizer
+    from ivr.base.tokenizer import check_tokenizer_json
+    from ivr.encoding.text.tokenizer_file import load_tokenizer
 
     check_tokenizer_json(file, str(file))
     base = load_tokenizer(file)

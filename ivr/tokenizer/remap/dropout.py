@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from ivr.analysis.pretokens import PretokenSplitter
-from ivr.corpus.packing import load_tokenizer
 from ivr.disk.digest import sha256_json
+from ivr.encoding.text.tokenizer_file import load_for_text
 from ivr.errors import ConfigError
 from ivr.tokenizer.remap.apply import pretokens_of
 from ivr.tokenizer.remap.rules import Swap, read_rules
@@ -95,5 +95,5 @@ class SuperwordDropout:
 
 def read_dropout(rules: Path, model_dir: Path, original_dir: Path, share: float, seed: int) -> SuperwordDropout:
     """From the remap rules, the tokenizer of the model, and the original one. Raises what `superword_cuts` does."""
-    split = PretokenSplitter(load_tokenizer(original_dir))
-    return SuperwordDropout(superword_cuts(load_tokenizer(model_dir), read_rules(rules).swaps, split), share, seed)
+    split = PretokenSplitter(load_for_text(original_dir))
+    return SuperwordDropout(superword_cuts(load_for_text(model_dir), read_rules(rules).swaps, split), share, seed)

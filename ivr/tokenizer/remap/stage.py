@@ -78,10 +78,9 @@ def run(config: Config) -> Manifest:
         if stage.current:
             return stage.manifest
         stage.replaces(paths.remapped_tokenizer)
-        from tokenizers import Tokenizer
-
         from ivr.analysis.pretokens import PretokenSplitter
         from ivr.analysis.tables import read_pretoken_frequency
+        from ivr.encoding.text.tokenizer_file import load_tokenizer
         from ivr.tokenizer.remap.apply import DistilledTokenizer, apply_swaps
         from ivr.tokenizer.remap.check import check_remapped
         from ivr.tokenizer.remap.rules import write_rules
@@ -89,14 +88,14 @@ def run(config: Config) -> Manifest:
 
         distilled = DistilledTokenizer(*read_unigram(distilled_file))
         hashes = (sha256_file(original_file), sha256_file(distilled_file))
-        original = Tokenizer.from_file(str(original_file))
+        original = load_tokenizer(original_file)
         split = PretokenSplitter(original)
         rules = _rules(config, swaps_input.path, distilled, original, split, hashes)
         table = read_pretoken_frequency(paths.pretoken_frequency)
         with atomic_directory(paths.remapped_tokenizer) as directory:
             write_tokenizer(directory, apply_swaps(distilled, rules.swaps, split), paths.distilled_tokenizer)
             write_rules(directory / "remap_rules.yaml", rules)
-            remapped = Tokenizer.from_file(str(directory / "tokenizer.json"))
+            remapped = load_tokenizer(directory)
             with Progress("check", len(table), "pretokens") as bar:
                 check = check_remapped(distilled, remapped, rules.swaps, table, bar.update)
             _tell(check, len(rules.swaps), distilled.strings)
@@ -170,15 +169,14 @@ def _undo(config: Config, paths: ArtifactPaths) -> Manifest:
     inputs = [Input(original_file, made_by="init"), Input(paths.remap_rules, made_by="remap", editable=True)]
     with open_stage("remap", config, inputs) as stage:
         stage.replaces(paths.remapped_tokenizer)
-        from tokenizers import Tokenizer
-
         from ivr.analysis.pretokens import PretokenSplitter
+        from ivr.encoding.text.tokenizer_file import load_tokenizer
         from ivr.tokenizer.remap.apply import DistilledTokenizer, undo_swaps
         from ivr.tokenizer.remap.rules import RemapRules, read_rules, write_rules
         from ivr.tokenizer.unigram_file import read_unigram, write_tokenizer
 
         rules = read_rules(paths.remap_rules)
-        split = PretokenSplitter(Tokenizer.from_file(str(original_file)))
+        split = PretokenSplitter(load_tokenizer(original_file))
         remapped = DistilledTokenizer(*read_unigram(paths.remapped_tokenizer / "tokenizer.json"))
         with atomic_directory(paths.remapped_tokenizer) as directory:
             write_tokenizer(directory, undo_swaps(remapped, rules.swaps, split), paths.remapped_tokenizer)

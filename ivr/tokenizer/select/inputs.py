@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from tokenizers import Tokenizer
 
 from ivr.analysis.analyze import count_corpus
 from ivr.analysis.pretokens import PretokenSplitter
@@ -15,6 +14,7 @@ from ivr.artifacts import ArtifactPaths
 from ivr.console import LOG
 from ivr.corpus.documents import read_documents_utf8
 from ivr.encoding.byte_alphabet import CHARACTER_TO_BYTE, from_alphabet
+from ivr.encoding.text.tokenizer_file import load_tokenizer
 from ivr.errors import ConfigError
 from ivr.tokenizer.select.candidates import DEFAULT_EXCLUDE, CandidateRules
 from ivr.tokenizer.select.selection import Request, weighted_uses
@@ -72,7 +72,7 @@ def swaps_wanted(config: "Config", paths: ArtifactPaths, material: Material) -> 
     """K as it was given; for `auto` as many as pay on documents set aside."""
     if config.swaps != "auto":
         return int(config.swaps)
-    base = Tokenizer.from_file(str(paths.original_tokenizer / "tokenizer.json"))
+    base = load_tokenizer(paths.original_tokenizer)
     aside, others = (
         with_documents(join_texts(table, material.protected, material.splitter), paths, config, is_aside)
         for table, is_aside in zip(tables_for_stopping(paths.cleaned_corpora, base), (True, False), strict=True)
@@ -85,7 +85,7 @@ def with_documents(texts: Texts, paths: ArtifactPaths, config: "Config", is_asid
     if config.max_words < 2:
         return texts
     boundaries = Boundaries.named(config.superword_boundaries)
-    base = PretokenSplitter(Tokenizer.from_file(str(paths.original_tokenizer / "tokenizer.json")))
+    base = PretokenSplitter(load_tokenizer(paths.original_tokenizer))
     if not can_be_placed(base):
         raise ConfigError(f"--max-words {config.max_words}: {NOT_ONE_PATTERN}; give --max-words 1")
     general = paths.general_cleaned if paths.general_pretoken_frequency.is_file() else None
@@ -106,7 +106,7 @@ def with_documents(texts: Texts, paths: ArtifactPaths, config: "Config", is_asid
 
 def _protected(paths: ArtifactPaths, config: "Config") -> PretokenTable | None:
     if config.protect_corpus:
-        base = Tokenizer.from_file(str(paths.original_tokenizer / "tokenizer.json"))
+        base = load_tokenizer(paths.original_tokenizer)
         return as_table(count_corpus(base, config.protect_corpus, 1, "count protected text"))
     file = paths.general_pretoken_frequency
     return read_pretoken_frequency(file) if file.is_file() else None

@@ -20,8 +20,9 @@ from tokenizers import PreTokenizedString, Tokenizer
 
 from ivr.analysis.pretokens import PretokenSplitter, pretoken_encoder
 from ivr.encoding.byte_alphabet import from_alphabet
+from ivr.encoding.text.tokenizer_file import for_text, load_tokenizer
 from ivr.encoding.tokenizer_steps import steps as steps_of
-from ivr.errors import ConfigError, CorruptInputError, TryAgainError
+from ivr.errors import ConfigError, TryAgainError
 from ivr.tokenizer.verify.causes import SUPERWORD, MergeTrees
 from ivr.tokenizer.verify.comparison import one_pretoken
 from ivr.workers import end_with_parent
@@ -128,22 +129,12 @@ class Pair:
 
 def read_tokenizer_text(path: Path) -> str:
     """The text of a tokenizer.json that `tokenizers` can load. Raises CorruptInputError, naming the file."""
-    try:
-        text = path.read_text(encoding="utf-8")
-        Tokenizer.from_str(text)
-    except (KeyboardInterrupt, SystemExit):
-        raise
-    except BaseException as error:  # a merge without its product is a PanicException, which is no Exception
-        raise CorruptInputError(f"{path} is not a tokenizer.json that `tokenizers` can load ({error})") from None
-    return text
+    load_tokenizer(path)
+    return path.read_text(encoding="utf-8")
 
 
 def _load(text: str) -> Tokenizer:
-    tokenizer = Tokenizer.from_str(text)
-    tokenizer.encode_special_tokens = True
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    return tokenizer
+    return for_text(Tokenizer.from_str(text))
 
 
 def _encode(tokenizer: Tokenizer, texts: Sequence[str]) -> list[Ids]:
