@@ -168,6 +168,7 @@ class Written(TypedDict, total=False):
 class EvaluateResults(TypedDict, total=False):
     bits_per_byte: dict[str, dict[str, Number | None]]
     tokens_per_byte: dict[str, dict[str, Number]]
+    flops_per_byte: dict[str, dict[str, Number]]
     differences: dict[str, dict[str, Difference]]
     sampling: dict[str, Written]
     prompt_ends: dict[str, dict[str, PromptEnds]]

@@ -25,7 +25,8 @@ STAGE_VERSIONS = {
     "train": 1,
     "control": 1,
     # 2: where prompts end
-    "evaluate": 3,  # 3: intervals by scipy's bootstrap
+    # 3: intervals by scipy's bootstrap
+    "evaluate": 4,  # 4: FLOPs a byte
     # 2: held-out lines before and after
     # 3: pictures and numbers as files, new rows, lineage, commands, the whole model card
     "report": 4,  # 4: where prompts end

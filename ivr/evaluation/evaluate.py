@@ -135,9 +135,11 @@ class Measured:
     scores: dict[str, dict[str, "Scores"]]
     samples: dict[str, Any] = field(default_factory=dict)
     prompt_ends: dict[str, dict[str, Any]] = field(default_factory=dict)  # {kind: {model: PromptEnd.results}}
+    flops: dict[str, float] = field(default_factory=dict)  # {model: of a token, forward}
 
     def results(self, seed: int) -> dict[str, Any]:
-        """bits_per_byte, tokens_per_byte: {kind: {model: figure}}; differences: {kind: {"B - A": ...}}; sampling."""
+        """bits_per_byte, tokens_per_byte, flops_per_byte: {kind: {model: figure}}; differences: {kind: {"B - A": ...}};
+        sampling."""
         from ivr.evaluation.intervals import paired_difference
 
         def of_each(figure: Callable[["Scores"], float]) -> dict[str, dict[str, float]]:
@@ -146,6 +148,10 @@ class Measured:
         return {
             "bits_per_byte": of_each(lambda scores: scores.bits_per_byte),
             "tokens_per_byte": of_each(lambda scores: scores.tokens_per_byte),
+            "flops_per_byte": {
+                kind: {name: found.tokens_per_byte * self.flops[name] for name, found in of.items()}
+                for kind, of in self.scores.items()
+            },
             "differences": {
                 kind: {
                     f"{later} - {earlier}": paired_difference(of[later], of[earlier], seed).results()
@@ -215,6 +221,7 @@ def _measure_one(
     from ivr.corpus.packing import bytes_per_token, encode_documents
     from ivr.encoding.text.tokenizer_file import load_for_text
     from ivr.evaluation.bits_per_byte import score_documents
+    from ivr.evaluation.compute import flops_of_reading, num_multiplied
     from ivr.evaluation.models import context_of, load_model
     from ivr.evaluation.prompt_end import choose_cuts, score_prompt_ends
     from ivr.evaluation.sampling import new_token_figures, sample
@@ -223,6 +230,7 @@ def _measure_one(
     start_id = start_of_text_id(tokenizer, subject.tokenizer_dir)
     model = load_model(subject.model_dir).to(device)
     context = context_of(model)
+    measured.flops[subject.name] = flops_of_reading(num_multiplied(model))
     stride = config.stride or context // 2
     if not 1 <= stride <= context:
         raise ConfigError(f"--stride {stride}: the context of the {subject.name} model is {context}")

@@ -17,6 +17,7 @@ from ivr.corpus.packing import encode_documents, open_stream
 from ivr.encoding.text.tokenizer_file import load_for_text
 from ivr.errors import ConfigError
 from ivr.evaluation.bits_per_byte import score_documents
+from ivr.evaluation.compute import attention_width, flops_per_token, num_multiplied
 from ivr.evaluation.heldout import choose_documents
 from ivr.evaluation.models import context_of, load_model, recompute_activations
 from ivr.training.checkpoints import Card
@@ -28,7 +29,7 @@ from ivr.training.metrics import JsonLines
 from ivr.training.optimisation import Schedule, make_optimizer
 from ivr.training.options import Config
 from ivr.training.phases import RowMask, freeze_all_but_embeddings
-from ivr.training.throughput import attention_width, flops_per_token, num_multiplied, peak_flops
+from ivr.training.throughput import peak_flops
 
 
 @dataclass(frozen=True)

@@ -197,7 +197,7 @@ def body_and_head(size: Size) -> tuple[int, int]:
 
 def training_flops(size: Size) -> float:
     """Of one token, forward and backward (Chowdhery et al. 2022, appendix B)."""
-    from ivr.training.throughput import flops_per_token
+    from ivr.evaluation.compute import flops_per_token
 
     return flops_per_token(sum(body_and_head(size)), size.base.num_layers * size.base.width, size.block_size)
 

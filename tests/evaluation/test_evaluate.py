@@ -113,7 +113,10 @@ def test_a_model_of_no_numbers_is_refused_before_a_figure_is_written(world: Arti
         ({"model": ("a b=somewhere",)}, "must be NAME=PATH"),
         ({"model": ("a=nowhere",)}, "nowhere: no such file or directory"),
         ({"text": ("domain=nowhere",)}, "--text domain=nowhere: the name"),
-        ({"leave_out": ("copy",)}, "--leave-out copy: the run's models are base, aligned, trained"),
+        (
+            {"leave_out": ("copy",)},
+            "--leave-out copy: the run's models are base, aligned, control-bytes, control-flops, trained",
+        ),
     ],
 )
 def test_names_that_cannot_work(world: ArtifactPaths, options: dict, message: str) -> None:

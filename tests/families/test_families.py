@@ -17,8 +17,8 @@ from ivr.cli import main
 from ivr.embedding.initialisers.body import Body, for_head, with_bias
 from ivr.embedding.rows_of_model import read_rows
 from ivr.embedding.weights import embedding_names, read_config, read_layout, read_state
+from ivr.evaluation.compute import attention_width, flops_per_token, num_multiplied
 from ivr.tokenizer.remap.rules import read_rules
-from ivr.training.throughput import attention_width, flops_per_token, num_multiplied
 
 OPTIONS = {
     **STAGE_OPTIONS,

@@ -173,13 +173,14 @@ def _differences(run: Run) -> list[Section]:
 def _tokens_per_byte(run: Run) -> list[Section]:
     """How many tokens a byte of each text takes, with the tokenizer of each model."""
     found: Mapping[str, Mapping[str, float]] = run.result("evaluate", "tokens_per_byte") or {}
+    flops: Mapping[str, Mapping[str, float]] = run.result("evaluate", "flops_per_byte") or {}
     rows: list[list[Cell]] = []
     for text, figures in found.items():
         base = figures.get("base")
         for model, value in figures.items():
             saved = 1 - value / base if base else None
             rows.append([text_name(text), model_name(model), Figure(value, ".4f"), share(saved, 1)])
-            rows[-1].append(Figure(1 / value if value else None, ".2f"))
+            rows[-1] += [Figure(1 / value if value else None, ".2f"), Figure(flops.get(text, {}).get(model), ".3g")]
     if not rows:
         return []
     columns = [
@@ -188,9 +189,11 @@ def _tokens_per_byte(run: Run) -> list[Section]:
         Column("tokens_per_byte", "tokens per byte", True),
         Column("saved", "fewer than before", True),
         Column("bytes_per_token", "bytes per token", True),
+        Column("flops_per_byte", "FLOPs per byte", True),
     ]
     note = (
-        "Of the held-out documents that the models were measured on. Fewer tokens are less to compute and to pay for."
+        "Of the held-out documents that the models were measured on. Fewer tokens are less to compute and to pay for. "
+        "FLOPs are those of reading, without attention: 2 for each parameter that a token is multiplied with."
     )
     return [Section("tokens", "Tokens per byte", [Table("tokens_per_byte", "Tokens per byte", columns, rows)], note)]
 

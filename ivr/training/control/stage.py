@@ -123,9 +123,9 @@ def _arm(config: Config, paths: ArtifactPaths, made: Manifest, arm: str, spent: 
 
 def _spent(paths: ArtifactPaths, made: Manifest) -> dict[str, float]:
     """FLOPs of the trained model: a token's, all of training, of `ivr align` before it, and their sum."""
+    from ivr.evaluation.compute import attention_width, flops_per_token, num_multiplied
     from ivr.evaluation.models import context_of, load_model
     from ivr.training.control.arms import initialising_flops
-    from ivr.training.throughput import attention_width, flops_per_token, num_multiplied
 
     model = load_model(paths.base_model)
     matrices = num_multiplied(model)

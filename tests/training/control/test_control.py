@@ -68,6 +68,8 @@ def test_both_arms_are_trained_measured_reported_checked_and_cleaned(
     assert list(found["bits_per_byte"]["domain"]) == ["base", "aligned", "control-bytes", "control-flops", "trained"]
     assert {"trained - control-bytes", "trained - control-flops"} <= set(found["differences"]["domain"])
     assert found["tokens_per_byte"]["domain"]["control-bytes"] == found["tokens_per_byte"]["domain"]["base"]
+    cost = found["flops_per_byte"]["domain"]
+    assert cost["base"] == cost["control-bytes"] > cost["trained"] > 0  # one size; fewer tokens
     assert main(["report", *words]) == 0
     summary = (run.report / "summary.txt").read_text(encoding="utf-8")
     assert "no swaps, same bytes" in summary and "less no swaps, same FLOPs" in summary
