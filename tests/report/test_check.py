@@ -60,7 +60,7 @@ def test_a_whole_run_is_whole(checked_run: Path, capsys: pytest.CaptureFixture[s
 def test_one_bit_in_every_file_of_every_stage_is_found(checked_run: Path) -> None:
     files = files_of(checked_run)
     folders = {path.relative_to(checked_run).parts[0] for path in files}
-    assert folders >= set(integrity.FOLDERS) - {"verification"} | {"manifests"}
+    assert folders >= set(integrity.FOLDERS) - {"verification", "control"} | {"manifests"}  # see tests/training/control
     for number, path in enumerate(files):
         name = str(path.relative_to(checked_run))
         whole = path.read_bytes()
