@@ -37,6 +37,7 @@ STAGES: dict[str, tuple[str, str]] = {
     "control": ("ivr.training.control.stage", "train the base model as far, its vocabulary unchanged, to compare"),
     "evaluate": ("ivr.evaluation.evaluate", "bits per byte, tokens per byte and agreement of every model"),
     "report": ("ivr.report.report", "summary of a run, and its HTML report"),
+    "export": ("ivr.export.stage", "the trained model as another program loads it, Transformers.js for one"),
     "status": ("ivr.cluster.status", "which stages are done, missing or stale, and their jobs"),
     "check": ("ivr.report.check", "read every file of a run and compare it with its recorded hash"),
     "submit": ("ivr.cluster.submit", "run a stage as a Slurm job"),

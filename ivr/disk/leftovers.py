@@ -9,7 +9,7 @@ from pathlib import Path
 # below an artifacts directory, where stages write
 WRITTEN = (
     "corpora", "models", "tokenizers", "analysis", "embeddings", "training", "control", "evaluation", "verification",
-    "report", "manifests",
+    "report", "export", "manifests",
 )  # fmt: skip
 WRITTEN_CORPORA = frozenset({"cleaned", "heldout", "general", "sample"})
 LEFTOVER = re.compile(r"\.(?P<target>.+)\.ivr-(?P<old>old-)?\d+")

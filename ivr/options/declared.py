@@ -162,10 +162,10 @@ def _kind(annotation: Any) -> tuple[type, bool]:
 
 def option_of(name: str) -> str:
     """
-    >>> option_of("max_steps")
-    '--max-steps'
+    >>> option_of("max_steps"), option_of("for_")  # a word of Python's has a bar behind it
+    ('--max-steps', '--for')
     """
-    return f"--{name.replace('_', '-')}"
+    return f"--{name.rstrip('_').replace('_', '-')}"
 
 
 def each(item: Option, value: Any) -> tuple[Any, ...]:

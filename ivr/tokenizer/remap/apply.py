@@ -222,8 +222,8 @@ def apply_swaps(distilled: DistilledTokenizer, swaps: Sequence[Swap], split: Pre
     strings, scores_V = list(distilled.strings), distilled.scores_V.copy()
     for swap in swaps:
         strings[swap.id], scores_V[swap.id] = swap.new, swap.score
-    texts, superwords = _texts(swaps, split)
-    tokenizer = _with_steps(
+    texts, superwords = strings_of(swaps, split)
+    tokenizer = with_steps(
         distilled.tokenizer,
         lambda steps: place_superwords(
             with_patterns(steps, lambda pattern: uncut_pattern(pattern, texts, split)), superwords, split
@@ -239,8 +239,8 @@ def undo_swaps(remapped: DistilledTokenizer, swaps: Sequence[Swap], split: Preto
         if not 0 <= swap.id < len(strings) or strings[swap.id] != swap.new:
             raise CorruptInputError(f"id {swap.id} is not {swap.new!r} in the remapped tokenizer; run `ivr remap`")
         strings[swap.id], scores_V[swap.id] = swap.old, swap.old_score
-    texts, superwords = _texts(swaps, split)
-    tokenizer = _with_steps(
+    texts, superwords = strings_of(swaps, split)
+    tokenizer = with_steps(
         remapped.tokenizer,
         lambda steps: with_patterns(
             take_out_superwords(steps, superwords, split), lambda pattern: cut_again(pattern, texts, split)
@@ -249,7 +249,7 @@ def undo_swaps(remapped: DistilledTokenizer, swaps: Sequence[Swap], split: Preto
     return unigram_tokenizer(tokenizer, strings, scores_V)
 
 
-def _texts(swaps: Sequence[Swap], split: PretokenSplitter) -> tuple[list[str], list[list[str]]]:
+def strings_of(swaps: Sequence[Swap], split: PretokenSplitter) -> tuple[list[str], list[list[str]]]:
     """(the new strings inside pretokens, the pretokens of every superword).
 
     Whole characters only; part of one is nothing that a pattern could look for.
@@ -265,7 +265,7 @@ def _texts(swaps: Sequence[Swap], split: PretokenSplitter) -> tuple[list[str], l
     return texts, superwords
 
 
-def _with_steps(tokenizer: Tokenizer, change: Callable[[Steps], Steps]) -> Tokenizer:
+def with_steps(tokenizer: Tokenizer, change: Callable[[Steps], Steps]) -> Tokenizer:
     """A copy whose pre-tokenizer's steps are changed."""
     spec = json.loads(tokenizer.to_str())
     if spec["pre_tokenizer"]["type"] != "Sequence":

@@ -50,7 +50,7 @@ def with_any_superwords(
         raise ConfigError("the pre-tokenizer is not the original's; run `ivr distill-tokenizer --force`")
     split = {
         "type": "Split",
-        "pattern": {"Regex": f"{_superwords(superwords, one, base)}|{one.pattern}"},
+        "pattern": {"Regex": f"{superwords_pattern(superwords, one, base)}|{one.pattern}"},
         "behavior": "Isolated",
         "invert": False,
     }
@@ -95,7 +95,14 @@ def _whole(superwords: Sequence[Sequence[str]]) -> str:
     return rf"{WHOLE}{root.first()}{trie_pattern(root)})|"
 
 
-def _superwords(superwords: Sequence[Sequence[str]], one: OnePattern, base: PretokenSplitter) -> str:
+def superwords_pattern(
+    superwords: Sequence[Sequence[str]], one: OnePattern, base: PretokenSplitter, portable: bool = False
+) -> str:
+    """Matches a superword (the pretokens of each) where its last pretoken ends.
+
+    `one`: the steps of `base` as one pattern. `portable`: without calls of groups and conditions, which few engines
+    have, and slower.
+    """
     # what may follow is asked behind the last two pretokens: the first of these could reach over the last one
     last = sorted({tuple(pretokens[-2:]) for pretokens in superwords})
     ends = dict(zip(last, _ends(last, one, base), strict=True))
@@ -103,7 +110,10 @@ def _superwords(superwords: Sequence[Sequence[str]], one: OnePattern, base: Pret
     calls = {text: f"\\g<end{number}>" for number, text in enumerate(sorted(set(ends.values())))}
     root = Node()
     for pretokens in sorted(map(list, superwords)):
-        root.add("".join(pretokens), calls[ends[tuple(pretokens[-2:])]])
+        end = ends[tuple(pretokens[-2:])]
+        root.add("".join(pretokens), end if portable else calls[end])
+    if portable:
+        return f"(?:{root.first()}{trie_pattern(root, portable)})"
     return rf"(?:{'|'.join(groups.values())}){{0}}(?<{NAME}>{root.first()}{trie_pattern(root)})"
 
 

@@ -30,8 +30,8 @@ class Node:
         return f"(?={character_class(self.children)})" if len(self.children) > 1 else ""
 
 
-def trie_pattern(node: Node) -> str:
-    """What may follow, the longest first.
+def trie_pattern(node: Node, portable: bool = False) -> str:
+    """What may follow, the longest first. `portable`: without conditions, which few engines have.
 
     >>> root = Node()
     >>> root.add("of", "(?!s)"), root.add("of the", "(?:)")
@@ -43,21 +43,21 @@ def trie_pattern(node: Node) -> str:
     while len(node.children) == 1 and not node.ends:
         ((character, node),) = node.children.items()
         text += quote(character)
-    options = [_next(sorted(node.children.items()))] if node.children else []
+    options = [_next(sorted(node.children.items()), portable)] if node.children else []
     if node.ends:
         options.append(node.ends)
     return f"{text}(?:{'|'.join(options)})"
 
 
-def _next(children: Sequence[tuple[str, Node]]) -> str:
+def _next(children: Sequence[tuple[str, Node]], portable: bool) -> str:
     """Alternatives for what begins with one of these characters, those with most texts behind them first.
 
     An engine that backtracks tries one after another, so more than a few are halved by a condition (no alternative:
     that would be tried again when the first half has failed).
     """
-    if len(children) <= TRIED_IN_TURN:
+    if portable or len(children) <= TRIED_IN_TURN:
         order = sorted(children, key=lambda item: (-item[1].size, item[0]))
-        return "|".join(quote(character) + trie_pattern(child) for character, child in order)
+        return "|".join(quote(character) + trie_pattern(child, portable) for character, child in order)
     half = len(children) // 2
     first, second = children[:half], children[half:]
-    return f"(?((?={character_class(c for c, _ in first)}))(?:{_next(first)})|(?:{_next(second)}))"
+    return f"(?((?={character_class(c for c, _ in first)}))(?:{_next(first, portable)})|(?:{_next(second, portable)}))"
