@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ivr.base.tokenizer import read_json
+from ivr.base.tokenizer import load_tokenizer, read_json
 from ivr.base.weights.layout import layout_of
 from ivr.console import LOG
 from ivr.encoding.tokenizer_steps import steps
@@ -215,16 +215,17 @@ def check_auto_tokenizer(folder: Path, origin: str) -> None:
 
     Raises ConfigError, naming the field or token, where it does not.
     """
-    spec, auto = read_json(folder / "tokenizer.json", origin), load_auto(folder, origin)
+    # as the library has it: files of elsewhere, GPT-2's own too, leave out what it takes for granted
+    spec, auto = json.loads(load_tokenizer(folder / "tokenizer.json", origin).to_str()), load_auto(folder, origin)
     config, model_config = (
         read_json(folder / name, origin) if (folder / name).is_file() else {}
         for name in ("tokenizer_config.json", "config.json")
     )
-    part = differing_part(spec, auto.spec)
-    if part and config.get("tokenizer_class") in PLAIN_CLASSES and not keeps_plain_class(model_config["model_type"]):
+    part, kind = differing_part(spec, auto.spec), model_config.get("model_type")
+    if part and kind and config.get("tokenizer_class") in PLAIN_CLASSES and not keeps_plain_class(kind):
         LOG.warning(
             "%s: beside a %s AutoTokenizer loads %s whatever tokenizer_config.json says; load this tokenizer, and what "
-            "is made of it, with %s", origin, model_config["model_type"], auto.kind, PLAIN_CLASS,
+            "is made of it, with %s", origin, kind, auto.kind, PLAIN_CLASS,
         )  # fmt: skip
         return
     if part:

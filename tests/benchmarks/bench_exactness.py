@@ -28,7 +28,7 @@ from typing import Any
 from results import Record, add_option, command_line, publish
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from drawn_tokenizers import Outcome, outcome_of, spared
+from drawn_outcomes import Outcome, outcome_of, spared
 
 SEEDS_APART = 1_000_000
 SHARED_MEMORY = Path("/dev/shm")

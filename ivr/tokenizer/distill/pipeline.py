@@ -32,7 +32,7 @@ from ivr.tokenizer.fit.strings import (
     sparse_numbers,
 )
 from ivr.tokenizer.fit.windows import in_windows
-from ivr.tokenizer.proof.closure import Attempt, Proof, attempt
+from ivr.tokenizer.proof.closure import Attempt, Proof, attempt, is_provable
 from ivr.tokenizer.repeats.characters import Characters
 from ivr.tokenizer.repeats.families import Sources, families_of, refine
 from ivr.tokenizer.repeats.shown import seen_marks
@@ -99,8 +99,7 @@ def distill(base: Tokenizer, bpe: ByteLevelBpe, pretokens: Sequence[str], expone
         numbers_fitted=fitter.plan.numbers,
         exponent=fitter.plan.exponent,
         universal=universal,
-        # a proof knows of the merges alone, in the order in which they stand
-        proofs=() if bpe.whole_ids or bpe.applied_R is not None else _proofs(universal, fitter, fitted),
+        proofs=_proofs(universal, fitter, fitted) if is_provable(bpe) else (),
         inside=inside,
     )
 

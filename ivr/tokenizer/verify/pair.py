@@ -127,15 +127,16 @@ class Pair:
 
 
 def read_tokenizer_text(path: Path) -> str:
-    """The text of a tokenizer.json that `tokenizers` can load. Raises CorruptInputError, naming the file."""
+    """A tokenizer.json as `tokenizers` writes it once it has loaded it. Raises CorruptInputError, naming the file.
+
+    Files of elsewhere leave out what the library takes for granted: GPT-2's own does not say that its model is a BPE.
+    """
     try:
-        text = path.read_text(encoding="utf-8")
-        Tokenizer.from_str(text)
+        return str(Tokenizer.from_str(path.read_text(encoding="utf-8")).to_str())
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:  # a merge without its product is a PanicException, which is no Exception
         raise CorruptInputError(f"{path} is not a tokenizer.json that `tokenizers` can load ({error})") from None
-    return text
 
 
 def _load(text: str) -> Tokenizer:
