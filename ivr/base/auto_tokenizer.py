@@ -51,6 +51,7 @@ def load_auto(folder: Path, origin: str) -> Loaded:
         else:
             found = GPT2Tokenizer.from_pretrained(folder, local_files_only=True)
         spec = json.loads(found.backend_tokenizer.to_str())
+        found("a b")  # some options are looked at here first: a token that the post-processor lacks, a length
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:  # a PanicException of `tokenizers` is no Exception
