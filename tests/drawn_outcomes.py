@@ -8,6 +8,7 @@ import contextlib
 import json
 import re
 import shutil
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -117,7 +118,7 @@ def outcome_of(seed: int, root: Path) -> Outcome:
         if (source / name).is_file():
             shutil.copyfile(source / name, taken / name)
     try:
-        complete_tokenizer(taken, "DIR", found.files.get("config.json", {"model_type": "gpt2"}))
+        complete_tokenizer(taken, "DIR", found.files.get("config.json", {}))
         check_auto_tokenizer(taken, "DIR")
     except IvrError as error:
         return Outcome(refused=str(error))
@@ -234,7 +235,8 @@ def _between(
                     outcome.explained += 1
                 elif one.ids != other.ids:
                     yield f"{mode}: ids {one.ids} -> {other.ids}, {one.tokens} -> {other.tokens}"
-                elif one.offsets != other.offsets and lacking.isdisjoint(string.encode()):  # theirs are too small there
+                # theirs are too small behind a byte without an id
+                elif one.offsets != other.offsets and lacking.isdisjoint(unicodedata.normalize("NFC", string).encode()):
                     yield f"{mode}: offsets {one.offsets} -> {other.offsets} of {one.tokens}"
                 elif one.special_tokens_mask != other.special_tokens_mask or one.type_ids != other.type_ids:
                     yield f"{mode}: masks differ"

@@ -13,6 +13,7 @@ import argparse
 import dataclasses
 import json
 import logging
+import multiprocessing
 import re
 import shutil
 import sys
@@ -31,6 +32,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from drawn_outcomes import Outcome, outcome_of, spared
 
 SEEDS_APART = 1_000_000
+DRAWS_A_TASK, DRAWS_A_PROCESS = 20, 300
 SHARED_MEMORY = Path("/dev/shm")
 _FOLDER: Path | None = None
 _SPARED = ExitStack()  # of this process; a context manager that nobody holds would end at once
@@ -66,8 +68,10 @@ def outcomes(seeds: Sequence[int], processes: int, keep: Path | None) -> Iterato
         if seed in wanted:
             wanted.discard(seed)
             yield {"seed": seed, **outcome}
-    with ProcessPoolExecutor(processes, initializer=_start) as pool:
-        for seed, outcome in pool.map(_draw, sorted(wanted), chunksize=20):
+    # the libraries keep some megabytes of every tokenizer, so that a process ends after DRAWS_A_PROCESS draws
+    ends = {"mp_context": multiprocessing.get_context("spawn"), "max_tasks_per_child": DRAWS_A_PROCESS // DRAWS_A_TASK}
+    with ProcessPoolExecutor(processes, initializer=_start, **ends) as pool:
+        for seed, outcome in pool.map(_draw, sorted(wanted), chunksize=DRAWS_A_TASK):
             if keep:
                 with keep.open("a", encoding="utf-8") as stream:
                     stream.write(json.dumps([seed, outcome]) + "\n")

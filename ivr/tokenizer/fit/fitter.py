@@ -11,6 +11,7 @@ from ivr.console import LOG
 from ivr.encoding.batch import Batch
 from ivr.encoding.bpe import ByteLevelBpe
 from ivr.encoding.bpe_encoder import BpeEncoder
+from ivr.encoding.string_table import StringTable
 from ivr.encoding.unigram_encoder import UnigramEncoder
 from ivr.tokenizer.fit.closed_subsets import ClosedParts
 from ivr.tokenizer.fit.plan import Plan
@@ -56,11 +57,16 @@ class TextFitter:
         self._parts_kept = True
         self._known: Constraints | None = None  # what the parts that close, and then these strings, ask for
 
-    def take(self, strings: Iterable[bytes], optional: Iterable[bytes] = (), tested: Iterable[bytes] = ()) -> None:
+    def take(self, strings: Batch, optional: Iterable[bytes] = (), tested: Iterable[bytes] = ()) -> None:
         """The strings to fit, each once."""
-        known = dict.fromkeys([*filter(None, self.tokens), *strings])
-        self._strings = Encoded.of(known, self.encoder)
-        self._optional = Encoded.of((string for string in optional if string not in known), self.encoder)
+        table = StringTable()
+        for batch in (Batch.of([*filter(None, self.tokens)]), strings):
+            table.numbers(batch.data, batch.starts[1:])
+        known, others = table.strings(), Batch.of(list(optional))
+        new = np.flatnonzero(table.numbers(others.data, others.starts[1:]) >= len(known))
+        self._strings, self._optional = (
+            Encoded(batch, self.encoder.encode(batch)) for batch in (known, others.select(new))
+        )
         self.plan = replace(self.plan, numbers=len(self._optional.batch) > 0)
         self._tested, self._tested_fitted = Encoded.of(tested, self.encoder), np.zeros(0, np.int64)
 
