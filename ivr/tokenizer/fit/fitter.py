@@ -57,7 +57,7 @@ class TextFitter:
         self._parts_kept = True
         self._known: Constraints | None = None  # what the parts that close, and then these strings, ask for
 
-    def take(self, strings: Batch, optional: Iterable[bytes] = (), tested: Iterable[bytes] = ()) -> None:
+    def take(self, strings: Batch, optional: Iterable[bytes] = (), tested: Batch | None = None) -> None:
         """The strings to fit, each once."""
         table = StringTable()
         for batch in (Batch.of([*filter(None, self.tokens)]), strings):
@@ -68,7 +68,9 @@ class TextFitter:
             Encoded(batch, self.encoder.encode(batch)) for batch in (known, others.select(new))
         )
         self.plan = replace(self.plan, numbers=len(self._optional.batch) > 0)
-        self._tested, self._tested_fitted = Encoded.of(tested, self.encoder), np.zeros(0, np.int64)
+        tested = tested or Batch.of([])
+        self._tested = Encoded(tested, self.encoder.encode(tested))
+        self._tested_fitted = np.zeros(0, np.int64)
 
     @property
     def prior_R(self) -> np.ndarray:
