@@ -63,7 +63,9 @@ class TextFitter:
         for batch in (Batch.of([*filter(None, self.tokens)]), strings):
             table.numbers(batch.data, batch.starts[1:])
         known, others = table.strings(), Batch.of(list(optional))
+        known = Batch(known.data.copy(), known.starts.copy())  # the table has room for twice as many
         new = np.flatnonzero(table.numbers(others.data, others.starts[1:]) >= len(known))
+        del table
         self._strings, self._optional = (
             Encoded(batch, self.encoder.encode(batch)) for batch in (known, others.select(new))
         )
