@@ -5,9 +5,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ivr.base.pre_tokenizer import check_keeps_text, check_pre_tokenizer
 from ivr.corpus.documents import SEPARATOR
 from ivr.disk.writer import write_json, write_text
+from ivr.encoding.text.kept_whole import check_keeps_text, check_pre_tokenizer
 from ivr.errors import ConfigError, CorruptInputError
 from ivr.schema import loads_text
 
