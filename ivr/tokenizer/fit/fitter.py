@@ -97,9 +97,8 @@ class TextFitter:
 
     def fit_beside(self, pieces: Iterable[bytes], constraints: Constraints) -> Fit:
         """The same with these constraints besides, from the prior as it is."""
-        every = self._strings + Encoded.of(dict.fromkeys(pieces), self.encoder)
-        if self.plan.numbers:
-            every += self._optional
+        optional = [self._optional] if self.plan.numbers else []
+        every = Encoded.joined([self._strings, Encoded.of(dict.fromkeys(pieces), self.encoder), *optional])
         fitted = self._fit_closed(every, constraints)
         while len(lost := self._lost(fitted.scores_V)):
             LOG.info("%s of %s strings between parts differ", f"{len(lost):,}", f"{len(self._tested.batch):,}")

@@ -2,7 +2,8 @@
 
 import string
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import combinations, islice
+from heapq import merge
+from itertools import chain, combinations, groupby, islice
 
 import numpy as np
 import regex
@@ -86,20 +87,24 @@ def other_forms(pretokens: Iterable[str], tokens: Iterable[bytes]) -> Iterator[s
     """Words of ASCII letters, of the text and of the vocabulary, in lower case, capitals and titled, with and without
     a blank: the likeliest strings that a text of another kind holds and these do not. None holds a repeat.
     """
-    ordered = _forms_of_words(pretokens, tokens)
-    yield from (" " + form for form in ordered)
-    yield from ordered
+    lower, others = _words_without_repeats(pretokens, tokens)
+    for blank in (" ", ""):
+        # each of these is in order; of a large corpus a set of all would have a gigabyte
+        merged = merge(map(str.upper, lower), map(str.title, lower), lower, others)
+        yield from (blank + form for form, _ in groupby(merged))
 
 
-def _forms_of_words(pretokens: Iterable[str], tokens: Iterable[bytes]) -> list[str]:
-    words = {text.removeprefix(" ") for text in pretokens if text.isascii()}
-    words |= {token.decode().removeprefix(" ") for token in tokens if token.isascii()}
-    words = {word for word in words if word.isalpha()}
+def _words_without_repeats(pretokens: Iterable[str], tokens: Iterable[bytes]) -> tuple[list[str], list[str]]:
+    """The words in lower case, and those that are written in no form that is made of these; both in order."""
+    texts = chain((text for text in pretokens if text.isascii()), (t.decode() for t in tokens if t.isascii()))
+    words = {word for word in (text.removeprefix(" ") for text in texts) if word.isalpha()}
     lower = sorted({word.lower() for word in words})
-    with_repeats = {lower[row] for row in rows_with_periods(Batch.of([word.encode() for word in lower]), [1]).tolist()}
-    forms = {word for word in words if word.lower() not in with_repeats}
-    forms.update(form for word in lower if word not in with_repeats for form in (word, word.upper(), word.title()))
-    return sorted(forms)
+    repeats = {lower[row] for row in rows_with_periods(Batch.of([word.encode() for word in lower]), [1]).tolist()}
+    others = sorted(
+        word for word in words
+        if word.lower() not in repeats and word not in (word.lower(), word.upper(), word.title())
+    )  # fmt: skip
+    return [word for word in lower if word not in repeats], others
 
 
 def pretokens_with_repeats(pretokens: Sequence[str], contexts: Sequence[Contexts]) -> list[str]:
