@@ -21,7 +21,6 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -69,9 +68,10 @@ def outcomes(seeds: Sequence[int], processes: int, keep: Path | None) -> Iterato
             wanted.discard(seed)
             yield {"seed": seed, **outcome}
     # the libraries keep some megabytes of every tokenizer, so that a process ends after DRAWS_A_PROCESS draws
-    ends = {"mp_context": multiprocessing.get_context("spawn"), "max_tasks_per_child": DRAWS_A_PROCESS // DRAWS_A_TASK}
-    with ProcessPoolExecutor(processes, initializer=_start, **ends) as pool:
-        for seed, outcome in pool.map(_draw, sorted(wanted), chunksize=DRAWS_A_TASK):
+    # (a ProcessPoolExecutor of Python 3.11 starts no other one then, and waits for ever)
+    tasks = DRAWS_A_PROCESS // DRAWS_A_TASK
+    with multiprocessing.get_context("spawn").Pool(processes, _start, maxtasksperchild=tasks) as pool:
+        for seed, outcome in pool.imap_unordered(_draw, sorted(wanted), chunksize=DRAWS_A_TASK):
             if keep:
                 with keep.open("a", encoding="utf-8") as stream:
                     stream.write(json.dumps([seed, outcome]) + "\n")
