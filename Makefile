@@ -97,6 +97,9 @@ endif
 
 VENV = .venv
 SETUP = $(VENV)/.ivr-stamp
+JAVASCRIPT = $(VENV)/javascript/package/dist/tokenizers.mjs
+JAVASCRIPT_PACKAGE = @huggingface/tokenizers@0.2.0
+JAVASCRIPT_SHA512 = 2e274c1ded45a5c4981f8bdc4a35e8a1d6b7e290b433c9b58260cebfb4908ba22ffa26f5cd7ec9dec1c1082f7fdc53c2927da4d5be79167795a8c471aebf7da6
 IVR = $(VENV)/bin/ivr
 UV_MINIMUM = 0.9
 M = $(ARTIFACTS)/manifests
@@ -248,6 +251,8 @@ test-lm-eval: | $(SETUP) #           bits per byte against lm-evaluation-harness
 	"$$uv" export $(EXPORT) --only-group lm-eval --output-file "$(VENV)/lm-eval.txt" > /dev/null
 	"$$uv" pip install --quiet --require-hashes -r "$(VENV)/lm-eval.txt"
 	$(VENV)/bin/python -m pytest tests/training/test_lm_eval.py
+test-js: | $(SETUP) $(JAVASCRIPT) #  the tokenizer for Transformers.js in node (npm fetches its library)
+	@IVR_JAVASCRIPT_TOKENIZERS='$(CURDIR)/$(JAVASCRIPT)' $(VENV)/bin/python -m pytest tests/export $(PYTEST_ARGS)
 lock: #                              resolve again and write a uv.lock that names no index
 	@$(find_python)
 	$(find_uv)
@@ -331,6 +336,13 @@ $(ARTIFACTS)/.make/%.args:
 	rm -f '$(@D)'/"$${stage%-*}"-[0-9]*.args
 	touch '$@'
 
+$(JAVASCRIPT): | $(SETUP)
+	@command -v npm node > /dev/null || { echo "there is no node and npm here; install them for this" >&2; exit 1; }
+	rm -rf '$(VENV)/javascript'; mkdir '$(VENV)/javascript'; cd '$(VENV)/javascript'
+	package="$$(npm pack --silent '$(JAVASCRIPT_PACKAGE)')"
+	echo "$(JAVASCRIPT_SHA512)  $$package" | sha512sum --check --quiet
+	tar -xzf "$$package"
+
 EXPORT = --frozen --no-emit-project --no-header --no-annotate
 
 $(SETUP): uv.lock pyproject.toml
@@ -406,7 +418,7 @@ uv="$$(command -v uv || true)"
 	if [ -z "$${SSL_CERT_FILE:-}" ] && [ -n "$${PIP_CERT:-}" ]; then export SSL_CERT_FILE="$$PIP_CERT"; fi
 endef
 
-.PHONY: sweep plan doctor pipeline test test-fast coverage init analyze distill-tokenizer select remap align train control evaluate report verify queue \
+.PHONY: sweep plan doctor pipeline test test-fast test-js coverage init analyze distill-tokenizer select remap align train control evaluate report verify queue \
   status check-run setup wheelhouse lock lock-check test-lm-eval check fmt clean help testbed-up testbed-down \
   test-cluster image \
   image-test sif sqsh

@@ -31,6 +31,7 @@ ROOMS = [
     "evaluation",
     "card",
     "training",
+    "export",
     "report",
     "cluster",
     "commands",

@@ -7,6 +7,7 @@ after another, become programs (`ivr.analysis.pattern_steps`). What these do not
 """
 
 import json
+from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -164,12 +165,15 @@ class PretokenSplitter:
         return next((kind for kind, other in JOINING if self._alike(other, np.array([ord(character)]))), BLANK)
 
     def _by_library(self, texts: Sequence[bytes]) -> Pieces:
-        split_texts = [
-            [from_alphabet(piece) for piece, _ in self._pre_tokenizer.pre_tokenize_str(text.decode())] for text in texts
-        ]
-        flat = Batch.of([piece for pieces in split_texts for piece in pieces])
-        starts = np.concatenate([[0], np.cumsum([len(pieces) for pieces in split_texts], dtype=np.int64)])
-        return Pieces(flat.data, flat.starts[1:], starts)
+        data, lengths, counts = bytearray(), array("q"), array("q", [0])  # flat from the start: texts can be millions
+        for text in texts:
+            pieces = self._pre_tokenizer.pre_tokenize_str(text.decode())
+            counts.append(len(pieces))
+            for piece, _ in pieces:
+                data += (symbols := from_alphabet(piece))
+                lengths.append(len(symbols))
+        ends, starts = (np.cumsum(np.array(sizes, np.int64)) for sizes in (lengths, counts))
+        return Pieces(np.frombuffer(bytes(data), np.uint8), ends, starts)
 
 
 def pretoken_encoder(tokenizer: Tokenizer) -> Tokenizer:

@@ -67,7 +67,9 @@ def as_table(counts: CorpusCounts) -> PretokenTable:
 
 
 def merge_tables(tables: Sequence[PretokenTable]) -> PretokenTable:
-    """Add tables up; rows in order of count, then of code points."""
+    """Add tables up; rows in order of count, then of code points, as each of them has them."""
+    if len(tables) == 1:
+        return tables[0]
     totals: dict[str, list[int]] = {}
     for table in tables:
         for row in zip(table.pretokens, table.counts_P.tolist(), table.documents_P.tolist(), strict=True):

@@ -15,6 +15,7 @@ from typing import Any
 from ivr.base.tokenizer import read_json
 from ivr.base.weights.layout import layout_of
 from ivr.console import LOG
+from ivr.encoding.text.tokenizer_file import load_tokenizer
 from ivr.encoding.tokenizer_steps import steps
 from ivr.errors import ConfigError
 
@@ -51,6 +52,7 @@ def load_auto(folder: Path, origin: str) -> Loaded:
         else:
             found = GPT2Tokenizer.from_pretrained(folder, local_files_only=True)
         spec = json.loads(found.backend_tokenizer.to_str())
+        found("a b")  # some options are looked at here first: a token that the post-processor lacks, a length
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:  # a PanicException of `tokenizers` is no Exception
@@ -215,16 +217,17 @@ def check_auto_tokenizer(folder: Path, origin: str) -> None:
 
     Raises ConfigError, naming the field or token, where it does not.
     """
-    spec, auto = read_json(folder / "tokenizer.json", origin), load_auto(folder, origin)
+    # as the library has it: files of elsewhere, GPT-2's own too, leave out what it takes for granted
+    spec, auto = json.loads(load_tokenizer(folder / "tokenizer.json", origin).to_str()), load_auto(folder, origin)
     config, model_config = (
         read_json(folder / name, origin) if (folder / name).is_file() else {}
         for name in ("tokenizer_config.json", "config.json")
     )
-    part = differing_part(spec, auto.spec)
-    if part and config.get("tokenizer_class") in PLAIN_CLASSES and not keeps_plain_class(model_config["model_type"]):
+    part, kind = differing_part(spec, auto.spec), model_config.get("model_type")
+    if part and kind and config.get("tokenizer_class") in PLAIN_CLASSES and not keeps_plain_class(kind):
         LOG.warning(
             "%s: beside a %s AutoTokenizer loads %s whatever tokenizer_config.json says; load this tokenizer, and what "
-            "is made of it, with %s", origin, model_config["model_type"], auto.kind, PLAIN_CLASS,
+            "is made of it, with %s", origin, kind, auto.kind, PLAIN_CLASS,
         )  # fmt: skip
         return
     if part:

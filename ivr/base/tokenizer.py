@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from ivr.corpus.documents import SEPARATOR
 from ivr.disk.writer import write_json, write_text
+from ivr.encoding.text.kept_whole import check_keeps_text, check_pre_tokenizer
 from ivr.encoding.text.tokenizer_file import load_tokenizer
-from ivr.encoding.tokenizer_steps import steps
 from ivr.errors import ConfigError, CorruptInputError
 from ivr.schema import loads_text
 
@@ -102,16 +102,20 @@ def check_tokenizer_json(path: Path, origin: str) -> None:
     if not isinstance(content, dict) or not isinstance(content.get("model"), dict):
         raise CorruptInputError(f"{origin} is no tokenizer (it has no model); fetch it again")
     try:
-        _check_pre_tokenizer(content)
+        _check_kinds(content)
         bpe_of_spec(content)
     except ConfigError as error:
         raise ConfigError(f"{origin}: {error}") from None
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise CorruptInputError(f"{origin} is no tokenizer.json of a known form ({error!r}); fetch it again") from None
     load_tokenizer(path, origin, "fetch it again")
+    try:
+        check_keeps_text(content)
+    except ConfigError as error:
+        raise ConfigError(f"{origin}: {error}") from None
 
 
-def _check_pre_tokenizer(content: dict[str, Any]) -> None:
+def _check_kinds(content: dict[str, Any]) -> None:
     model = content["model"]
     if model.get("byte_fallback") and "<0x0A>" in model.get("vocab", ()):
         raise ConfigError(
@@ -121,12 +125,7 @@ def _check_pre_tokenizer(content: dict[str, Any]) -> None:
     kind = model.get("type", "BPE" if "merges" in model else None)
     if kind != "BPE":
         raise ConfigError(f"the tokenizer is {kind}, not byte-level BPE as GPT-2's is; choose another model")
-    kinds = [step["type"] for step in steps(content.get("pre_tokenizer"), "pretokenizers")]
-    if kinds.count("ByteLevel") != 1:
-        raise ConfigError(
-            f"its pre-tokenizer is {', '.join(kinds) or None}, which has not one step ByteLevel as GPT-2's; choose "
-            "another model"
-        )
+    check_pre_tokenizer(content)
 
 
 def byte_alphabet() -> list[str]:

@@ -21,7 +21,7 @@ from ivr.corpus.reading.items import SURROGATE, Document, Reject, make_reject
 from ivr.corpus.reading.json_documents import documents_of
 from ivr.corpus.reading.json_stream import Broken, parse_line, parse_values
 from ivr.corpus.reading.shapes import DELIMITERS as DELIMITERS
-from ivr.corpus.reading.shapes import PROBE_CHARACTERS, choose_parting, choose_shape, delimiter_pattern
+from ivr.corpus.reading.shapes import PROBE_CHARACTERS, choose_parting, choose_shape, delimiter_pattern, json_in_text
 from ivr.corpus.reading.shapes import SEPARATORS as SEPARATORS
 from ivr.corpus.sources import Source
 from ivr.errors import CorruptInputError
@@ -69,7 +69,8 @@ def decide_reading(source: Source, options: ReadOptions) -> Reading:
     else:
         parted = choose_shape(text, source.format)
     like = guess_invalid(sample) if decision.encoding == "utf-8" else ""
-    return Reading(decision.encoding, decision.mark_bytes, parted, said=decision.said, looks_like=like)
+    said = "; ".join(filter(None, (decision.said, json_in_text(text) if source.format == ".txt" else "")))
+    return Reading(decision.encoding, decision.mark_bytes, parted, said=said, looks_like=like)
 
 
 def read_source(source: Source, options: ReadOptions, reading: Reading | None = None) -> Iterator[Document | Reject]:

@@ -1,5 +1,6 @@
 """Which files of a corpora directory are read, and what each is called after cleaning."""
 
+import errno
 import hashlib
 import os
 import re
@@ -79,7 +80,7 @@ def _walk(
         elif entry.name.startswith("."):
             if entry.name not in PLACEHOLDERS:
                 left_out.append(LeftOut(name, "hidden file"))
-        elif entry.is_dir():
+        elif _is_directory(entry):
             if _identity(Path(entry.path)) in visited:
                 left_out.append(LeftOut(name, "link to a directory that is read already"))
             else:
@@ -93,6 +94,15 @@ def _walk(
             sources.append(source)
         else:
             left_out.append(LeftOut(name, _unknown_type(name)))
+
+
+def _is_directory(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_dir()
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            return False  # a link to itself leads nowhere, as a broken one
+        raise
 
 
 def cleaned_names(sources: Sequence[Source]) -> dict[Source, str]:

@@ -136,6 +136,10 @@ def _explain_one(error: BaseException, root: Path | None, beneath: bool) -> Fail
     if "OutOfMemoryError" in names or (isinstance(error, RuntimeError | ImportError) and _NO_MEMORY_TEXT.search(text)):
         device = "CUDA" in text or "OutOfMemoryError" in names
         return _failure(f"out of memory ({first_line})", _FEWER_BLOCKS if device else _NO_MEMORY)
+    if "PanicException" in names and "bad split" in text:
+        mend = "set lstrip and rstrip of these to false in added_tokens of its tokenizer.json"
+        what = "the `tokenizers` library fails at a text in which added tokens that take blanks beside them overlap"
+        return _failure(what, (USAGE, mend))
     if "BrokenProcessPool" in names or isinstance(error, BrokenPipeError):
         return _failure("a worker process was killed, which mostly is for want of memory", _NO_MEMORY)
     if isinstance(error, RuntimeError) and "can't start new thread" in text:

@@ -13,6 +13,7 @@ import argparse
 import dataclasses
 import json
 import logging
+import multiprocessing
 import re
 import shutil
 import sys
@@ -20,7 +21,6 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -28,9 +28,10 @@ from typing import Any
 from results import Record, add_option, command_line, publish
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from drawn_tokenizers import Outcome, outcome_of, spared
+from drawn_outcomes import Outcome, outcome_of, spared
 
 SEEDS_APART = 1_000_000
+DRAWS_A_TASK, DRAWS_A_PROCESS = 20, 300
 SHARED_MEMORY = Path("/dev/shm")
 _FOLDER: Path | None = None
 _SPARED = ExitStack()  # of this process; a context manager that nobody holds would end at once
@@ -66,8 +67,11 @@ def outcomes(seeds: Sequence[int], processes: int, keep: Path | None) -> Iterato
         if seed in wanted:
             wanted.discard(seed)
             yield {"seed": seed, **outcome}
-    with ProcessPoolExecutor(processes, initializer=_start) as pool:
-        for seed, outcome in pool.map(_draw, sorted(wanted), chunksize=20):
+    # the libraries keep some megabytes of every tokenizer, so that a process ends after DRAWS_A_PROCESS draws
+    # (a ProcessPoolExecutor of Python 3.11 starts no other one then, and waits for ever)
+    tasks = DRAWS_A_PROCESS // DRAWS_A_TASK
+    with multiprocessing.get_context("spawn").Pool(processes, _start, maxtasksperchild=tasks) as pool:
+        for seed, outcome in pool.imap_unordered(_draw, sorted(wanted), chunksize=DRAWS_A_TASK):
             if keep:
                 with keep.open("a", encoding="utf-8") as stream:
                     stream.write(json.dumps([seed, outcome]) + "\n")

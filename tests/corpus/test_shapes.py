@@ -210,3 +210,21 @@ def test_pieces_one_after_another_are_the_file(
 
 def kept(item: Document | Reject) -> str:
     return f"document {item.text}" if isinstance(item, Document) else f"reject {item.reason.split(',')[0]}"
+
+
+@pytest.mark.parametrize(
+    ("content", "is_said"),
+    [
+        ("\n".join(json.dumps(row) for row in ROWS), True),
+        (json.dumps(ROWS, indent=2), True),
+        (json.dumps(TEXTS), True),
+        ("[1] First note\n[2] Second note\n", False),
+        ("{citation needed}\nand text\n", False),
+        ("[]\n", False),
+    ],
+)
+def test_json_that_is_named_as_text_is_said(tmp_path: Path, content: str, is_said: bool) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text(content)
+    said = decide_reading(Source(path, path.name), ReadOptions()).said
+    assert said.startswith("looks like JSON and is read as text") == is_said

@@ -111,3 +111,12 @@ def test_weird_names_are_distinct_bounded_and_the_same_each_time(names: list[str
     for name in cleaned:
         assert len(name.encode()) <= 220 and "/" not in name and name[0] not in "-." and name.isprintable() is not None
         assert not any(unicodedata.category(character) == "Cc" for character in name)
+
+
+def test_a_link_to_itself_is_left_out_as_one_that_leads_nowhere(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("text")
+    for name in ("self.txt", "folder"):
+        (tmp_path / name).symlink_to(name)
+    sources, left_out = find_sources(tmp_path)
+    assert [source.name for source in sources] == ["a.txt"]
+    assert [(item.name, item.reason) for item in left_out] == [("folder", "broken link"), ("self.txt", "broken link")]

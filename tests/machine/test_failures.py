@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tokenizers import AddedToken, Tokenizer, models
 
 from ivr.errors import EXIT_CODES
 from ivr.machine.failures import MENDS, explain
@@ -185,3 +186,14 @@ def test_ctrl_c_while_the_program_is_being_loaded() -> None:
 def test_an_argument_that_is_no_text(tmp_path: Path) -> None:
     done = run("status", "--artifacts-dir", os.fsdecode(b"\xff\xfe"))
     assert done.returncode == 2 and "holds bytes that are no text in utf-8" in done.stderr
+
+
+def test_a_text_that_the_tokenizers_library_fails_at_is_told_with_its_reason() -> None:
+    """`a` takes the blanks behind it, the line end those before: the two overlap."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.add_tokens([AddedToken("a", single_word=True, rstrip=True, normalized=True)])
+    tokenizer.add_tokens([AddedToken("\n", single_word=True, lstrip=True, normalized=True)])
+    with pytest.raises(BaseException, match="bad split") as caught:
+        tokenizer.encode("a \n b")
+    failure = explain(caught.value)
+    assert failure is not None and failure.exit_code == 2 and "set lstrip and rstrip" in failure.sentence

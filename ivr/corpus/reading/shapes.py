@@ -9,6 +9,8 @@ SEPARATORS = ("auto", "blank-line", "line", "special-token", "file")
 # what other programs part documents with, for the same tokenizer
 DELIMITERS = ("<|endoftext|>", "<|startoftext|>")
 PROBE_CHARACTERS = 1 << 20
+IS_JSON = "looks like JSON and is read as text, with its keys and quotes; name it .jsonl to read what is in it"
+BEFORE = " \t\r\n\ufeff"  # a value of JSON
 _BLANK_LINE = re.compile(r"\n[^\S\n]*\n")
 
 
@@ -32,7 +34,7 @@ def choose_parting(beginning: str, delimiters: tuple[str, ...]) -> str:
 
 def choose_shape(beginning: str, suffix: str) -> str:
     """`json-lines` where every line is a value, else `json-values`: a list, or values over several lines."""
-    lines = beginning.lstrip(" \t\r\n\ufeff").split("\n", 2)
+    lines = beginning.lstrip(BEFORE).split("\n", 2)
     if len(lines) == 1 and len(beginning) >= PROBE_CHARACTERS:  # the first line is not seen whole
         return "json-lines" if suffix == ".jsonl" and not lines[0].startswith("[") else "json-values"
     first = parse_line(lines[0])
@@ -47,3 +49,16 @@ def choose_shape(beginning: str, suffix: str) -> str:
         if isinstance(value, Broken) and lines[0].strip() != "{":
             return "json-lines"
     return "json-values"
+
+
+def json_in_text(beginning: str) -> str:
+    """What to tell of a file of text that is JSON by its looks: values that are objects, or a list of such or strings.
+
+    >>> json_in_text('{"text": "a"}\n{"text": "b"}\n').partition(";")[0], json_in_text("{a} b")
+    ('looks like JSON and is read as text, with its keys and quotes', '')
+    """
+    beginning = beginning.lstrip(BEFORE)
+    if beginning[:1] not in ("{", "["):
+        return ""
+    value, _, _ = next(parse_values(io.StringIO(beginning)), (Broken(""), 0, ""))
+    return IS_JSON if value and isinstance(value, dict | str) else ""

@@ -10,7 +10,7 @@
 import contextlib
 import itertools
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,14 +25,17 @@ from ivr.tokenizer.distill.taken_whole import Inside, learn_splits, patterns, st
 from ivr.tokenizer.fit.fitter import TextFitter
 from ivr.tokenizer.fit.neighbour_strings import neighbour_strings, strings_between_parts
 from ivr.tokenizer.fit.strings import (
+    each_single_pretoken,
+    in_one_array,
     other_forms,
     pretokens_with_repeats,
+    rows_with_repeats,
     short_numbers,
     single_pretokens,
     sparse_numbers,
 )
 from ivr.tokenizer.fit.windows import in_windows
-from ivr.tokenizer.proof.closure import Attempt, Proof, attempt
+from ivr.tokenizer.proof.closure import Attempt, Proof, attempt, is_provable
 from ivr.tokenizer.repeats.characters import Characters
 from ivr.tokenizer.repeats.families import Sources, families_of, refine
 from ivr.tokenizer.repeats.shown import seen_marks
@@ -71,11 +74,13 @@ def distill(base: Tokenizer, bpe: ByteLevelBpe, pretokens: Sequence[str], expone
     pretokens = in_windows(pretokens, fitter.encoder, np.array([len(token) for token in fitter.tokens], np.int64))
     names = _inside_pretokens(fitter.names, splitter)
     contexts = initial_contexts(bpe, splitter)
-    texts = [*pretokens, *single_pretokens(other_forms(pretokens, fitter.tokens), splitter)]
-    texts += neighbour_strings(names, contexts, splitter, characters)
+    forms = each_single_pretoken(other_forms(pretokens, fitter.tokens), splitter)
+    texts = in_one_array(itertools.chain(pretokens, forms, neighbour_strings(names, contexts, splitter, characters)))
     numbers = single_pretokens(short_numbers(), splitter)
+    rows = rows_with_repeats(texts, contexts)
+    of_tokens = pretokens_with_repeats(_token_pretokens(fitter.tokens, splitter), contexts)
     strings = RepeatStrings(
-        fitted=pretokens_with_repeats([*texts, *_token_pretokens(fitter.tokens, splitter)], contexts),
+        fitted=[*(texts.string(row).decode() for row in rows.tolist()), *of_tokens],
         optional=pretokens_with_repeats(numbers, contexts),
         no_scores=pretokens_with_repeats(single_pretokens(sparse_numbers(), splitter), contexts),
     )
@@ -85,10 +90,12 @@ def distill(base: Tokenizer, bpe: ByteLevelBpe, pretokens: Sequence[str], expone
     repeats = RepeatSplitter(splitter, fitter, refined, strings)
     repeats.learn()
     # whole repeats would ask for scores that no split one needs, and that can outgrow what a file holds exactly
-    whole = {*strings.fitted, *strings.optional}
-    plain, plain_numbers = (_encoded(text for text in some if text not in whole) for some in (texts, numbers))
+    texts = texts.select(np.setdiff1d(np.arange(len(texts)), rows))
+    whole = set(strings.optional)
+    plain_numbers = (text.encode() for text in numbers if text not in whole)
     between = strings_between_parts(contexts, characters, blanks=splitter.adds_prefix_space)
-    fitter.take(plain, itertools.chain(plain_numbers, repeats.optional_pieces), between)
+    fitter.take(texts, itertools.chain(plain_numbers, repeats.optional_pieces), between)
+    del texts  # the fitter's own from here on
     fitted = _fit(fitter, repeats)
     fitted, universal = attempt(bpe, fitter.prior_R, fitted, lambda known: fitter.fit_beside(repeats.pieces, known))
     return Distillation(
@@ -99,8 +106,7 @@ def distill(base: Tokenizer, bpe: ByteLevelBpe, pretokens: Sequence[str], expone
         numbers_fitted=fitter.plan.numbers,
         exponent=fitter.plan.exponent,
         universal=universal,
-        # a proof knows of the merges alone, in the order in which they stand
-        proofs=() if bpe.whole_ids or bpe.applied_R is not None else _proofs(universal, fitter, fitted),
+        proofs=_proofs(universal, fitter, fitted) if is_provable(bpe) else (),
         inside=inside,
     )
 
@@ -126,10 +132,6 @@ def _fit(fitter: TextFitter, repeats: RepeatSplitter) -> Fit:
             break
         fitted = fitter.fit(repeats.pieces)
     return fitter.fit(repeats.pieces) if repeats.split_into_tokens(fitted.scores_V) else fitted
-
-
-def _encoded(texts: Iterable[str]) -> Iterator[bytes]:
-    return (text.encode() for text in texts)
 
 
 def _inside_pretokens(names: Sequence[str], splitter: PretokenSplitter) -> list[str]:

@@ -11,6 +11,7 @@ from ivr.console import LOG
 from ivr.encoding.batch import Batch
 from ivr.encoding.bpe import ByteLevelBpe
 from ivr.encoding.bpe_encoder import BpeEncoder
+from ivr.encoding.string_table import StringTable
 from ivr.encoding.unigram_encoder import UnigramEncoder
 from ivr.tokenizer.fit.closed_subsets import ClosedParts
 from ivr.tokenizer.fit.plan import Plan
@@ -56,13 +57,22 @@ class TextFitter:
         self._parts_kept = True
         self._known: Constraints | None = None  # what the parts that close, and then these strings, ask for
 
-    def take(self, strings: Iterable[bytes], optional: Iterable[bytes] = (), tested: Iterable[bytes] = ()) -> None:
+    def take(self, strings: Batch, optional: Iterable[bytes] = (), tested: Batch | None = None) -> None:
         """The strings to fit, each once."""
-        known = dict.fromkeys([*filter(None, self.tokens), *strings])
-        self._strings = Encoded.of(known, self.encoder)
-        self._optional = Encoded.of((string for string in optional if string not in known), self.encoder)
+        table = StringTable()
+        for batch in (Batch.of([*filter(None, self.tokens)]), strings):
+            table.numbers(batch.data, batch.starts[1:])
+        known, others = table.strings(), Batch.of(list(optional))
+        known = Batch(known.data.copy(), known.starts.copy())  # the table has room for twice as many
+        new = np.flatnonzero(table.numbers(others.data, others.starts[1:]) >= len(known))
+        del table
+        self._strings, self._optional = (
+            Encoded(batch, self.encoder.encode(batch)) for batch in (known, others.select(new))
+        )
         self.plan = replace(self.plan, numbers=len(self._optional.batch) > 0)
-        self._tested, self._tested_fitted = Encoded.of(tested, self.encoder), np.zeros(0, np.int64)
+        tested = tested or Batch.of([])
+        self._tested = Encoded(tested, self.encoder.encode(tested))
+        self._tested_fitted = np.zeros(0, np.int64)
 
     @property
     def prior_R(self) -> np.ndarray:
@@ -87,9 +97,8 @@ class TextFitter:
 
     def fit_beside(self, pieces: Iterable[bytes], constraints: Constraints) -> Fit:
         """The same with these constraints besides, from the prior as it is."""
-        every = self._strings + Encoded.of(dict.fromkeys(pieces), self.encoder)
-        if self.plan.numbers:
-            every += self._optional
+        optional = [self._optional] if self.plan.numbers else []
+        every = Encoded.joined([self._strings, Encoded.of(dict.fromkeys(pieces), self.encoder), *optional])
         fitted = self._fit_closed(every, constraints)
         while len(lost := self._lost(fitted.scores_V)):
             LOG.info("%s of %s strings between parts differ", f"{len(lost):,}", f"{len(self._tested.batch):,}")

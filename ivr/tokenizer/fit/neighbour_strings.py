@@ -9,9 +9,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from itertools import pairwise, product
 
+import numpy as np
+
 from ivr.analysis.pretokens import PretokenSplitter
 from ivr.encoding.batch import Batch
 from ivr.encoding.byte_alphabet import from_alphabet
+from ivr.encoding.string_table import StringTable
 from ivr.tokenizer.fit.strings import LONGEST_CHARACTER, rows_with_periods, single_pretokens
 from ivr.tokenizer.repeats.characters import Characters
 from ivr.tokenizer.repeats.contexts import Contexts, Side
@@ -58,25 +61,26 @@ def neighbour_strings(
     return single_pretokens(sorted(strings), splitter)
 
 
-def strings_between_parts(contexts: Sequence[Contexts], characters: Characters, *, blanks: bool) -> list[bytes]:
+def strings_between_parts(contexts: Sequence[Contexts], characters: Characters, *, blanks: bool) -> Batch:
     """`x y r` and `x y y r` of every unit y between two characters of which one at least holds a part of a token.
 
     Of the characters that BPE ends (begins) with the same token one stands for all; with `blanks` those too, after a
     blank, that end otherwise there. Repeats are left out: they are cut.
     """
     periods = {*range(1, LONGEST_CHARACTER + 1), *(len(from_alphabet(context.unit)) for context in contexts)}
-    found: list[bytes] = []
+    found = StringTable()  # millions, of which no list is made
     for context in contexts:
         lefts, rights = (sorted(filter(text_of, of)) for of in (context.lefts, context.rights))
         left_parts, right_parts = (list(dict.fromkeys(characters.around(context, side).values())) for side in Side)
         lefts, left_parts = (characters.one_of_each_end(of, blanks=blanks) for of in (lefts, left_parts))
-        strings = []
+        strings: list[bytes] = []
         for befores, afters in ((left_parts, rights + right_parts), (lefts, right_parts)):
             between = [from_alphabet(context.unit * size + after) for size in range(1, SHORTEST) for after in afters]
             strings += [before + rest for before in map(from_alphabet, befores) for rest in between]
-        repeats = set(rows_with_periods(Batch.of(strings), periods).tolist())
-        found += [string for row, string in enumerate(strings) if row not in repeats] if repeats else strings
-    return list(dict.fromkeys(found))
+        batch = Batch.of(strings)
+        batch = batch.select(np.setdiff1d(np.arange(len(batch)), rows_with_periods(batch, periods)))
+        found.numbers(batch.data, batch.starts[1:])
+    return found.strings()
 
 
 def _text(alphabet_text: str) -> str:

@@ -1,8 +1,9 @@
 """The strings that weights are fitted to besides the text, and which of all hold a repeat."""
 
 import string
-from collections.abc import Iterable, Sequence
-from itertools import combinations
+from collections.abc import Iterable, Iterator, Sequence
+from heapq import merge
+from itertools import chain, combinations, groupby, islice
 
 import numpy as np
 import regex
@@ -18,12 +19,32 @@ ROUND_DIGITS = 3  # and every round one of so many digits and three zeros; of fo
 SPARSE_DIGITS = 8  # of `1001000`, `00008000` and the like
 NAME_LETTERS = 4
 LONGEST_CHARACTER = 4  # bytes of UTF-8
+CHUNK = 100_000  # texts at a time where there are millions
 
 
-def single_pretokens(texts: Sequence[str], splitter: PretokenSplitter) -> list[str]:
+def single_pretokens(texts: Iterable[str], splitter: PretokenSplitter) -> list[str]:
     """Those of the texts that this tokenizer neither splits nor normalizes; others a model never sees at once."""
-    found = zip(texts, splitter.lists(texts), strict=True)
-    return [text for text, pieces in found if len(pieces) == 1 and (not splitter.normalizing or text in pieces[0])]
+    return [*each_single_pretoken(texts, splitter)]
+
+
+def each_single_pretoken(texts: Iterable[str], splitter: PretokenSplitter) -> Iterator[str]:
+    """The same one by one, so many in memory at a time as one chunk has."""
+    remaining = iter(texts)
+    while chunk := [*islice(remaining, CHUNK)]:
+        for text, pieces in zip(chunk, splitter.lists(chunk), strict=True):
+            if len(pieces) == 1 and (not splitter.normalizing or text in pieces[0]):
+                yield text
+
+
+def in_one_array(texts: Iterable[str]) -> Batch:
+    """Texts as bytes one behind another: of a large corpus there are millions, and a str takes five times the room."""
+    remaining = iter(texts)
+    parts = [Batch.of([])]
+    while chunk := [*islice(remaining, CHUNK)]:
+        parts.append(Batch.of([text.encode() for text in chunk]))
+    offsets = np.cumsum([0, *(len(part.data) for part in parts)])
+    starts = [part.starts[:-1] + offset for part, offset in zip(parts, offsets, strict=False)]
+    return Batch(np.concatenate([part.data for part in parts]), np.concatenate([*starts, offsets[-1:]]))
 
 
 def short_numbers() -> list[str]:
@@ -62,27 +83,43 @@ def short_names(capitals: int) -> Batch:
     return Batch(data, np.concatenate([[0], np.cumsum(lengths)]))
 
 
-def other_forms(pretokens: Iterable[str], tokens: Iterable[bytes]) -> list[str]:
+def other_forms(pretokens: Iterable[str], tokens: Iterable[bytes]) -> Iterator[str]:
     """Words of ASCII letters, of the text and of the vocabulary, in lower case, capitals and titled, with and without
     a blank: the likeliest strings that a text of another kind holds and these do not. None holds a repeat.
     """
-    words = {text.removeprefix(" ") for text in pretokens if text.isascii()}
-    words |= {token.decode().removeprefix(" ") for token in tokens if token.isascii()}
-    words = {word for word in words if word.isalpha()}
+    lower, others = _words_without_repeats(pretokens, tokens)
+    for blank in (" ", ""):
+        # each of these is in order; of a large corpus a set of all would have a gigabyte
+        merged = merge(map(str.upper, lower), map(str.title, lower), lower, others)
+        yield from (blank + form for form, _ in groupby(merged))
+
+
+def _words_without_repeats(pretokens: Iterable[str], tokens: Iterable[bytes]) -> tuple[list[str], list[str]]:
+    """The words in lower case, and those that are written in no form that is made of these; both in order."""
+    texts = chain((text for text in pretokens if text.isascii()), (t.decode() for t in tokens if t.isascii()))
+    words = {word for word in (text.removeprefix(" ") for text in texts) if word.isalpha()}
     lower = sorted({word.lower() for word in words})
-    with_repeats = {lower[row] for row in rows_with_periods(Batch.of([word.encode() for word in lower]), [1]).tolist()}
-    forms = {word for word in words if word.lower() not in with_repeats}
-    forms.update(form for word in lower if word not in with_repeats for form in (word, word.upper(), word.title()))
-    return sorted(blank + form for form in forms for blank in ("", " "))
+    repeats = {lower[row] for row in rows_with_periods(Batch.of([word.encode() for word in lower]), [1]).tolist()}
+    others = sorted(
+        word for word in words
+        if word.lower() not in repeats and word not in (word.lower(), word.upper(), word.title())
+    )  # fmt: skip
+    return [word for word in lower if word not in repeats], others
 
 
 def pretokens_with_repeats(pretokens: Sequence[str], contexts: Sequence[Contexts]) -> list[str]:
     """Those that hold three equal characters, or three equal longer units, in a row."""
+    rows = rows_with_repeats(Batch.of([pretoken.encode() for pretoken in pretokens]), contexts)
+    return [pretokens[row] for row in rows.tolist()]
+
+
+def rows_with_repeats(pretokens: Batch, contexts: Sequence[Contexts]) -> np.ndarray:
+    """Where these stand, ascending, int64."""
     longer = "".join(f"|(?:{regex.escape(text_of(c.unit))}){{{SHORTEST}}}" for c in contexts if len(c.unit) > 1)
     repeat = regex.compile(rf"(.)\1{{{SHORTEST - 1}}}{longer}", regex.DOTALL)
     periods = {*range(1, LONGEST_CHARACTER + 1), *(len(from_alphabet(context.unit)) for context in contexts)}
-    rows = rows_with_periods(Batch.of([pretoken.encode() for pretoken in pretokens]), periods)
-    return [pretoken for row in rows.tolist() if repeat.search(pretoken := pretokens[row])]
+    rows = rows_with_periods(pretokens, periods).tolist()
+    return np.array([row for row in rows if repeat.search(pretokens.string(row).decode())], np.int64)
 
 
 def rows_with_periods(batch: Batch, periods: Iterable[int]) -> np.ndarray:

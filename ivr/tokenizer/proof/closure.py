@@ -33,6 +33,7 @@ CIRCLE = "circle"  # a repeated part gains, and no weight that comes first in it
 TIME = "time"  # the rounds or the time allowed are over
 UNTRIED = "untried"
 UNHELPFUL = "text"  # what every string asks for and what the text asks for were not met together
+BEYOND = "beyond"  # right for the merges in the order in which they stand, but this BPE does more than apply these
 MEANING = {
     PROVED: "proved: the walk values beside this file are a proof, see THEOREM.md in the package",
     RANGE: "tested, not proved: the scores that it takes pass 2^54 / 10",
@@ -40,6 +41,8 @@ MEANING = {
     TIME: "tested, not proved: counterexamples are left after the rounds allowed",
     UNTRIED: f"tested, not proved: not tried for more than {MOST_IDS:,} ids",
     UNHELPFUL: "tested, not proved: scores for every string disagree with what runs in the text ask for",
+    BEYOND: "tested, not proved: a proof knows of merges in the order of the file alone, and here tokens are taken "
+    "whole (ignore_merges), or a merge comes before one that makes its part",
 }
 STRINGS = (
     "every piece, as the pre-tokenizer leaves it when it has cut runs of three and more, "
@@ -154,6 +157,11 @@ def is_attempted(bpe: ByteLevelBpe) -> bool:
     return bpe.num_ids <= MOST_IDS
 
 
+def is_provable(bpe: ByteLevelBpe) -> bool:
+    """Whether what a proof knows of, the merges in the order in which they stand, is all that this BPE does."""
+    return not bpe.whole_ids and bpe.applied_R is None
+
+
 def attempt(
     bpe: ByteLevelBpe, prior_R: np.ndarray, fitted: Fit, refit: Callable[[Constraints], Fit]
 ) -> tuple[Fit, Attempt]:
@@ -178,6 +186,9 @@ def attempt(
             found = Attempt(RANGE, result.rounds, len(result.constraints))
             break
         if (again.scores_V == result.scores_V).all():
+            if not is_provable(bpe):
+                LOG.info("every string: %s", MEANING[BEYOND])
+                return again, replace(found, ended=BEYOND)
             LOG.info("every string: %s", MEANING[PROVED])
             alphabet = frozenset(np.flatnonzero(bpe.byte_ids() != NO_ID).tolist())
             proof = Proof("all bytes", alphabet, proof_by_id(graph, result.pairs.F))

@@ -199,7 +199,8 @@ def find_candidates(pretokens: Pretokens, tokens: Sequence[bytes], rules: Candid
 def _written(text: _Text, max_bytes: int, out: np.ndarray) -> tuple[int, int]:
     """Find spans, into `out`; returns (spans, distinct spans)."""
     counts = np.zeros(2, np.int64)
-    _find_spans(text, max_bytes, _Spans(out, *empty_table(max(len(out), 1)), counts))
+    # all may be distinct, and are not by far: a table that would be two thirds full then
+    _find_spans(text, max_bytes, _Spans(out, *empty_table(max(len(out) // 2, 1)), counts))
     return int(counts[0]), int(counts[1])
 
 

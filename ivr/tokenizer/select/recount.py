@@ -13,12 +13,15 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ivr.analysis.pretokens import Pieces
 from ivr.encoding.batch import Batch
 from ivr.encoding.compiler import compiled
 from ivr.encoding.hash_table import find
 from ivr.encoding.unigram_encoder import UnigramEncoder
 from ivr.errors import ConfigError
 from ivr.tokenizer.unigram_file import NEVER
+
+LARGEST_INT16 = 2**15 - 1
 
 
 @dataclass(frozen=True)
@@ -30,12 +33,20 @@ class CutBatch:
 
     @classmethod
     def of(cls, pieces: list[list[bytes]]) -> "CutBatch":
-        strings = Batch.of([b"".join(row) for row in pieces])
-        cuts = np.zeros(len(strings.data), np.uint8)
-        ends = np.cumsum([len(piece) for row in pieces for piece in row], dtype=np.int64)
-        cuts[ends[ends < len(cuts)]] = 1
-        cuts[strings.starts[:-1][strings.starts[:-1] < len(cuts)]] = 0
-        return cls(strings, cuts)
+        """From the pieces of each."""
+        flat = Batch.of([piece for row in pieces for piece in row])
+        starts = np.cumsum([0, *(len(row) for row in pieces)], dtype=np.int64)
+        return cls.cut(Pieces(flat.data, flat.starts[1:], starts))
+
+    @classmethod
+    def cut(cls, pieces: Pieces) -> "CutBatch":
+        """From the pieces as a splitter gives them."""
+        borders = np.concatenate([[0], pieces.ends])
+        strings = Batch(pieces.data, borders[pieces.starts])
+        cuts = np.zeros(len(strings.data) + 1, np.uint8)
+        cuts[borders] = 1
+        cuts[strings.starts] = 0
+        return cls(strings, cuts[:-1])
 
     @classmethod
     def whole(cls, strings: Sequence[bytes]) -> "CutBatch":
@@ -56,16 +67,17 @@ class Arcs(NamedTuple):
     """A occurrences of tokens in R rows, ordered by row, begin and end."""
 
     starts: np.ndarray  # (R + 1,): the arcs of each row
-    begins_A: np.ndarray  # bytes of the row
+    begins_A: np.ndarray  # bytes of the row, int16 where no row is longer: there are twenty arcs a row and more
     ends_A: np.ndarray
     tokens_A: np.ndarray
     crosses_A: np.ndarray  # bool: a cut of the pretoken lies inside
 
     @classmethod
-    def empty(cls, starts: np.ndarray, size: int) -> "Arcs":
-        """Room for `size` arcs."""
-        begins, ends, tokens = (np.empty(size, np.int32) for _ in range(3))
-        return cls(starts, begins, ends, tokens, np.empty(size, np.bool_))
+    def empty(cls, starts: np.ndarray, size: int, longest: int) -> "Arcs":
+        """Room for `size` arcs in rows of up to `longest` bytes."""
+        dtype = np.int16 if longest <= LARGEST_INT16 else np.int32
+        begins, ends = (np.empty(size, dtype) for _ in range(2))
+        return cls(starts, begins, ends, np.empty(size, np.int32), np.empty(size, np.bool_))
 
 
 class Question(NamedTuple):
@@ -200,10 +212,11 @@ class Lattices:
         self._strings = batch.strings
         self._starts = batch.strings.starts
         text = (batch.strings.data, self._starts, batch.cuts, encoder.trie)
-        self._arcs = Arcs.empty(np.zeros(len(batch) + 1, np.int64), 0)
+        longest = int(np.diff(self._starts).max(initial=0))
+        self._arcs = Arcs.empty(np.zeros(len(batch) + 1, np.int64), 0, longest)
         _find_arcs(*text, self._arcs)
         if size := int(self._arcs.starts[-1]):
-            self._arcs = Arcs.empty(self._arcs.starts, size)
+            self._arcs = Arcs.empty(self._arcs.starts, size, longest)
             _find_arcs(*text, self._arcs)
 
     def measure(
@@ -245,9 +258,9 @@ class Lattices:
     def holders(self) -> tuple[np.ndarray, np.ndarray]:
         """(starts, rows): token t of two bytes or more lies in the rows `rows[starts[t]:starts[t + 1]]`, ascending."""
         starts = np.zeros(self._num_tokens + 1, np.int64)
-        _holders(self._arcs, starts, np.zeros(0, np.int64))
+        _holders(self._arcs, starts, np.zeros(0, np.int32))
         np.cumsum(starts, out=starts)
-        rows = np.empty(starts[-1], np.int64)
+        rows = np.empty(starts[-1], np.int32)
         if len(rows):
             _holders(self._arcs, starts, rows)
         return starts, rows

@@ -106,9 +106,8 @@ def select_swaps(
     """
     batch, wanted = texts.batch, min(request.swaps, len(droppable))
     weights_P = texts.domain_P + request.protect_weight * texts.protected_P
-    plain = VocabularyState(batch, weights_P, tokens, scores_V, [])
-    before = plain.segmentations()
-    new = _find_new(before, plain.lengths_P, weights_P, tokens, texts, request)
+    before = VocabularyState(batch, weights_P, tokens, scores_V, []).segmentations()
+    new = _find_new(before, weights_P, tokens, texts, request)
     strings = new.strings
     LOG.info("%s candidates in %s distinct pretokens", f"{len(strings):,}", f"{len(batch):,}")
     state = _state(batch, weights_P, tokens, scores_V, new, texts, request)
@@ -167,7 +166,6 @@ def _additions(state: "VocabularyState | JointState", new: _New, request: Reques
 
 def _find_new(
     before: Segmentations,
-    lengths_P: np.ndarray,
     weights_P: np.ndarray,
     tokens: Sequence[bytes],
     texts: Texts,
@@ -175,6 +173,7 @@ def _find_new(
 ) -> _New:
     """Candidates inside pretokens, and with `request.max_words` > 1 superwords."""
     words, least = _candidates(before, weights_P, tokens, texts, request)
+    lengths_P = before.lengths().astype(np.int32)
     nothing = np.zeros(0, np.int64)
     if request.max_words < 2:
         none = SuperwordCandidates([], [], nothing, np.zeros(0), nothing)

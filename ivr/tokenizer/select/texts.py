@@ -88,7 +88,7 @@ def join_texts(domain: PretokenTable, protected: PretokenTable | None, splitter:
         protected_P[[place[text] for text in protected.pretokens]] = protected.counts_P
     nothing = np.zeros(len(only), np.int64)
     return Texts(
-        batch=CutBatch.of(splitter.split([text.encode() for text in texts]).lists()),
+        batch=CutBatch.cut(splitter.split([text.encode() for text in texts])),
         domain_P=np.concatenate([domain.counts_P, nothing]),
         documents_P=np.concatenate([domain.documents_P, nothing]),
         protected_P=protected_P,

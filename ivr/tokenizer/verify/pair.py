@@ -128,9 +128,11 @@ class Pair:
 
 
 def read_tokenizer_text(path: Path) -> str:
-    """The text of a tokenizer.json that `tokenizers` can load. Raises CorruptInputError, naming the file."""
-    load_tokenizer(path)
-    return path.read_text(encoding="utf-8")
+    """A tokenizer.json as `tokenizers` writes it once it has loaded it. Raises CorruptInputError, naming the file.
+
+    Files of elsewhere leave out what the library takes for granted: GPT-2's own does not say that its model is a BPE.
+    """
+    return str(load_tokenizer(path).to_str())
 
 
 def _load(text: str) -> Tokenizer:

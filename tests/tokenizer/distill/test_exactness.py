@@ -8,18 +8,24 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from drawn_tokenizers import END, outcome_of, spared, write
+from drawn_outcomes import outcome_of, spared
+from drawn_tokenizers import END, write
 from small_bpe import build_tokenizer, vocabulary
 from tokenizers import AddedToken, Tokenizer
 
+from ivr.analysis.tables import PretokenTable
 from ivr.base.auto_tokenizer import check_auto_tokenizer
 from ivr.base.tokenizer_directory import complete_tokenizer
 from ivr.corpus.document_end import end_of_text_id, end_token
+from ivr.disk.writer import write_json
 from ivr.encoding.bpe import read_bpe
 from ivr.errors import ConfigError
+from ivr.tokenizer.distill.certificate import Compared, build_certificate
 from ivr.tokenizer.distill.pipeline import distill
 from ivr.tokenizer.distill.stage import load_base
+from ivr.tokenizer.proof.checker import NAME as PROOF
 from ivr.tokenizer.unigram_file import NEVER, read_unigram, token_bytes, write_tokenizer
 from ivr.tokenizer.verify.added_tokens import compare_added, differences
 
@@ -219,3 +225,42 @@ def test_the_names_of_special_tokens_are_not_left_to_a_class(tmp_path: Path) -> 
 
     names = dict.fromkeys(("bos_token", "eos_token", "unk_token"), END)
     assert AutoTokenizer.from_pretrained(tmp_path / "result").special_tokens_map == names
+
+
+def certificate_of(base_dir: Path, target: Path, pretokens: list[str]) -> dict[str, Any]:
+    base = load_base(base_dir / "tokenizer.json")
+    result = distill(base, read_bpe(base), pretokens, 6.8)
+    target.mkdir()
+    write_tokenizer(target, result.tokenizer, base_dir)
+    if result.proofs:
+        write_json(target / PROOF, {"proofs": [proof.entry() for proof in result.proofs]})
+    counts = np.ones(len(pretokens), np.int64)
+    files = base_dir / "tokenizer.json", target / "tokenizer.json"
+    return build_certificate(Compared(*files, PretokenTable(pretokens, counts, counts)), result, lambda done: None)
+
+
+def test_a_file_may_leave_out_what_the_library_takes_for_granted(tmp_path: Path) -> None:
+    """As GPT-2's own tokenizer.json on the Hub does: no type of model, no use_regex."""
+    spec = spec_of()
+    del spec["model"]["type"], spec["pre_tokenizer"]["use_regex"]
+    folder = taken(tmp_path / "base", {"tokenizer.json": spec, "tokenizer_config.json": CONFIG})
+    certificate = certificate_of(folder, tmp_path / "result", ["hello", " hello", "ab"])
+    assert certificate["corpus"]["mismatched_types"] == 0 and certificate["universal_proof"]["proved"]
+
+
+@pytest.mark.parametrize("what", ["ignore_merges", "a part made later"])
+def test_no_proof_is_claimed_of_what_it_does_not_know_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    monkeypatch.setattr("ivr.encoding.bpe.MOST_MOVED", 0.5)  # of six merges one is more than a thousandth
+    spec = spec_of()
+    if what == "ignore_merges":
+        spec["model"]["ignore_merges"] = True
+        spec["model"]["vocab"]["zzz"] = len(spec["model"]["vocab"])  # given for `zzz`, and made by no merge
+    else:
+        merges = spec["model"]["merges"]
+        merges.insert(0, merges.pop(2))  # `he` + `ll` before `h` + `e`
+    folder = taken(tmp_path / "base", {"tokenizer.json": spec, "tokenizer_config.json": CONFIG})
+    certificate = certificate_of(folder, tmp_path / "result", ["hello", " hello", "ab"])
+    assert not certificate["universal_proof"]["proved"] and "is tested, not proved" in certificate["summary"]
+    assert not (tmp_path / "result" / PROOF).exists()

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from drawn_tokenizers import spared
+from drawn_outcomes import spared
 from small_bpe import bpe_of
 from tokenizers import Tokenizer
 

@@ -279,6 +279,16 @@ def test_text_in_place_of_a_token_and_fewer_rows_work(table: EditedTable) -> Non
     assert len(read_rules(table.run.paths.remap_rules).swaps) == 4
 
 
+def test_a_text_that_was_edited_beside_its_token_is_said(table: EditedTable, capfd: pytest.CaptureFixture[str]) -> None:
+    assert table.run("remap") == 0
+    assert "new_text" not in capfd.readouterr().err
+    rows = table.read()
+    rows[1].update(new_text=write_cell(" 단백질"))
+    table.write(rows)
+    assert table.run("remap") == 0
+    assert "in 1 rows new_text is not what new_token reads, first in line 3: new_token counts" in capfd.readouterr().err
+
+
 def test_a_table_from_a_spreadsheet_and_from_elsewhere_works(table: EditedTable, tmp_path: Path) -> None:
     text = table.file.read_text(encoding="utf-8")
     path = tmp_path / "mine.csv"

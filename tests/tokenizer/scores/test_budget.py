@@ -86,7 +86,7 @@ def a_large_fitter(monkeypatch: pytest.MonkeyPatch, merges: Merges, exponent: fl
     """As for a large vocabulary, which is not closed as a whole."""
     monkeypatch.setattr("ivr.tokenizer.proof.closure.MOST_IDS", 0)
     fitter = TextFitter(read_bpe(bpe_of(merges)), exponent)
-    fitter.take([b"123", b"1223"])
+    fitter.take(Batch.of([b"123", b"1223"]))
     return fitter
 
 

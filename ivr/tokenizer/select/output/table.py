@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from ivr.console import LOG
 from ivr.disk.writer import atomic_file
 from ivr.encoding.byte_alphabet import CHARACTER_TO_BYTE, readable, to_alphabet
 from ivr.errors import CorruptInputError
@@ -123,7 +124,21 @@ def read_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
 
 def read_candidates(path: Path) -> list[Candidate]:
     """Read the table. Raises CorruptInputError naming line, value and reason of the first row that cannot be."""
-    return [_row(path, line, row) for line, row in read_rows(path)]
+    rows = [*read_rows(path)]
+    found = [_row(path, line, row) for line, row in rows]
+    unlike = [one for one, (_, row) in zip(found, rows, strict=True) if not _text_agrees(one.new_token, row)]
+    if unlike:
+        LOG.warning(
+            "%s: in %s rows new_text is not what new_token reads, first in line %s: new_token counts (%r); empty it in "
+            "a row where the text is meant", path, f"{len(unlike):,}", unlike[0].line, readable(unlike[0].new_token),
+        )  # fmt: skip
+    return found
+
+
+def _text_agrees(new_token: str, row: dict[str, str]) -> bool:
+    """Whether a row's text is its token's, or says nothing: one may have been edited, and the other forgotten."""
+    cell = row.get("new_text") or ""
+    return cell == "" or plain_cell(cell) == readable(new_token)
 
 
 def plain_cell(cell: str) -> str:
