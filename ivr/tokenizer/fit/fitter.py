@@ -172,7 +172,11 @@ class TextFitter:
         if not self.plan.names:
             return fitted.constraints
         pairs = SoftPairs(self._bpe, self.encoder, self.unigram, self._splitter)
-        return pairs.beside(fitted.constraints, self._prior, ROOM_FOR_PAIRS)
+        try:
+            return self.fit_beside([], pairs.beside(fitted.constraints, self._prior, ROOM_FOR_PAIRS)).constraints
+        except ScoresTooLarge as error:
+            LOG.info("neighbours that a token lies across are not fitted: %s", error)
+            return fitted.constraints
 
     @cached_property
     def _straddling(self) -> StraddlingTokens:

@@ -12,10 +12,11 @@ from ivr.encoding.bpe import read_bpe
 from ivr.tokenizer.fit import fitter as fitting
 from ivr.tokenizer.fit.closed_subsets import ClosedParts
 from ivr.tokenizer.fit.fitter import TextFitter
-from ivr.tokenizer.fit.soft_pairs import one_pretoken
+from ivr.tokenizer.fit.soft_pairs import SoftPairs, one_pretoken
 from ivr.tokenizer.proof import closure
 from ivr.tokenizer.scores.constraints import Constraints
-from ivr.tokenizer.scores.merge_weights import EXACT_IN_FILE, ScoresTooLarge
+from ivr.tokenizer.scores.merge_counts import Differences
+from ivr.tokenizer.scores.merge_weights import EXACT_IN_FILE, Prior, ScoresTooLarge
 
 # `binst` is `bin`,`st` for BPE, and `b`,`inst` where `inst` weighs more than `bin`; nothing else shows it
 MERGES = [("r", "i"), ("b", "i"), ("i", "n"), ("s", "t"), ("in", "st"), ("ri", "n"), ("bi", "n")]
@@ -51,6 +52,17 @@ def test_the_prior_gives_way_for_pairs_and_the_text_for_nothing(monkeypatch: pyt
     fitter = a_fitter(MERGES, exponent=6.8)
     monkeypatch.setattr(fitting, "ROOM_FOR_PAIRS", 10_000)
     assert wrong(fitter, b"rist", b"binst", b"rinst") == [] and 3.0 <= fitter.plan.exponent < 6.8
+
+
+def test_where_the_text_does_not_fit_beside_pairs_these_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    def beside(self: SoftPairs, known: Constraints, prior: Prior, limit: int) -> Constraints:
+        dear = known.copy()
+        dear.add_all(Differences(np.array([0, 2]), np.array([0, 1]), np.array([1, -EXACT_IN_FILE])))
+        return dear
+
+    monkeypatch.setattr(SoftPairs, "beside", beside)
+    fitter = a_fitter(MERGES, exponent=3.4)
+    assert wrong(fitter, b"rist") == [] and fitter.plan.exponent == 3.4 and fitter.plan.names
 
 
 def test_pairs_that_the_pre_tokenizer_splits_ask_for_nothing() -> None:
