@@ -3,7 +3,8 @@
 Of a large vocabulary a million strings of two tokens lose that no text shows, and a file has no room for all of them.
 `budget` drops one after another, which takes too long here. So a bound decides in one pass: when no weight is more than
 c times what it is without them, no score is, and c is what the largest score has left. Rows that ask for more are
-dropped, and since a row looks at later merges alone, whose weights are then settled, all others are met.
+dropped, and since a row looks at later merges alone, whose weights are then settled, all others are met. A token's own
+row looks at earlier ones too: a soft row does not raise those.
 """
 
 import numpy as np
@@ -37,16 +38,20 @@ def within_bound(
     rows, is_soft = every.rows.select(order), order >= known
     without_R = solve(prior_R, constraints, slack_R)
     floor_R = prior_R.copy()  # what a token's own rows ask for, to begin with
-    for last_merge in constraints.own.values():
+    held_R = np.zeros(len(prior_R), bool)  # what soft ones must not raise, or a token's own row would be given up
+    for row, last_merge in constraints.own.items():
         floor_R[last_merge] = without_R[last_merge]
+        held_R[[rank for rank, d in row if d < 0]] = True
     bound = limit / max(int(token_scores(without_R, *derivations).max(initial=0)), 1)
     while bound >= LEAST:
-        cap_R = np.minimum(without_R * bound, LARGEST).astype(np.int64)
+        cap_R = np.where(held_R, without_R, np.minimum(without_R * bound, LARGEST).astype(np.int64))
         kept = ~is_soft
         _meet_capped(floor_R.copy(), cap_R, kept, rows.starts, rows.ranks, rows.values, slack_R)
         result = constraints.copy()
         result.add_all(rows.select(np.flatnonzero(is_soft & kept)))
-        if token_scores(solve(prior_R, result.copy(), slack_R), *derivations).max(initial=0) <= limit:
+        solved = result.copy()
+        scores_V = token_scores(solve(prior_R, solved, slack_R), *derivations)
+        if scores_V.max(initial=0) <= limit and solved.own == constraints.own:
             told = f"{int((is_soft & kept).sum()):,}", f"{int(is_soft.sum()):,}", bound
             LOG.info("%s of %s constraints of strings beyond the text fit, each weight %.3g times at most", *told)
             return result

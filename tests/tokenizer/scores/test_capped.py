@@ -47,6 +47,16 @@ def test_what_was_asked_before_passes_the_bound_if_it_must_and_a_smaller_bound_i
     assert len(kept) == 2 and scores(kept) == [1, 1, 1, 1, 1, 1, 2, 1]
 
 
+def test_a_token_s_own_row_is_not_given_up_for_soft_ones() -> None:
+    """Merge 5 must outweigh merge 1 for its own string; a soft row puts 1 above 3, a known one 3 above 5: no end."""
+    constraints = Constraints()
+    constraints.add_all(differences({3: 1, 5: -1}))
+    constraints.add_own({1: -1, 5: 1}, 5)
+    soft = differences({1: 1, 3: -1}, {6: 1, 7: -1})
+    kept = within_bound(ONES, constraints, soft, DERIVATIONS, 1_000, NO_SLACK)
+    assert len(kept) == 3 and scores(kept) == [1, 1, 1, 3, 1, 2, 2, 1] and kept.own == constraints.own
+
+
 def test_sums_beyond_64_bits_are_no_small_ones() -> None:
     known = differences({1: 1, 2: -LARGEST // 64})
     kept = bounded(known, differences({0: 1, 1: -(2**20)}), LARGEST)
