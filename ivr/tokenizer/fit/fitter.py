@@ -59,6 +59,7 @@ class TextFitter:
         self.plan = Plan(exponent, names=not is_attempted(bpe), numbers=False, closed=not is_attempted(bpe))
         self._parts: ClosedParts | None = None  # those that are to remain right on every string
         self._parts_kept = True
+        self.text_first = False  # before what is to be right beyond it, where that contradicts a token
         self._known: Constraints | None = None  # what the parts that close, and then these strings, ask for
 
     def take(self, strings: Iterable[bytes], optional: Iterable[bytes] = (), tested: Iterable[bytes] = ()) -> None:
@@ -82,10 +83,13 @@ class TextFitter:
         while True:
             try:
                 if self._known is None:
-                    large = len(self._bpe.merges_R3) > MOST_AT_ONCE
-                    self._known = self._beside_text() if large else self._with_straddling(self._close())
+                    self._known = self._beside_text() if self.text_first else self._with_straddling(self._close())
                 return self.fit_beside(pieces, self._known)
             except ScoresTooLarge as error:
+                if error.is_contradiction and len(self._bpe.merges_R3) > MOST_AT_ONCE and not self.text_first:
+                    LOG.info("%s; the text comes first", error)
+                    self.text_first, self._known = True, None
+                    continue
                 self.plan = self.plan.giving_way(error, text_fits=self._known is not None)
                 self._known = None
                 if not self.plan.closed:

@@ -14,7 +14,7 @@ from ivr.tokenizer.fit.closed_subsets import ClosedParts
 from ivr.tokenizer.fit.fitter import TextFitter
 from ivr.tokenizer.fit.soft_pairs import SoftPairs, one_pretoken
 from ivr.tokenizer.proof import closure
-from ivr.tokenizer.scores.constraints import Constraints
+from ivr.tokenizer.scores.constraints import LARGEST, Constraints
 from ivr.tokenizer.scores.merge_counts import Differences
 from ivr.tokenizer.scores.merge_weights import EXACT_IN_FILE, Prior, ScoresTooLarge
 
@@ -28,10 +28,10 @@ def large(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fitting, "MOST_AT_ONCE", 0)
 
 
-def a_fitter(merges: Merges, exponent: float = 0.0, closed: bool = False) -> TextFitter:
+def a_fitter(merges: Merges, exponent: float = 0.0, closed: bool = False, text_first: bool = True) -> TextFitter:
     base = bpe_of(merges)
     fitter = TextFitter(read_bpe(base), exponent, PretokenSplitter(base))
-    fitter.plan = replace(fitter.plan, closed=closed)
+    fitter.plan, fitter.text_first = replace(fitter.plan, closed=closed), text_first
     fitter.take([b"rist"])
     return fitter
 
@@ -76,11 +76,20 @@ def test_the_text_comes_before_parts_that_are_closed(monkeypatch: pytest.MonkeyP
     """Closed first, parts of Qwen 3 and its tokens with repeats contradict each other: no bits are enough for both."""
 
     def too_large(*_: object) -> None:
-        raise ScoresTooLarge("too large")
+        raise ScoresTooLarge("too large", LARGEST)
 
     monkeypatch.setattr(ClosedParts, "close", too_large)
-    fitter = a_fitter(MERGES, closed=True)
-    assert wrong(fitter, b"rist", b"binst") == [] and fitter.plan.closed
+    fitter = a_fitter(MERGES, closed=True, text_first=False)
+    assert wrong(fitter, b"rist", b"binst") == [] and fitter.plan.closed and fitter.text_first
+
+
+def test_what_only_lacks_room_gives_way_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    def too_large(*_: object) -> None:
+        raise ScoresTooLarge("too large", LARGEST - 1)
+
+    monkeypatch.setattr(ClosedParts, "close", too_large)
+    fitter = a_fitter(MERGES, closed=True, text_first=False)
+    assert wrong(fitter, b"rist") == [] and not fitter.text_first and not fitter.plan.closed
 
 
 def test_a_part_that_takes_more_than_the_text_is_not_closed(monkeypatch: pytest.MonkeyPatch) -> None:
