@@ -66,10 +66,10 @@ def distill(base: Tokenizer, bpe: ByteLevelBpe, pretokens: Sequence[str], expone
 
     Very long pretokens are fitted in windows; the certificate compares them whole.
     """
-    fitter = TextFitter(bpe, exponent)
+    splitter = PretokenSplitter(base)
+    fitter = TextFitter(bpe, exponent, splitter)
     pretokens = _merged(pretokens, bpe)
     inside = learn_splits(bpe, fitter.encoder, np.array([len(token) for token in fitter.tokens]), pretokens)
-    splitter = PretokenSplitter(base)
     characters = Characters(splitter, fitter.encoder)
     pretokens = in_windows(pretokens, fitter.encoder, np.array([len(token) for token in fitter.tokens], np.int64))
     names = _inside_pretokens(fitter.names, splitter)

@@ -22,6 +22,7 @@ from ivr.tokenizer.proof.closure import Proof, close, proof_by_id
 from ivr.tokenizer.proof.walk_graph import WalkGraph, walk_graph
 from ivr.tokenizer.proof.worst_case import PairSearch
 from ivr.tokenizer.scores.constraints import Constraints, solve
+from ivr.tokenizer.scores.merge_weights import EXACT_IN_FILE
 
 FIRST = 0.04  # of the merges
 SLACK = 0.02  # of what is asked of a weight, by which it is larger
@@ -55,13 +56,13 @@ class _Part:
     def graph(self) -> WalkGraph:
         return walk_graph(self.bpe)
 
-    def close(self, prior_R: np.ndarray, constraints: Constraints, slack_R: np.ndarray) -> int:
+    def close(self, prior_R: np.ndarray, constraints: Constraints, slack_R: np.ndarray, limit: int) -> int:
         """Add what makes every string without odd repeats right; how many rows are new.
 
-        Nothing, if it does not close beside the constraints; it is not tried again then.
+        Nothing, if it does not close beside the constraints below the limit; it is not tried again then.
         """
         weights_R = solve(prior_R, constraints, slack_R)
-        result = close(self.bpe, weights_R[self.ranks], graph=self.graph, slack_R=slack_R[self.ranks])
+        result = close(self.bpe, weights_R[self.ranks], graph=self.graph, limit=limit, slack_R=slack_R[self.ranks])
         told = self.name, f"{len(self.ranks):,}", result.ended, result.rounds
         LOG.info("every string of %s (%s merges): %s, %d rounds", *told)
         self.closes = result.proved
@@ -115,9 +116,12 @@ class ClosedParts:
                 break
         return constraints
 
-    def close_again(self, prior_R: np.ndarray, constraints: Constraints) -> int:
-        """Add to the constraints what the parts ask for beside them; how many rows are new."""
-        return sum(part.close(prior_R, constraints, self._slack_R) for part in self._closing())
+    def close_again(self, prior_R: np.ndarray, constraints: Constraints, limit: int = EXACT_IN_FILE) -> int:
+        """Add to the constraints what the parts ask for beside them; how many rows are new.
+
+        A part whose own tokens' scores would reach the limit asks for nothing, now or later.
+        """
+        return sum(part.close(prior_R, constraints, self._slack_R, limit) for part in self._closing())
 
     def _closing(self) -> Iterator[_Part]:
         """The parts that close, but those that lie in another one; lazily, as an attempt may fail in between."""

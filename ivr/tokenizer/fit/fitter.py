@@ -7,6 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
+from ivr.analysis.pretokens import PretokenSplitter
 from ivr.console import LOG
 from ivr.encoding.batch import Batch
 from ivr.encoding.bpe import ByteLevelBpe
@@ -14,7 +15,8 @@ from ivr.encoding.bpe_encoder import BpeEncoder
 from ivr.encoding.string_table import StringTable
 from ivr.encoding.unigram_encoder import UnigramEncoder
 from ivr.tokenizer.fit.closed_subsets import ClosedParts
-from ivr.tokenizer.fit.plan import Plan
+from ivr.tokenizer.fit.plan import SMALLEST_EXPONENT, Plan
+from ivr.tokenizer.fit.soft_pairs import SoftPairs
 from ivr.tokenizer.fit.straddling import StraddlingTokens
 from ivr.tokenizer.fit.strings import LONGEST_CHARACTER, NAME_LETTERS, rows_with_periods, short_names
 from ivr.tokenizer.proof.closure import Proof, is_attempted
@@ -35,6 +37,9 @@ CLOSINGS = 8  # turns of fitting the text and closing what is to be right on eve
 FEW = 50  # new constraints: the rest is not worth another round
 ROOM = EXACT_IN_FILE // 8 * 3  # for names: neighbours that a token lies across ask for more beside them
 NO_LIMIT = 1 << 62
+MOST_AT_ONCE = 1 << 16  # merges: of a larger vocabulary a file has no room for all pairs of neighbours
+ROOM_FOR_PAIRS = EXACT_IN_FILE // 20 * 11  # what the text asks for beside them takes more
+LEFT = 5  # times what the text takes, for pairs
 
 
 class TextFitter:
@@ -43,8 +48,8 @@ class TextFitter:
     `tested` ones are many, and next to all of them are right: those are fitted that lose, as long as scores allow.
     """
 
-    def __init__(self, bpe: ByteLevelBpe, exponent: float) -> None:
-        self._bpe = bpe
+    def __init__(self, bpe: ByteLevelBpe, exponent: float, splitter: PretokenSplitter) -> None:
+        self._bpe, self._splitter = bpe, splitter
         self.tokens = bpe.token_bytes()
         self.names = [name for token_id, name in enumerate(bpe.tokens) if token_id not in bpe.unmade_ids]
         self.encoder = BpeEncoder(bpe)
@@ -55,6 +60,7 @@ class TextFitter:
         self.plan = Plan(exponent, names=not is_attempted(bpe), numbers=False, closed=not is_attempted(bpe))
         self._parts: ClosedParts | None = None  # those that are to remain right on every string
         self._parts_kept = True
+        self.text_first = False  # before what is to be right beyond it, where that contradicts a token
         self._known: Constraints | None = None  # what the parts that close, and then these strings, ask for
 
     def take(self, strings: Batch, optional: Iterable[bytes] = (), tested: Batch | None = None) -> None:
@@ -87,9 +93,13 @@ class TextFitter:
         while True:
             try:
                 if self._known is None:
-                    self._known = self._with_straddling(self._close())
+                    self._known = self._beside_text() if self.text_first else self._with_straddling(self._close())
                 return self.fit_beside(pieces, self._known)
             except ScoresTooLarge as error:
+                if error.is_contradiction and len(self._bpe.merges_R3) > MOST_AT_ONCE and not self.text_first:
+                    LOG.info("%s; the text comes first", error)
+                    self.text_first, self._known = True, None
+                    continue
                 self.plan = self.plan.giving_way(error, text_fits=self._known is not None)
                 self._known = None
                 if not self.plan.closed:
@@ -149,14 +159,37 @@ class TextFitter:
             return Constraints()  # all merges are closed later, or there is no room for parts
         self._parts_kept = True
         self._parts = self._parts or ClosedParts(self._bpe, prior.slack_R)
+        return self._parts.close(prior.weights_R, Constraints(), self._fit_own)
+
+    def _fit_own(self, constraints: Constraints) -> Constraints:
+        """These and what the tokens themselves and the numbers ask for."""
         own = Encoded.of(dict.fromkeys(filter(None, self.tokens)), self.encoder)
-        if self.plan.numbers:
-            own += self._optional
+        return self._fit(own + self._optional if self.plan.numbers else own, constraints).constraints
 
-        def refit(constraints: Constraints) -> Constraints:
-            return self._fit(own, constraints).constraints
+    def _beside_text(self) -> Constraints:
+        """What the strings ask for, and whatever else of a large vocabulary leaves a file's range.
 
-        return self._parts.close(prior.weights_R, Constraints(), refit)
+        A part that is closed first can contradict what tokens with repeats ask for, such as ` ------`, and no bits are
+        enough. So the text comes first here, then parts, then pairs of neighbours.
+        """
+        self._parts, self._parts_kept = None, True
+        fitted = self.fit_beside([], Constraints())
+        largest = int(fitted.scores_V.max())
+        if largest * LEFT > ROOM_FOR_PAIRS and self.plan.exponent > SMALLEST_EXPONENT:
+            raise ScoresTooLarge(f"scores up to {largest:.3g} leave no room for strings beyond the text")
+        prior, constraints = self._prior, fitted.constraints.copy()
+        if prior.slack_R is not None:
+            self._parts = ClosedParts(self._bpe, prior.slack_R)
+            self._parts.close_again(prior.weights_R, constraints, largest)
+            fitted = self.fit_beside([], constraints)
+        if not self.plan.names:
+            return fitted.constraints
+        pairs = SoftPairs(self._bpe, self.encoder, self.unigram, self._splitter)
+        try:
+            return self.fit_beside([], pairs.beside(fitted.constraints, self._prior, ROOM_FOR_PAIRS)).constraints
+        except ScoresTooLarge as error:
+            LOG.info("neighbours that a token lies across are not fitted: %s", error)
+            return fitted.constraints
 
     @cached_property
     def _straddling(self) -> StraddlingTokens:

@@ -20,7 +20,7 @@ from ivr.console import LOG
 from ivr.encoding.bpe import ByteLevelBpe
 from ivr.encoding.unigram_encoder import UnigramEncoder
 from ivr.errors import ConfigError
-from ivr.tokenizer.scores.constraints import Constraints, solve
+from ivr.tokenizer.scores.constraints import LARGEST, Constraints, solve
 from ivr.tokenizer.scores.encoded import Encoded
 from ivr.tokenizer.scores.merge_counts import merge_differences
 from ivr.tokenizer.unigram_file import EXACT
@@ -48,7 +48,16 @@ def prior_weights(num_merges: int, exponent: float) -> np.ndarray:
 
 
 class ScoresTooLarge(ConfigError):
-    """Scores that fit the text pass what a file holds exactly."""
+    """Scores that fit the text pass what a file holds exactly. largest: of them; 0 where it is not known."""
+
+    def __init__(self, message: str, largest: int = 0) -> None:
+        super().__init__(message)
+        self.largest = largest
+
+    @property
+    def is_contradiction(self) -> bool:
+        """Whether weights ran to the largest there is: what is asked for goes round in a circle, at any prior."""
+        return self.largest >= LARGEST
 
 
 def token_scores(weights_R: np.ndarray, starts: np.ndarray, ranks: np.ndarray) -> np.ndarray:
@@ -164,4 +173,6 @@ class _Fitter:
         self._unigram = self._unigram.with_scores(self.scores_V)
         largest = self.scores_V.max(initial=0)
         if largest >= self._limit:
-            raise ScoresTooLarge(f"token scores pass 2^54 / 10 ({largest:.3g}); try a smaller --prior-exponent")
+            raise ScoresTooLarge(
+                f"token scores pass 2^54 / 10 ({largest:.3g}); try a smaller --prior-exponent", int(largest)
+            )

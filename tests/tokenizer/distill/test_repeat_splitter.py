@@ -21,7 +21,7 @@ def test_what_learning_leaves_alone_is_split_as_the_last_pattern_splits_it() -> 
     bpe, splitter, draw = read_bpe(base), PretokenSplitter(base), random.Random(3)
     contexts = initial_contexts(bpe, splitter)
     texts = pretokens_with_repeats(["".join(draw.choices("AGT", k=9)) for _ in range(400)], contexts)
-    repeats = RepeatSplitter(splitter, TextFitter(bpe, 3.0), contexts, RepeatStrings(fitted=texts))
+    repeats = RepeatSplitter(splitter, TextFitter(bpe, 3.0, splitter), contexts, RepeatStrings(fitted=texts))
     first = repeats.pattern
     assert repeats.learn() and repeats.pattern != first
     split = Split(Regex(repeats.pattern), "isolated")

@@ -47,7 +47,7 @@ class Repeats:
         self.sources = Sources(self.bpe, characters, inside, {*marks} or seen_marks([]))
         known = initial_contexts(bpe, self.splitter)
         self.initial = [context for context in known if units is None or context.unit in units]
-        self.fitter = TextFitter(bpe, 3.0)
+        self.fitter = TextFitter(bpe, 3.0, self.splitter)
 
     @cached_property
     def complete(self) -> list[Contexts]:

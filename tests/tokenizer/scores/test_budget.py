@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from small_bpe import Merges, bpe_of
 
+from ivr.analysis.pretokens import PretokenSplitter
 from ivr.encoding.batch import Batch
 from ivr.encoding.bpe import read_bpe
 from ivr.tokenizer.fit.fitter import TextFitter
@@ -85,7 +86,8 @@ def test_short_names_are_every_string_of_four_letters_without_a_run(capitals: in
 def a_large_fitter(monkeypatch: pytest.MonkeyPatch, merges: Merges, exponent: float = 3.0) -> TextFitter:
     """As for a large vocabulary, which is not closed as a whole."""
     monkeypatch.setattr("ivr.tokenizer.proof.closure.MOST_IDS", 0)
-    fitter = TextFitter(read_bpe(bpe_of(merges)), exponent)
+    base = bpe_of(merges)
+    fitter = TextFitter(read_bpe(base), exponent, PretokenSplitter(base))
     fitter.take(Batch.of([b"123", b"1223"]))
     return fitter
 
