@@ -337,7 +337,7 @@ $(ARTIFACTS)/.make/%.args:
 	touch '$@'
 
 $(JAVASCRIPT): | $(SETUP)
-	@command -v npm node > /dev/null || { echo "there is no node and npm here; install them for this" >&2; exit 1; }
+	@{ command -v npm && command -v node; } > /dev/null || { echo "there is no node and npm here; install them for this" >&2; exit 1; }
 	rm -rf '$(VENV)/javascript'; mkdir '$(VENV)/javascript'; cd '$(VENV)/javascript'
 	package="$$(npm pack --silent '$(JAVASCRIPT_PACKAGE)')"
 	echo "$(JAVASCRIPT_SHA512)  $$package" | sha512sum --check --quiet

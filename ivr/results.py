@@ -87,6 +87,7 @@ class TrainResults(TypedDict, total=False):
     loss_last: Number
     heldout_bits_per_byte_first: Number | None
     heldout_bits_per_byte_last: Number | None
+    rows_alone_steps: int
     passes_over_text: Number
     replayed_share: Number
     tokens_per_second_median: Number

@@ -64,6 +64,8 @@ def plan_work(profile: Profile, stage: str, command_lines: tuple[tuple[str, ...]
     """
     if stage == "train":
         return Work(stage, command_lines, profile.nodes, profile.processes, profile.gpus_per_node)
+    if stage == "control" and profile.gpus_per_node > 1 and "--processes" not in " ".join(command_lines[0]):
+        command_lines = tuple((*words, f"--processes={profile.gpus_per_node}") for words in command_lines)
     gpus = {"control": profile.gpus_per_node, "evaluate": min(profile.gpus_per_node, 1)}.get(stage, 0)
     return Work(stage, command_lines, gpus_per_node=gpus)
 

@@ -1,6 +1,7 @@
 """`ivr export`: the trained model in the form in which another program loads it."""
 
 import json
+import logging
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from ivr.disk.digest import sha256_file
 from ivr.disk.writer import atomic_directory, files_below, write_json, write_text
 from ivr.errors import ConfigError, StaleInputError
 from ivr.options.declared import CommandConfig, option
+from ivr.stage import artifacts_lock
 
 if TYPE_CHECKING:
     from ivr.export.borders import Learner
@@ -21,8 +23,9 @@ TRANSFORMERS, JAVASCRIPT, GGUF = "transformers", "transformers-js", "gguf"
 DESCRIPTION = """\
 Write the trained model and its tokenizer as another program loads them, below ARTIFACTS/export/.
 transformers: the folder as it is. transformers-js: with a tokenizer.json whose pattern JavaScript's regular expressions
-can take; all text of this run is encoded as before, and what repeats a unit at length elsewhere may not be
-(portable.json counts). gguf: not possible; the message says why.
+can take. It is compared on all distinct pretokens of the run and the first megabyte of each of its texts, and gives the
+same ids there (portable.json counts); repeats of a unit that no text of the run holds may be encoded otherwise.
+gguf: not possible; the message says why.
 """
 EPILOG = """\
 examples:
@@ -61,7 +64,8 @@ def run(config: Config) -> None:
     if not source.is_dir():
         raise StaleInputError(f"{source} is not there; run `ivr train` first, or name another one by --model-dir")
     target = config.output or paths.root / "export" / config.for_
-    with atomic_directory(target) as staging:
+    _check_target(paths, source, target)
+    with artifacts_lock(paths.lock, "export"), atomic_directory(target) as staging:
         for path in files_below(source):
             if path.name[0] != ".":
                 copy = staging / path.relative_to(source)
@@ -74,6 +78,14 @@ def run(config: Config) -> None:
     LOG.info("export: %s", target)
 
 
+def _check_target(paths: ArtifactPaths, source: Path, target: Path) -> None:
+    """Refuse a place where a stage writes, or the model itself lies."""
+    place, root, model = target.resolve(), paths.root.resolve(), source.resolve()
+    inside = place.is_relative_to(root) and not place.is_relative_to(root / "export")
+    if inside or root.is_relative_to(place) or model.is_relative_to(place) or place.is_relative_to(model):
+        raise ConfigError(f"--output {target}: stages write there, or the model lies there; name another directory")
+
+
 def _portable(paths: ArtifactPaths, source: Path) -> "tuple[Learner, dict[str, Any]]":
     """The tokenizer for JavaScript, and what was compared."""
     from ivr.analysis.pretokens import PretokenSplitter
@@ -83,8 +95,10 @@ def _portable(paths: ArtifactPaths, source: Path) -> "tuple[Learner, dict[str, A
     from ivr.tokenizer.remap.apply import strings_of
     from ivr.tokenizer.remap.rules import read_rules
 
-    file = source / "tokenizer.json"
-    if not file.is_file() or sha256_file(file) != sha256_file(paths.remapped_tokenizer / "tokenizer.json"):
+    file, remapped = source / "tokenizer.json", paths.remapped_tokenizer / "tokenizer.json"
+    if not remapped.is_file():
+        raise StaleInputError(f"{remapped} is not there; run `ivr remap` first")
+    if not file.is_file() or sha256_file(file) != sha256_file(remapped):
         raise StaleInputError(
             f"{source} has not the tokenizer of {paths.remapped_tokenizer}; run the stages up to the model again"
         )
@@ -95,20 +109,19 @@ def _portable(paths: ArtifactPaths, source: Path) -> "tuple[Learner, dict[str, A
     generated = dict.fromkeys(piece for pieces in base.lists(list(repeats(read_bpe(original)))) for piece in pieces)
     learner.learn(generated)
     learner.learn(_pretokens(paths))
-    others: list[str] = []
-    for _ in range(ROUNDS):
+    for left in reversed(range(ROUNDS)):
         with Progress("compare", MOST_COMPARED * len(_folders(paths)), "B") as bar:
             documents, others = different(learner, _documents(paths), bar.update)
-        before = len(learner.borders)
+        if not others or not left:
+            break  # what is learnt is compared again
         learner.learn({piece for pieces in base.lists(others) for piece in pieces})
-        if len(learner.borders) == before:
-            break
     figures = {
         "documents": documents,
         "different_documents": len(others),
         "pretokens_with_borders": len(learner.borders),
     }
-    LOG.info(
+    LOG.log(
+        logging.WARNING if others else logging.INFO,
         "export: %s of %s documents compared are encoded otherwise than by transformers; %s pretokens have borders "
         "of their own",
         f"{len(others):,}",

@@ -12,6 +12,7 @@ from tokenizers.pre_tokenizers import (
     ByteLevel,
     CharDelimiterSplit,
     Digits,
+    Metaspace,
     PreTokenizer,
     Punctuation,
     Sequence,
@@ -59,6 +60,19 @@ def test_one_that_drops_characters_is_refused(before: PreTokenizer, tmp_path: Pa
 def test_one_that_removes_what_it_finds_is_refused(before: PreTokenizer, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"drops text .behavior Removed of a step"):
         check(of(Sequence([before, BYTES])), tmp_path)
+
+
+def test_one_that_removes_what_lies_between_its_pretokens_is_taken_where_that_is_nothing(tmp_path: Path) -> None:
+    every = Split(Regex(r"'s| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+"), "removed", invert=True)
+    check(of(Sequence([every, ByteLevel(add_prefix_space=False, use_regex=False)])), tmp_path)
+    words = Split(Regex(r"\p{L}+"), "removed", invert=True)
+    with pytest.raises(ConfigError, match="drops characters"):
+        check(of(Sequence([words, ByteLevel(add_prefix_space=False, use_regex=False)])), tmp_path)
+
+
+def test_one_that_adds_what_is_no_byte_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="which stands for no byte"):
+        check(of(Sequence([BYTES, Metaspace()])), tmp_path)
 
 
 @pytest.mark.parametrize("behind", [Punctuation(), Digits(), Split(Regex(r"\w"), "isolated")], ids=str)

@@ -103,6 +103,8 @@ def test_what_cannot_be_is_refused(run: TinyRun, tmp_path: Path, capsys: pytest.
         (["--for", "transformers-js"], 3, "run `ivr train` first"),
         (["--for", "transformers-js", "--model-dir", str(tmp_path / "other")], 3, "has not the tokenizer of"),
         (["--model-dir", remapped, "--output", str(tmp_path / "mine")], 2, "mine"),
+        (["--model-dir", remapped, "--output", str(run.paths.base_model)], 2, "stages write there"),
+        (["--model-dir", remapped, "--output", remapped], 2, "stages write there"),
     ):
         capsys.readouterr()
         assert run("export", *words) == code

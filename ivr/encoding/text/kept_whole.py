@@ -25,7 +25,8 @@ def check_pre_tokenizer(content: dict[str, Any]) -> None:
             "another model"
         )
     for step in found:
-        if str(step.get("behavior")).lower() == "removed":
+        # of an inverted pattern it is what no pretoken holds that goes, which may be nothing: that is tried later
+        if str(step.get("behavior")).lower() == "removed" and not step.get("invert"):
             raise ConfigError(
                 f"its pre-tokenizer drops text (behavior Removed of a step {step['type']}), so no ids stand for all of "
                 'it; set behavior to "Isolated" if the model was trained so, or choose another model'
@@ -44,6 +45,10 @@ def check_keeps_text(content: dict[str, Any]) -> None:
     for text, pieces in _tried(found):
         try:
             kept = "".join(from_alphabet(piece).decode() for piece in pieces) == text
+        except KeyError as error:
+            raise ConfigError(
+                f"its pre-tokenizer ({kinds}) adds {error}, which stands for no byte; choose another model"
+            ) from None
         except UnicodeDecodeError:
             raise ConfigError(
                 f"its pre-tokenizer ({kinds}) cuts a character in two, as one of {text.strip()!r}: a step behind "

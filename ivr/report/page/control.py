@@ -11,7 +11,8 @@ from ivr.report.summary import CONTROLS, TEXTS, Run
 def control_section(run: Run) -> list[Section]:
     """What was spent on each trained model and what it came to, so that a reader can price it otherwise."""
     spent: Mapping[str, Any] = run.result("control", "spent") or {}
-    if not spent:
+    # a control of an earlier training is not measured: `evaluate` leaves it out, and says so
+    if not spent or not any(run.bits_per_byte(text, model) is not None for text in TEXTS for model in CONTROLS):
         return []
     rows: list[list[Cell]] = []
     for model in ("trained", *CONTROLS):

@@ -11,9 +11,9 @@ from ivr.training.options import Config
 
 # of the training that is compared with; all that concerns new rows is left out, and how long is said anew
 KEPT = (
-    "cleaned_corpora_dir", "replay_corpus", "replay_ratio", "block_size", "batch_size", "lr", "embeddings_lr",
-    "warmup_steps", "weight_decay", "max_grad_norm", "seed", "max_loss_rise", "threads", "device", "precision",
-    "gradient_checkpointing", "torch_compile", "deepspeed", "eval_every", "eval_bytes", "save_every",
+    "cleaned_corpora_dir", "heldout_corpora_dir", "replay_corpus", "replay_ratio", "block_size", "batch_size", "lr",
+    "embeddings_lr", "warmup_steps", "weight_decay", "max_grad_norm", "seed", "max_loss_rise", "threads", "device",
+    "precision", "gradient_checkpointing", "torch_compile", "deepspeed", "eval_every", "eval_bytes", "save_every",
     "keep_checkpoints",
 )  # fmt: skip
 
@@ -43,7 +43,7 @@ def control_config(
     options.setdefault("cleaned_corpora_dir", paths.cleaned_corpora)
     options |= {"artifacts_dir": below, "model_name": paths.base_model}
     if paths.heldout_corpora.is_dir():
-        options["heldout_corpora_dir"] = paths.heldout_corpora
+        options.setdefault("heldout_corpora_dir", paths.heldout_corpora)
     if recorded.get("replay_ratio") and "replay_corpus" not in options:
         options["replay_corpus"] = paths.general_cleaned
     return Config(**{**options, **budget}, processes=processes)

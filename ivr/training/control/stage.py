@@ -4,7 +4,7 @@ Each arm is a training of its own (`ivr.training.train`) below control/, with ev
 held-out figures, going on after an interruption. What is here decides how long, and keeps the record.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 DESCRIPTION = """\
 Train the base model, its vocabulary unchanged, as `ivr train` trained the aligned one: the same text, batches, rate and
 seed, for as many bytes of text (control/bytes) and for as many FLOPs (control/flops), those of the new rows included.
+All weights are trained throughout, and no superword is cut.
 `ivr evaluate` then measures both. What these models gain, training gives without new tokens."""
 EPILOG = """\
 examples:
   ivr control
-  ivr control --equal bytes --lr 1e-4
+  ivr control --lr 1e-4
   make pipeline CONTROL=yes
 """
-BOTH = "both"
 FIGURES = ("steps", "tokens", "bytes", "passes_over_text", "heldout_bits_per_byte_first", "heldout_bits_per_byte_last")
 
 
@@ -37,24 +37,15 @@ FIGURES = ("steps", "tokens", "bytes", "passes_over_text", "heldout_bits_per_byt
 class Config(StageConfig):
     """Options of `ivr control`."""
 
-    equal: str = option(
-        BOTH,
-        "what the control has as much of as the trained model had; both: one control of each",
-        group="what is compared",
-        choices=(BOTH, *CONTROLS),
+    lr: float | None = option(
+        None, "peak learning rate (default: that of `ivr train`)", group="training", bounds="(0, 100]"
     )
-    lr: float | None = option(None, "peak learning rate (default: that of `ivr train`)", bounds="(0, 100]")
     processes: int | None = option(
         None,
         "processes to start on this machine; a step reads the same blocks (default: as many as `ivr train` had)",
         group="machine",
         bounds=WORKERS,
     )
-
-    @property
-    def arms(self) -> tuple[str, ...]:
-        """Of `ivr.artifacts.CONTROLS`."""
-        return CONTROLS if self.equal == BOTH else (self.equal,)
 
 
 def run(config: Config) -> Manifest:
@@ -69,16 +60,17 @@ def run(config: Config) -> Manifest:
     with open_stage("control", config, _inputs(config, paths, made)) as stage:
         if stage.current:
             return stage.manifest
-        stage.replaces(*(output for arm in config.arms for output in _outputs(paths, arm)))
+        stage.replaces(*(output for arm in CONTROLS for output in _outputs(paths, arm)))
         stage.results["spent"] = spent = _spent(paths, made)
-        for arm in config.arms:
+        for arm in CONTROLS:
             arm_config = _arm(config, paths, made, arm, spent)
             LOG.info("control: the base model, with as many %s as the trained one", "FLOPs" if arm == "flops" else arm)
             found = train.run(replace(arm_config, force=config.force)).results
             stage.results[arm] = {name: found.get(name) for name in FIGURES}
             stage.results[arm]["flops"] = found["tokens"] * spent["per_token"]
-        _say(stage.results, config.arms)
-        return stage.finish([output for arm in config.arms for output in _outputs(paths, arm)], editable=_cards(config))
+        _say(stage.results)
+        cards = [paths.control(arm).final_model / CARD for arm in CONTROLS]
+        return stage.finish([output for arm in CONTROLS for output in _outputs(paths, arm)], editable=cards)
 
 
 def _trained(paths: ArtifactPaths) -> Manifest:
@@ -91,17 +83,20 @@ def _trained(paths: ArtifactPaths) -> Manifest:
             f"`ivr train` began with --model-name {made.config['model_name']}; a control begins with the base model of "
             "this run, and is compared with a training of its aligned one"
         )
+    if made.config.get("rows_only"):
+        raise ConfigError("`ivr train` trained new rows alone (--rows-only), of which the base model has none")
     return made
 
 
 def _inputs(config: Config, paths: ArtifactPaths, made: Manifest) -> list[Input]:
     """What decides the arms' results; the trained model stands for the options it was trained with."""
-    arm = _arm(config, paths, made, config.arms[0], {"total": 1.0, "per_token": 1.0})
+    arm = _arm(config, paths, made, CONTROLS[0], {"total": 1.0, "per_token": 1.0})
     inputs = [
         Input(paths.base_model, made_by="init", without=(CARD,)),
         Input(paths.final_model, made_by="train", without=(CARD,)),
-        Input(paths.heldout_corpora, made_by="init", optional=True),
     ]
+    if (heldout := arm.heldout_corpora_dir) is not None:
+        inputs.append(Input(heldout, made_by="init" if heldout == paths.heldout_corpora else ""))
     own = arm.cleaned_corpora_dir == paths.cleaned_corpora
     inputs.append(Input(arm.cleaned_corpora_dir or paths.cleaned_corpora, made_by="init" if own else ""))
     if arm.replay_share and arm.replay_corpus is not None:
@@ -133,7 +128,9 @@ def _spent(paths: ArtifactPaths, made: Manifest) -> dict[str, float]:
     per_token = float(flops_per_token(matrices, attention_width(model.config), block_size))
     align = Manifest.read(paths.manifest("align"))
     begun = initialising_flops((align.results.get("distilled_from") or {}) if align else {}, matrices)
-    trained = int(made.results["tokens"]) * per_token
+    # while rows alone are trained no other weight has a gradient: 4 N in place of 6
+    alone = (made.results.get("rows_alone_steps") or 0) / made.results["steps"]
+    trained = int(made.results["tokens"]) * (per_token - alone * 2.0 * matrices)
     return {"per_token": per_token, "training": trained, "initialising": begun, "total": trained + begun}
 
 
@@ -142,13 +139,8 @@ def _outputs(paths: ArtifactPaths, arm: str) -> list[Path]:
     return [below.final_model, below.training / "metrics.jsonl", below.manifest("train")]
 
 
-def _cards(config: Config) -> Sequence[Path]:
-    paths = ArtifactPaths(config.artifacts_dir)
-    return [paths.control(arm).final_model / CARD for arm in config.arms]
-
-
-def _say(results: dict[str, Any], arms: Sequence[str]) -> None:
-    for arm in arms:
+def _say(results: dict[str, Any]) -> None:
+    for arm in CONTROLS:
         found = results[arm]
         LOG.info(
             "control: with as many %s: %s bytes, %s tokens, %.3g FLOPs (the trained model: %.3g)",

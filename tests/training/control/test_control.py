@@ -87,28 +87,34 @@ def test_both_arms_are_trained_measured_reported_checked_and_cleaned(
 
 
 def test_nothing_runs_again_and_a_flipped_bit_is_found(run: ArtifactPaths) -> None:
-    assert control(run, "--equal", "bytes") == 0
+    assert control(run) == 0
     weights = run.control("bytes").final_model / "model.safetensors"
     before = weights.read_bytes()
     manifest = run.manifest("control").read_bytes()
-    assert control(run, "--equal", "bytes") == 0
-    assert run.manifest("control").read_bytes() == manifest and not run.control("flops").root.exists()
+    assert control(run) == 0
+    assert run.manifest("control").read_bytes() == manifest
     weights.write_bytes(before[:-1] + bytes([before[-1] ^ 1]))
     assert [(one.path, one.stage) for one in check(run, 1, lambda _: None).damage] == [
         ("control/bytes/training/final/model.safetensors", "control")
     ]
-    assert control(run, "--equal", "bytes") == 0
+    assert control(run) == 0
     assert weights.read_bytes() == before  # the same seed, the same weights
 
 
 def test_a_control_of_another_training_is_left_out(run: ArtifactPaths, capfd: pytest.CaptureFixture[str]) -> None:
-    assert control(run, "--equal", "bytes") == 0
+    assert control(run) == 0
     words = [*STAGE_OPTIONS["train"][2:], "--max-steps", "6", "--artifacts-dir", str(run.root), "-q"]
     assert main(["train", *words]) == 0
     assert main(["evaluate", "--artifacts-dir", str(run.root), *STAGE_OPTIONS["evaluate"]]) == 0
     assert "control-bytes model is left out" in capfd.readouterr().err
     assert "control-bytes" not in made(run, "evaluate").results["bits_per_byte"]["domain"]
-    assert control(run, "--equal", "bytes") == 0
+    assert main(["report", "--artifacts-dir", str(run.root), "-q"]) == 0
+    assert "Without new tokens" not in (run.report / "index.html").read_text(encoding="utf-8")
+    capfd.readouterr()
+    assert main(["status", "--artifacts-dir", str(run.root)]) == 0
+    rows = {line.split()[0]: line for line in capfd.readouterr().out.splitlines()}
+    assert "stale" in rows["control"] and "stale" not in rows["evaluate"] + rows["report"]
+    assert control(run) == 0
     other = made(run, "train").results
     assert abs(made(run, "control").results["bytes"]["bytes"] - other["bytes"]) <= other["bytes"] / other["steps"]
 
@@ -121,6 +127,9 @@ def test_what_cannot_be_compared_is_refused(run: ArtifactPaths, capfd: pytest.Ca
     assert manifest["config"]["model_name"] is None and main(["train", *own]) == 0
     assert control(run) == 2
     assert "--model-name" in capfd.readouterr().err
+    rows = [*STAGE_OPTIONS["train"], "--rows-only", "--artifacts-dir", str(run.root), "-q"]
+    assert main(["train", *rows]) == 0 and control(run) == 2
+    assert "--rows-only" in capfd.readouterr().err
     run.manifest("train").unlink()
     assert control(run) == 3
     assert "run `ivr train` first" in capfd.readouterr().err
