@@ -93,7 +93,7 @@ class TextFitter:
         while True:
             try:
                 if self._known is None:
-                    self._known = self._beside_text() if self.text_first else self._with_straddling(self._close())
+                    self._known = self._beside_text(pieces) if self.text_first else self._with_straddling(self._close())
                 return self.fit_beside(pieces, self._known)
             except ScoresTooLarge as error:
                 if error.is_contradiction and len(self._bpe.merges_R3) > MOST_AT_ONCE and not self.text_first:
@@ -166,14 +166,14 @@ class TextFitter:
         own = Encoded.of(dict.fromkeys(filter(None, self.tokens)), self.encoder)
         return self._fit(own + self._optional if self.plan.numbers else own, constraints).constraints
 
-    def _beside_text(self) -> Constraints:
-        """What the strings ask for, and whatever else of a large vocabulary leaves a file's range.
+    def _beside_text(self, pieces: Iterable[bytes]) -> Constraints:
+        """What the strings and pieces ask for, and whatever else of a large vocabulary leaves a file's range.
 
         A part that is closed first can contradict what tokens with repeats ask for, such as ` ------`, and no bits are
-        enough. So the text comes first here, then parts, then pairs of neighbours.
+        enough. So the text comes first here, then parts, then pairs of neighbours, each only if it loses no string.
         """
         self._parts, self._parts_kept = None, True
-        fitted = self.fit_beside([], Constraints())
+        fitted = self.fit_beside(pieces, Constraints())
         largest = int(fitted.scores_V.max())
         if largest * LEFT > ROOM_FOR_PAIRS and self.plan.exponent > SMALLEST_EXPONENT:
             raise ScoresTooLarge(f"scores up to {largest:.3g} leave no room for strings beyond the text")
@@ -181,15 +181,26 @@ class TextFitter:
         if prior.slack_R is not None:
             self._parts = ClosedParts(self._bpe, prior.slack_R)
             self._parts.close_again(prior.weights_R, constraints, largest)
-            fitted = self.fit_beside([], constraints)
+            closed = self.fit_beside(pieces, constraints)
+            if len(closed.unmended) > len(fitted.unmended):
+                LOG.info("no part is made right on every string: %d strings would be lost", len(closed.unmended))
+                self._parts = None
+            else:
+                fitted = closed
         if not self.plan.names:
             return fitted.constraints
         pairs = SoftPairs(self._bpe, self.encoder, self.unigram, self._splitter)
         try:
-            return self.fit_beside([], pairs.beside(fitted.constraints, self._prior, ROOM_FOR_PAIRS)).constraints
+            beside = self.fit_beside(pieces, pairs.beside(fitted.constraints, self._prior, ROOM_FOR_PAIRS))
         except ScoresTooLarge as error:
             LOG.info("neighbours that a token lies across are not fitted: %s", error)
             return fitted.constraints
+        if len(beside.unmended) > len(fitted.unmended):
+            LOG.info(
+                "neighbours that a token lies across are not fitted: %d strings would be lost", len(beside.unmended)
+            )
+            return fitted.constraints
+        return beside.constraints
 
     @cached_property
     def _straddling(self) -> StraddlingTokens:

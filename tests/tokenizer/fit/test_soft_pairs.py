@@ -16,7 +16,7 @@ from ivr.tokenizer.fit.soft_pairs import SoftPairs, one_pretoken
 from ivr.tokenizer.proof import closure
 from ivr.tokenizer.scores.constraints import LARGEST, Constraints
 from ivr.tokenizer.scores.merge_counts import Differences
-from ivr.tokenizer.scores.merge_weights import EXACT_IN_FILE, Prior, ScoresTooLarge
+from ivr.tokenizer.scores.merge_weights import EXACT_IN_FILE, Fit, Prior, ScoresTooLarge
 
 # `binst` is `bin`,`st` for BPE, and `b`,`inst` where `inst` weighs more than `bin`; nothing else shows it
 MERGES = [("r", "i"), ("b", "i"), ("i", "n"), ("s", "t"), ("in", "st"), ("ri", "n"), ("bi", "n")]
@@ -63,6 +63,18 @@ def test_where_the_text_does_not_fit_beside_pairs_these_are_left_out(monkeypatch
     monkeypatch.setattr(SoftPairs, "beside", beside)
     fitter = a_fitter(MERGES, exponent=3.4)
     assert wrong(fitter, b"rist") == [] and fitter.plan.exponent == 3.4 and fitter.plan.names
+
+
+def test_pairs_that_would_lose_a_string_of_the_text_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain, calls = TextFitter.fit_beside, []
+
+    def losing(self: TextFitter, pieces: list[bytes], constraints: Constraints) -> Fit:
+        calls.append(constraints)
+        found = plain(self, pieces, constraints)
+        return replace(found, unmended={0: "tie"}) if len(calls) == 2 else found  # that of the pairs
+
+    monkeypatch.setattr(TextFitter, "fit_beside", losing)
+    assert wrong(a_fitter(MERGES), b"rist", b"binst", b"rinst") == [b"binst", b"rinst"] and len(calls) == 3
 
 
 def test_pairs_that_the_pre_tokenizer_splits_ask_for_nothing() -> None:
