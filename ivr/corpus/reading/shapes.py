@@ -52,7 +52,7 @@ def choose_shape(beginning: str, suffix: str) -> str:
 
 
 def json_in_text(beginning: str) -> str:
-    """What to tell of a file of text that is JSON by its looks: values that are objects, or a list of such or strings.
+    r"""What to tell of a file of text that is JSON by its looks: values that are objects, or a list of such or strings.
 
     >>> json_in_text('{"text": "a"}\n{"text": "b"}\n').partition(";")[0], json_in_text("{a} b")
     ('looks like JSON and is read as text, with its keys and quotes', '')
