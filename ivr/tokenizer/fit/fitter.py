@@ -155,11 +155,16 @@ class TextFitter:
 
     def _close(self) -> Constraints:
         prior = self._prior
-        if prior.slack_R is None:
+        if prior.slack_R is None or not self._has_parts:
             return Constraints()  # all merges are closed later, or there is no room for parts
         self._parts_kept = True
         self._parts = self._parts or ClosedParts(self._bpe, prior.slack_R)
         return self._parts.close(prior.weights_R, Constraints(), self._fit_own)
+
+    @property
+    def _has_parts(self) -> bool:
+        """Whether a part can be closed: its walks know merges in their own order alone."""
+        return self._bpe.applied_R is None
 
     def _fit_own(self, constraints: Constraints) -> Constraints:
         """These and what the tokens themselves and the numbers ask for."""
@@ -178,7 +183,7 @@ class TextFitter:
         if largest * LEFT > ROOM_FOR_PAIRS and self.plan.exponent > SMALLEST_EXPONENT:
             raise ScoresTooLarge(f"scores up to {largest:.3g} leave no room for strings beyond the text")
         prior, constraints = self._prior, fitted.constraints.copy()
-        if prior.slack_R is not None:
+        if prior.slack_R is not None and self._has_parts:
             self._parts = ClosedParts(self._bpe, prior.slack_R)
             self._parts.close_again(prior.weights_R, constraints, largest)
             closed = self.fit_beside(pieces, constraints)

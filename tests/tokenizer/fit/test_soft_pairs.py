@@ -119,3 +119,16 @@ def test_a_part_that_takes_more_than_the_text_is_not_closed(monkeypatch: pytest.
     fitted = a_fitter(MERGES, closed=True)
     fitted.fit()
     assert largest <= limits[0] < 2 * largest and {*limits[1:]} <= {EXACT_IN_FILE}
+
+
+def test_no_part_is_closed_where_a_merge_comes_before_one_that_makes_its_part() -> None:
+    """As in Llama 3's: the library's order of merges is not that of their parts, which no part's walks follow."""
+    letters = [chr(code) for code in range(0x100, 0x120)]
+    others = [(one, other) for one in letters for other in letters]
+    base = bpe_of([*others, ("in", "st"), *(merge for merge in MERGES if merge != ("in", "st"))])
+    bpe = read_bpe(base)
+    assert bpe.applied_R is not None
+    fitter = TextFitter(bpe, 0.0, PretokenSplitter(base))
+    fitter.plan = replace(fitter.plan, closed=True)
+    fitter.take(Batch.of([b"rist", b"inst"]))
+    assert wrong(fitter, b"rist", b"inst") == [] and fitter.proofs(fitter.fit()) == []
