@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ivr.errors import StaleInputError
 
-CONTROLS = ("bytes", "flops")  # what a control has as much of as the trained model
+CONTROL_ARMS = ("bytes", "flops")  # what a control has as much of as the trained model
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import json
 import re
 import shutil
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -248,15 +248,20 @@ def _between(
 
 
 def _encodings(tokenizer: Tokenizer, strings: list[str], add: bool) -> list[Any]:
-    """An Encoding for each string; None where the library itself panics, as for added tokens whose blanks overlap."""
+    """An Encoding for each string; None where the library panics."""
+    return _each(lambda texts: tokenizer.encode_batch(texts, add_special_tokens=add), strings)
+
+
+def _each(encode: Callable[[list[str]], Sequence[Any]], strings: list[str]) -> list[Any]:
+    """What `encode` gives for each; None where the library itself panics, as for added tokens whose blanks overlap."""
     try:
-        return list(tokenizer.encode_batch(strings, add_special_tokens=add))
+        return list(encode(strings))
     except BaseException as error:
         if "bad split" not in str(error):
             raise
         if len(strings) == 1:
             return [None]
-        return [one for string in strings for one in _encodings(tokenizer, [string], add)]
+        return [one for string in strings for one in _each(encode, [string])]
 
 
 def _auto(source: Path, distilled: Path, strings: list[str], outcome: Outcome, beyond: Beyond) -> Iterator[str]:
@@ -275,14 +280,17 @@ def _auto(source: Path, distilled: Path, strings: list[str], outcome: Outcome, b
         if getattr(first, name) != getattr(second, name):
             yield f"AutoTokenizer: {name} {getattr(first, name)} -> {getattr(second, name)}"
     for add in (False, True):
-        pairs = zip(*(one(strings, add_special_tokens=add)["input_ids"] for one in (first, second)), strict=True)
-        for string, (one, other) in zip(strings, pairs, strict=True):
+        found = (
+            _each(lambda texts, one=one, add=add: one(texts, add_special_tokens=add)["input_ids"], strings)
+            for one in (first, second)
+        )
+        for string, one, other in zip(strings, *found, strict=True):
             outcome.comparisons += 1
             if one != other and beyond.explains(one, other):
                 outcome.explained += 1
             elif one != other:
                 yield f"AutoTokenizer, {string!r}, added {add}: ids {one} -> {other}"
-            for skip in (False, True):
+            for skip in (False, True) if one is not None else ():
                 texts = [t.decode(one, skip_special_tokens=skip) for t in (first, second)]
                 if texts[0] != texts[1]:
                     yield f"AutoTokenizer, {string!r}: decoded to {texts[0]!r} -> {texts[1]!r}"

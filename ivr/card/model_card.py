@@ -26,12 +26,13 @@ TITLES = {  # what people call a model_type; others by their own name
     "gpt2": "GPT-2", "gpt_neox": "GPT-NeoX", "opt": "OPT", "gpt_bigcode": "GPT-BigCode", "llama": "Llama",
     "qwen2": "Qwen2", "qwen3": "Qwen3", "olmo2": "OLMo 2",
 }  # fmt: skip
-MODEL_NAMES = {"base": "base model", "aligned": "after alignment, before training", "trained": "this model"}
-CONTROLS = {
+MODEL_NAMES = {
+    "base": "base model",
+    "aligned": "after alignment, before training",
+    "trained": "this model",
     "control-bytes": "base model trained on as many bytes, vocabulary unchanged",
     "control-flops": "base model trained with as many FLOPs, vocabulary unchanged",
 }
-MODEL_NAMES |= CONTROLS
 TASK = "text-generation"
 
 
@@ -61,8 +62,8 @@ def model_card(folder: Path, facts: CardFacts) -> str:
             superwords=tokenizer.is_file() and has_superwords(tokenizer.read_text(encoding="utf-8")),
             texts=TEXTS,
             models=[
-                (name, MODEL_NAMES[name])
-                for name in (*MODELS, *CONTROLS)
+                (name, told)
+                for name, told in MODEL_NAMES.items()
                 if name in MODELS or any(facts.bits_per_byte(text, name) is not None for text in TEXTS)
             ],
         )

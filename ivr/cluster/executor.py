@@ -51,6 +51,7 @@ class Work:
     nodes: int = 1
     processes_per_node: int = 1
     gpus_per_node: int = 0
+    started_by_process: int = 1  # processes that one of these starts itself
 
     @property
     def is_array(self) -> bool:
@@ -64,10 +65,12 @@ def plan_work(profile: Profile, stage: str, command_lines: tuple[tuple[str, ...]
     """
     if stage == "train":
         return Work(stage, command_lines, profile.nodes, profile.processes, profile.gpus_per_node)
-    if stage == "control" and profile.gpus_per_node > 1 and "--processes" not in " ".join(command_lines[0]):
-        command_lines = tuple((*words, f"--processes={profile.gpus_per_node}") for words in command_lines)
-    gpus = {"control": profile.gpus_per_node, "evaluate": min(profile.gpus_per_node, 1)}.get(stage, 0)
-    return Work(stage, command_lines, gpus_per_node=gpus)
+    if stage == "control":
+        count = max(1, profile.gpus_per_node)
+        if count > 1 and not any(word.startswith("--processes") for word in command_lines[0]):
+            command_lines = tuple((*words, f"--processes={count}") for words in command_lines)
+        return Work(stage, command_lines, gpus_per_node=profile.gpus_per_node, started_by_process=count)
+    return Work(stage, command_lines, gpus_per_node=min(profile.gpus_per_node, 1) if stage == "evaluate" else 0)
 
 
 def check_place(profile: Profile, place: Path, what: str) -> None:
@@ -98,13 +101,13 @@ def make_executor(
         timeout_min=profile.minutes,
         nodes=work.nodes,
         tasks_per_node=work.processes_per_node,
-        cpus_per_task=profile.cpus_per_process,
+        cpus_per_task=profile.cpus_per_process * work.started_by_process,
         stderr_to_stdout=True,
         slurm_mem=profile.memory or None,
         slurm_signal_delay_s=profile.warning_seconds,
         slurm_comment=folder.name,  # a wiped cluster gives the same job ids again: this tells ours from others
         slurm_dependency="afterok:" + ":".join(after) if after else None,
-        slurm_setup=setup_lines(profile),
+        slurm_setup=setup_lines(profile, work),
         slurm_teardown=TEARDOWN.format(folder=shlex.quote(str(folder)), turns=profile.max_requeues).splitlines(),
         # a rank that dies takes the others along, which would wait for it for hours
         # what the script exports reaches the tasks, also at sites where sbatch starts with --export=NONE
@@ -155,12 +158,12 @@ def runtime_words(profile: Profile, work: Work, needed: tuple[Path, ...]) -> tup
     ]
 
 
-def setup_lines(profile: Profile) -> list[str]:
+def setup_lines(profile: Profile, work: Work) -> list[str]:
     """What the script does before srun."""
     lines = [FORGET, *profile.setup]
     lines += [f"export {name}={shlex.quote(text)}" for name, text in sorted(profile.environment.items())]
     # from Slurm 22.05 on srun does not take this over from sbatch
-    return [*lines, f"export SRUN_CPUS_PER_TASK={profile.cpus_per_process}"]
+    return [*lines, f"export SRUN_CPUS_PER_TASK={profile.cpus_per_process * work.started_by_process}"]
 
 
 def set_by_script(text: str) -> frozenset[str]:

@@ -9,7 +9,7 @@ import re
 import sys
 from pathlib import Path
 
-from ivr.artifacts import CONTROLS, ArtifactPaths
+from ivr.artifacts import CONTROL_ARMS, ArtifactPaths
 from ivr.console import LOG, set_up_logging
 from ivr.disk.digest import sha256_file
 from ivr.disk.leftovers import WRITTEN, WRITTEN_CORPORA, remove_leftovers
@@ -88,7 +88,7 @@ def _recorded_folders(root: Path) -> list[Path]:
 
 def _remove_machinery(paths: ArtifactPaths) -> None:
     """Stamps of make, locks, and the log and notes of training, which are of our names only."""
-    controls = [paths.control(arm) for arm in CONTROLS]
+    controls = [paths.control(arm) for arm in CONTROL_ARMS]
     for training in (paths.training, *(control.training for control in controls)):
         begun = training / "checkpoints" / "unfinished.json"
         if begun.is_file():  # a training that did not finish

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ivr.artifacts import CONTROLS, ArtifactPaths
+from ivr.artifacts import CONTROL_ARMS, ArtifactPaths
 from ivr.console import LOG
 from ivr.errors import ConfigError, StaleInputError
 from ivr.manifest import Manifest
@@ -30,7 +30,7 @@ def run_subjects(paths: ArtifactPaths) -> list[Subject]:
         Subject("aligned", paths.aligned_model, paths.aligned_model, "align"),
         *(
             Subject(f"control-{arm}", paths.control(arm).final_model, paths.control(arm).final_model, "control")
-            for arm in CONTROLS
+            for arm in CONTROL_ARMS
         ),
         Subject("trained", paths.final_model, paths.final_model, "train"),
     ]

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ivr.artifacts import CONTROLS, ArtifactPaths
+from ivr.artifacts import CONTROL_ARMS, ArtifactPaths
 from ivr.disk.digest import HASH_CHUNK_BYTES
 from ivr.disk.leftovers import LEFTOVER
 from ivr.errors import CorruptInputError
@@ -47,7 +47,7 @@ MAKERS = (
     ("report", "report"),
 )
 # ours, but recorded by nobody: evidence of a divergence, what a person edited and a stage put aside
-UNRECORDED = ("training/diverged/", *(f"control/{arm}/training/diverged/" for arm in CONTROLS))
+UNRECORDED = ("training/diverged/", *(f"control/{arm}/training/diverged/" for arm in CONTROL_ARMS))
 FOLDERS = tuple(dict.fromkeys(name.partition("/")[0] for name, _ in MAKERS))
 
 
@@ -210,7 +210,7 @@ def _files_of_notes(paths: ArtifactPaths, findings: list[Finding]) -> Iterator[E
             for name, sha256, size in rows:
                 yield Expected(_name(folder / name, paths.root), sha256, size, "", mend)
 
-    for training in (paths.training, *(paths.control(arm).training for arm in CONTROLS)):
+    for training in (paths.training, *(paths.control(arm).training for arm in CONTROL_ARMS)):
         checkpoints = training / "checkpoints"
         for folder in sorted(checkpoints.glob("*/step-*")):
             yield from named(folder, MARKER, lambda at: _rows(read_marker(at).files))

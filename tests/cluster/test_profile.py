@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from ivr.cluster.executor import plan_work, setup_lines
 from ivr.cluster.profile import Profile, minutes, read_profile
 from ivr.errors import ConfigError
 
@@ -106,3 +107,14 @@ def test_how_gpus_are_asked_for(keys: dict[str, str], option: tuple[str, str]) -
     profile = Profile(gpus_per_node=4, **keys)  # type: ignore[arg-type]
     assert profile.gpu_option(4) == option
     assert profile.gpu_option(0) == ("", "")
+
+
+def test_a_control_starts_a_process_a_gpu_and_has_the_cores_of_all() -> None:
+    profile = Profile(nodes=2, gpus_per_node=4, cpus_per_process=6)
+    work = plan_work(profile, "control", (("control", "--lr=1e-4"),))
+    assert work.command_lines == (("control", "--lr=1e-4", "--processes=4"),)
+    assert (work.nodes, work.processes_per_node, work.gpus_per_node) == (1, 1, 4)
+    assert setup_lines(profile, work)[-1] == "export SRUN_CPUS_PER_TASK=24"
+    mine = plan_work(profile, "control", (("control", "--processes=2"),))
+    assert mine.command_lines == (("control", "--processes=2"),)
+    assert setup_lines(profile, plan_work(profile, "train", (("train",),)))[-1] == "export SRUN_CPUS_PER_TASK=6"

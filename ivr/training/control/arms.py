@@ -25,7 +25,7 @@ def control_config(
 
     Args:
         paths: of the run that is compared with.
-        arm: one of `ivr.artifacts.CONTROLS`; names the folder.
+        arm: one of `ivr.artifacts.CONTROL_ARMS`; names the folder.
         recorded: the options of its `ivr train`, as the manifest has them.
         budget: how long: {"max_bytes": N} or {"max_tokens": N}.
         processes: which read as many blocks a step, together, as those of the recorded training did.

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ivr.artifacts import CONTROLS, ArtifactPaths
+from ivr.artifacts import CONTROL_ARMS, ArtifactPaths
 from ivr.base.model_files import CARD
 from ivr.console import LOG
 from ivr.errors import ConfigError, StaleInputError
@@ -60,17 +60,17 @@ def run(config: Config) -> Manifest:
     with open_stage("control", config, _inputs(config, paths, made)) as stage:
         if stage.current:
             return stage.manifest
-        stage.replaces(*(output for arm in CONTROLS for output in _outputs(paths, arm)))
+        stage.replaces(*(output for arm in CONTROL_ARMS for output in _outputs(paths, arm)))
         stage.results["spent"] = spent = _spent(paths, made)
-        for arm in CONTROLS:
+        for arm in CONTROL_ARMS:
             arm_config = _arm(config, paths, made, arm, spent)
             LOG.info("control: the base model, with as many %s as the trained one", "FLOPs" if arm == "flops" else arm)
             found = train.run(replace(arm_config, force=config.force)).results
             stage.results[arm] = {name: found.get(name) for name in FIGURES}
             stage.results[arm]["flops"] = found["tokens"] * spent["per_token"]
         _say(stage.results)
-        cards = [paths.control(arm).final_model / CARD for arm in CONTROLS]
-        return stage.finish([output for arm in CONTROLS for output in _outputs(paths, arm)], editable=cards)
+        cards = [paths.control(arm).final_model / CARD for arm in CONTROL_ARMS]
+        return stage.finish([output for arm in CONTROL_ARMS for output in _outputs(paths, arm)], editable=cards)
 
 
 def _trained(paths: ArtifactPaths) -> Manifest:
@@ -90,7 +90,7 @@ def _trained(paths: ArtifactPaths) -> Manifest:
 
 def _inputs(config: Config, paths: ArtifactPaths, made: Manifest) -> list[Input]:
     """What decides the arms' results; the trained model stands for the options it was trained with."""
-    arm = _arm(config, paths, made, CONTROLS[0], {"total": 1.0, "per_token": 1.0})
+    arm = _arm(config, paths, made, CONTROL_ARMS[0], {"total": 1.0, "per_token": 1.0})
     inputs = [
         Input(paths.base_model, made_by="init", without=(CARD,)),
         Input(paths.final_model, made_by="train", without=(CARD,)),
@@ -140,7 +140,7 @@ def _outputs(paths: ArtifactPaths, arm: str) -> list[Path]:
 
 
 def _say(results: dict[str, Any]) -> None:
-    for arm in CONTROLS:
+    for arm in CONTROL_ARMS:
         found = results[arm]
         LOG.info(
             "control: with as many %s: %s bytes, %s tokens, %.3g FLOPs (the trained model: %.3g)",

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from small_pipeline import STAGE_OPTIONS, command, write_inputs
 
-from ivr.artifacts import CONTROLS, ArtifactPaths
+from ivr.artifacts import CONTROL_ARMS, ArtifactPaths
 from ivr.cli import main
 from ivr.disk.clean import clean
 from ivr.manifest import PIPELINE, Manifest
@@ -57,7 +57,7 @@ def test_both_arms_are_trained_measured_reported_checked_and_cleaned(
     spent = results["spent"]
     assert spent["initialising"] > 0 and spent["total"] == spent["training"] + spent["initialising"]
     assert 0 <= results["flops"]["flops"] - spent["total"] <= spent["per_token"] * trained["tokens"] / trained["steps"]
-    base, arms = run.base_model, [run.control(arm) for arm in CONTROLS]
+    base, arms = run.base_model, [run.control(arm) for arm in CONTROL_ARMS]
     for arm in arms:
         assert (arm.final_model / "tokenizer.json").read_bytes() == (base / "tokenizer.json").read_bytes()
         assert (arm.final_model / "model.safetensors").read_bytes() != (base / "model.safetensors").read_bytes()
