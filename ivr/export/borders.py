@@ -8,6 +8,7 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from ivr.analysis.pretokens import PretokenSplitter
+from ivr.corpus.packing import text_chunks
 from ivr.encoding.bpe import ByteLevelBpe
 from ivr.encoding.text.tokenizer_file import for_text
 from ivr.export.portable import portable_steps, with_borders, without_contradictions
@@ -17,7 +18,6 @@ LONGEST_REPEAT = 48  # bytes
 LONGEST_BLANKS = 128  # of indentation and rules there is more
 RULES = " -=*_#.~"
 BEFORE = ("", " ", "\n")
-CHUNK = 10_000
 ROUNDS = 3
 
 
@@ -50,7 +50,7 @@ class Learner:
     def learn(self, pretokens: Iterable[str]) -> None:
         """Give borders to those of these pretokens that need some."""
         mine, found = self.tokenizer(), dict(self.borders)
-        for texts in chunks(pretokens):
+        for texts in text_chunks(pretokens):
             for ours, theirs in zip(encode(self.full, texts), encode(mine, texts), strict=True):
                 if ours != theirs:
                     tokens = [str(self.full.id_to_token(token_id)) for token_id in ours]
@@ -61,7 +61,7 @@ class Learner:
 def different(learner: Learner, documents: Iterable[str], on_bytes: Callable[[int], None]) -> tuple[int, list[str]]:
     """(documents compared, those that the two encode otherwise)."""
     mine, count, found = learner.tokenizer(), 0, []
-    for texts in chunks(documents, 200):
+    for texts in text_chunks(documents):
         for text, ours, theirs in zip(texts, encode(learner.full, texts), encode(mine, texts), strict=True):
             count += 1
             on_bytes(len(text.encode()))
@@ -82,15 +82,3 @@ def repeats(bpe: ByteLevelBpe) -> Iterator[str]:
 def encode(tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[int]]:
     """The ids of each."""
     return [found.ids for found in tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)]
-
-
-def chunks(texts: Iterable[str], size: int = CHUNK) -> Iterator[list[str]]:
-    """Lists of that many texts."""
-    some: list[str] = []
-    for text in texts:
-        some.append(text)
-        if len(some) == size:
-            yield some
-            some = []
-    if some:
-        yield some
