@@ -30,6 +30,7 @@ from ivr.report.integrity import leftovers
 CPU_SECONDS_A_CASE, SECONDS_A_CASE = 20.0, 120.0
 BYTES_A_CASE = 3 << 29
 BOMB_BYTES = 1 << 26
+NAME_BYTES = 255
 HOSTILE_TEXT = [
     *("", " ", "\x00", "\ufeff", "\u202e", "../../outside", "/etc/passwd", "a\nb", "x" * 5000, "=cmd|' /C calc'!A0"),
     *(
@@ -330,7 +331,7 @@ def _file(path: Path, draw: random.Random) -> str:
     how = draw.choice(["gone", "folder", "dangling", "loop", "outside", "empty", "name", "special"])
     if how == "name":
         odd = [b"a\nb", b"caf\xe9", b"-rf", b"x" * 240, b"<b>", "\u1112\u1161".encode(), b" ", b"con", b"%s"]
-        name = os.fsdecode(draw.choice(odd) + os.fsencode("".join(path.suffixes)))
+        name = os.fsdecode((draw.choice(odd) + os.fsencode("".join(path.suffixes)))[-NAME_BYTES:])
         path.rename(path.with_name(name))
         return f"renamed {name!a}"
     path.unlink()

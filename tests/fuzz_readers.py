@@ -223,7 +223,8 @@ def _record_readers(paths: ArtifactPaths) -> list[Reader]:
         document = page(found, stage_statuses(run, found.manifests))
         render(document)
         figures_of(document)
-        model_card(run, CardFacts(found.manifests, training_rows(found.manifests["train"].results)))
+        if "train" in found.manifests:
+            model_card(run, CardFacts(found.manifests, training_rows(found.manifests["train"].results)))
 
     def submitted(run: Path) -> None:
         at = ArtifactPaths(run)

@@ -70,15 +70,12 @@ def merge_tables(tables: Sequence[PretokenTable]) -> PretokenTable:
     """Add tables up; rows in order of count, then of code points, as each of them has them."""
     if len(tables) == 1:
         return tables[0]
-    totals: dict[str, list[int]] = {}
-    for table in tables:
-        for row in zip(table.pretokens, table.counts_P.tolist(), table.documents_P.tolist(), strict=True):
-            total = totals.setdefault(row[0], [0, 0])
-            total[0] += row[1]
-            total[1] += row[2]
-    order = sorted(totals, key=lambda pretoken: (-totals[pretoken][0], pretoken))
-    values = np.array([totals[pretoken] for pretoken in order], np.int64).reshape(-1, 2)
-    return PretokenTable(order, values[:, 0].copy(), values[:, 1].copy())
+    columns = [(table.pretokens, table.counts_P, table.documents_P) for table in tables]
+    names = ["pretoken", "count", "document_count"]
+    rows = pa.concat_tables(pa.table([pa.array(each[0], pa.large_string()), *each[1:]], names) for each in columns)
+    rows = rows.group_by("pretoken").aggregate([(name, "sum") for name in names[1:]])
+    rows = rows.sort_by([("count_sum", "descending"), ("pretoken", "ascending")])
+    return PretokenTable(rows["pretoken"].to_pylist(), *(rows[f"{name}_sum"].to_numpy() for name in names[1:]))
 
 
 def _strings(counts: CorpusCounts) -> pa.Array:

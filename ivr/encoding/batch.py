@@ -1,14 +1,23 @@
 """Many short byte strings, and their segmentations, in flat arrays; encoding them in threads."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from typing import TypeVar
 
 import numpy as np
 
 T = TypeVar("T")
+CHUNK = 100_000  # items at a time where there are millions: as Python objects they take five times their bytes
+
+
+def chunks(items: Iterable[T]) -> Iterator[list[T]]:
+    """The items in lists of CHUNK, the last one shorter."""
+    remaining = iter(items)
+    while chunk := [*islice(remaining, CHUNK)]:
+        yield chunk
 
 
 @dataclass(frozen=True)

@@ -48,11 +48,15 @@ def run_reader(reader: Reader, seed: int, first: int, count: int, folder: Path) 
             quiet = os.open(os.devnull, os.O_WRONLY)
             os.dup2(quiet, 1)
             os.dup2(quiet, 2)
-            with log.open("a") as stream:
-                for number in range(first + len(outcomes), first + count):
-                    stream.write(json.dumps(asdict(run_case(reader, f"{seed}.{number}", folder / "case"))) + "\n")
-                    stream.flush()
-            os._exit(0)
+            status = 1
+            try:
+                with log.open("a") as stream:
+                    for number in range(first + len(outcomes), first + count):
+                        stream.write(json.dumps(asdict(run_case(reader, f"{seed}.{number}", folder / "case"))) + "\n")
+                        stream.flush()
+                status = 0
+            finally:
+                os._exit(status)  # an exception must not go on into the parent's code, which would tidy up
         _, status = os.waitpid(child, 0)
         outcomes += [Outcome(**json.loads(line)) for line in log.read_text().splitlines()]
         if status:

@@ -12,7 +12,10 @@ from tokenizers import Tokenizer
 from ivr.analysis.pretokens import pretoken_encoder
 from ivr.analysis.tables import PretokenTable
 from ivr.disk.digest import sha256_file
+from ivr.encoding.batch import Batch, chunks
 from ivr.encoding.bpe import read_bpe
+from ivr.encoding.byte_alphabet import from_alphabet
+from ivr.encoding.string_table import StringTable
 from ivr.encoding.text.missing_bytes import named
 from ivr.encoding.text.tokenizer_file import load_tokenizer
 from ivr.errors import CorruptInputError
@@ -227,8 +230,11 @@ def _row(base: Tokenizer, mismatch: Mismatch, cause: str) -> dict[str, Any]:
 def _margins(base: Tokenizer, result: Tokenizer, table: PretokenTable, distillation: Distillation) -> dict[str, Any]:
     """Over the distinct pieces that the result's model sees of the corpora's pretokens."""
     split = pretoken_encoder(result).pre_tokenizer.pre_tokenize_str
-    pieces = {piece for pretoken in table.pretokens for piece, _ in split(pretoken)}
-    return gaps_report(sorted(pieces), read_bpe(base).token_bytes(), distillation.fit.scores_V)
+    seen = StringTable()
+    for pretokens in chunks(table.pretokens):
+        pieces = Batch.of([from_alphabet(piece) for pretoken in pretokens for piece, _ in split(pretoken)])
+        seen.numbers(pieces.data, pieces.starts[1:])
+    return gaps_report(seen.strings(), read_bpe(base).token_bytes(), distillation.fit.scores_V)
 
 
 def _cause_namer(base: Tokenizer) -> Callable[[Mismatch], str]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ivr.encoding.batch import Batch
-from ivr.encoding.byte_alphabet import from_alphabet, readable
+from ivr.encoding.byte_alphabet import readable, to_alphabet
 from ivr.encoding.compiler import compiled
 from ivr.encoding.hash_table import find
 from ivr.encoding.unigram_encoder import REBASE, UnigramEncoder
@@ -71,25 +71,33 @@ def score_gaps(strings: Batch, unigram: UnigramEncoder) -> np.ndarray:
     return found
 
 
-def gaps_report(pieces: Sequence[str], tokens: Sequence[bytes], scores_V: np.ndarray) -> dict[str, Any]:
-    """The smallest margins over these distinct strings (byte alphabet), each as a model sees it; how many are ties; the
-    largest score of a string, 2^61 at most, and how many pass 2^53, below which float64 sums are exact.
+def gaps_report(strings: Batch, tokens: Sequence[bytes], scores_V: np.ndarray) -> dict[str, Any]:
+    """The smallest margins over these distinct strings, each as a model sees it; how many are ties; the largest score
+    of a string, 2^61 at most, and how many pass 2^53, below which float64 sums are exact.
     """
-    strings = Batch.of([from_alphabet(piece) for piece in pieces])
     unigram = UnigramEncoder(tokens, scores_V)
     found_N = score_gaps(strings, unigram)
-    several = np.flatnonzero(found_N != NO_OTHER)
     totals_N = unigram.best_totals(strings)
-    order = several[np.argsort(found_N[several], kind="stable")]
-    untied = order[found_N[order] > 0]
+    several_N = found_N != NO_OTHER
+    tied_N, untied_N = found_N == 0, found_N > 0
+    smallest = np.sort(found_N[untied_N])[:SHOWN]
+    closest = [
+        (int(found_N[row]), name) for row, name in _named(strings, untied_N & (found_N <= smallest.max(initial=0)))
+    ]
     return {
-        "strings": len(pieces),
-        "with_one_segmentation": len(pieces) - len(several),
-        "ties": len(order) - len(untied),
-        "smallest": int(found_N[untied[0]]) if len(untied) else None,
-        "median": int(np.median(found_N[several])) if len(several) else None,
+        "strings": len(strings),
+        "with_one_segmentation": int((~several_N).sum()),
+        "ties": int(tied_N.sum()),
+        "smallest": int(smallest[0]) if len(smallest) else None,
+        "median": int(np.median(found_N[several_N])) if several_N.any() else None,
         "largest_score_of_a_string": int(totals_N.max(initial=0)),
         "strings_beyond_exact_sums": int((totals_N >= EXACT).sum()),
-        "tied_strings": [readable(pieces[row]) for row in order[: min(SHOWN, len(order) - len(untied))]],
-        "closest": [{"string": readable(pieces[row]), "margin": int(found_N[row])} for row in untied[:SHOWN].tolist()],
+        "tied_strings": [readable(name) for _, name in _named(strings, tied_N)[:SHOWN]],
+        "closest": [{"string": readable(name), "margin": margin} for margin, name in sorted(closest)[:SHOWN]],
     }
+
+
+def _named(strings: Batch, chosen_N: np.ndarray) -> list[tuple[int, str]]:
+    """(row, string in the byte alphabet) of the chosen ones, in order of the latter."""
+    rows = np.flatnonzero(chosen_N).tolist()
+    return sorted(((row, to_alphabet(strings.string(row))) for row in rows), key=lambda named: named[1])

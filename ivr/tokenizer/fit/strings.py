@@ -3,13 +3,13 @@
 import string
 from collections.abc import Iterable, Iterator, Sequence
 from heapq import merge
-from itertools import chain, combinations, groupby, islice
+from itertools import chain, combinations, groupby
 
 import numpy as np
 import regex
 
 from ivr.analysis.pretokens import PretokenSplitter
-from ivr.encoding.batch import Batch
+from ivr.encoding.batch import Batch, chunks
 from ivr.encoding.byte_alphabet import from_alphabet
 from ivr.tokenizer.repeats.contexts import Contexts
 from ivr.tokenizer.repeats.tables import SHORTEST, text_of
@@ -19,7 +19,6 @@ ROUND_DIGITS = 3  # and every round one of so many digits and three zeros; of fo
 SPARSE_DIGITS = 8  # of `1001000`, `00008000` and the like
 NAME_LETTERS = 4
 LONGEST_CHARACTER = 4  # bytes of UTF-8
-CHUNK = 100_000  # texts at a time where there are millions
 
 
 def single_pretokens(texts: Iterable[str], splitter: PretokenSplitter) -> list[str]:
@@ -29,8 +28,7 @@ def single_pretokens(texts: Iterable[str], splitter: PretokenSplitter) -> list[s
 
 def each_single_pretoken(texts: Iterable[str], splitter: PretokenSplitter) -> Iterator[str]:
     """The same one by one, so many in memory at a time as one chunk has."""
-    remaining = iter(texts)
-    while chunk := [*islice(remaining, CHUNK)]:
+    for chunk in chunks(texts):
         for text, pieces in zip(chunk, splitter.lists(chunk), strict=True):
             if len(pieces) == 1 and (not splitter.normalizing or text in pieces[0]):
                 yield text
@@ -38,10 +36,7 @@ def each_single_pretoken(texts: Iterable[str], splitter: PretokenSplitter) -> It
 
 def in_one_array(texts: Iterable[str]) -> Batch:
     """Texts as bytes one behind another: of a large corpus there are millions, and a str takes five times the room."""
-    remaining = iter(texts)
-    parts = [Batch.of([])]
-    while chunk := [*islice(remaining, CHUNK)]:
-        parts.append(Batch.of([text.encode() for text in chunk]))
+    parts = [Batch.of([]), *(Batch.of([text.encode() for text in chunk]) for chunk in chunks(texts))]
     offsets = np.cumsum([0, *(len(part.data) for part in parts)])
     starts = [part.starts[:-1] + offset for part, offset in zip(parts, offsets, strict=False)]
     return Batch(np.concatenate([part.data for part in parts]), np.concatenate([*starts, offsets[-1:]]))

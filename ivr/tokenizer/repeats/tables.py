@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ivr.analysis.pretokens import PretokenSplitter
-from ivr.encoding.batch import Batch
+from ivr.encoding.batch import CHUNK, Batch
 from ivr.encoding.bpe import ByteLevelBpe
 from ivr.encoding.bpe_encoder import BpeEncoder
 from ivr.encoding.byte_alphabet import from_alphabet, shortest_period
@@ -135,7 +135,13 @@ class RepeatEncoder:
         Returns int64 (pairs, longest), bytes of the repeat before the border; NONE where it lies behind the repeat.
         """
         longest = longest or 2 * contexts.longest + 2 * SHORTEST
-        repeats = [from_alphabet(contexts.unit) * k for k in range(1, longest + 1)]
+        step = max(1, CHUNK // longest)  # pairs at a time: of a large corpus all strings together have gigabytes
+        parts = (pairs[at : at + step] for at in range(0, len(pairs), step))
+        none = np.zeros((0, longest), np.int64)
+        return np.concatenate([none, *(self._first_of_repeats(contexts.unit, part, longest) for part in parts)])
+
+    def _first_of_repeats(self, unit: str, pairs: Sequence[tuple[str, str]], longest: int) -> np.ndarray:
+        repeats = [from_alphabet(unit) * k for k in range(1, longest + 1)]
         bytes_of = {text: from_alphabet(text) for text in {text for pair in pairs for text in pair}}
         sides = [(bytes_of[x], bytes_of[r]) for x, r in pairs]
         answers = self.encoder.encode(
@@ -143,7 +149,7 @@ class RepeatEncoder:
         )
         befores = np.repeat(np.array([len(before) for before, _ in sides], np.int64), longest)
         lengths = np.tile(np.array([len(repeat) for repeat in repeats], np.int64), len(sides))
-        taken = _in_first(befores, lengths, contexts.unit, self.token_lengths[answers.ids], answers.starts)
+        taken = _in_first(befores, lengths, unit, self.token_lengths[answers.ids], answers.starts)
         return taken.reshape(-1, longest)
 
 

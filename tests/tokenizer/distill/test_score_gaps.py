@@ -34,7 +34,7 @@ def test_the_margin_is_that_of_all_segmentations(texts: list[str], scores: list[
 
 def test_the_report_counts_ties_and_names_the_closest() -> None:
     scores = np.array([0, 0, 7, 3, 5, 9, 0])
-    report = gaps_report(["a", "aaa", "ab", "aab", "ba"], TOKENS, scores)
+    report = gaps_report(Batch.of([b"a", b"aaa", b"ab", b"aab", b"ba"]), TOKENS, scores)
     assert (report["strings"], report["with_one_segmentation"], report["ties"]) == (5, 1, 1)
     assert report["tied_strings"] == ["aaa"]  # `aa`,`a` and `a`,`aa`
     assert report["largest_score_of_a_string"] == 9  # `aab`
@@ -44,7 +44,7 @@ def test_the_report_counts_ties_and_names_the_closest() -> None:
 def test_a_string_of_more_than_64_bits_has_the_margin_of_its_parts() -> None:
     scores = np.array([0, 0, 2**53, 2**53 - 7, 3, 9, 0])
     for count in (1, 1023, 1024, 5000):
-        report = gaps_report(["ab" * count], TOKENS, scores)
+        report = gaps_report(Batch.of([b"ab" * count]), TOKENS, scores)
         assert report["smallest"] == score_gaps(Batch.of([b"ab" * count]), UnigramEncoder(TOKENS, scores))[0]
         assert report["smallest"] == 2**53, "a, b in place of one ab"
         assert report["strings_beyond_exact_sums"] == 1
@@ -52,5 +52,5 @@ def test_a_string_of_more_than_64_bits_has_the_margin_of_its_parts() -> None:
 
 def test_sums_are_said_to_be_rounded_from_2_to_the_53_on() -> None:
     for score, beyond in ((2**52 - 1, 0), (2**52, 1)):
-        report = gaps_report(["abab"], TOKENS, np.array([0, 0, score, 0, 0, 0, 0]))
+        report = gaps_report(Batch.of([b"abab"]), TOKENS, np.array([0, 0, score, 0, 0, 0, 0]))
         assert (report["largest_score_of_a_string"], report["strings_beyond_exact_sums"]) == (2 * score, beyond)
