@@ -39,7 +39,7 @@ from ivr.tokenizer.distill.stage import load_base
 from ivr.tokenizer.proof.checker import NAME as PROOF
 from ivr.tokenizer.repeats.character_classes import PieceClass, PieceClasses, piece_classes
 from ivr.tokenizer.unigram_file import write_tokenizer
-from ivr.tokenizer.verify.comparison import VocabularyComparison, compare_pretokens, compare_vocabularies
+from ivr.tokenizer.verify.comparison import compare_pretokens, compare_vocabularies
 
 
 def _pretokens(base: Tokenizer, texts: list[str]) -> set[str]:
@@ -180,13 +180,14 @@ class Beyond:
 
 
 def _listed(taken: Path, distilled: Path, pretokens: list[str], result: Distillation, certify: bool) -> list[Named]:
-    """The mismatches of the certificate, which is made where there is any or `certify` asks for it."""
+    """The mismatches of the certificate, which is made where a pretoken differs or `certify` asks for it."""
     files = taken / "tokenizer.json", distilled / "tokenizer.json"
     base, unigram = (Tokenizer.from_file(str(file)) for file in files)
     vocabulary = compare_vocabularies(base, unigram)
     counts = np.zeros(len(pretokens), np.int64)
     found = list(compare_pretokens(base, unigram, pretokens, counts))
-    if not certify and not found and vocabulary == VocabularyComparison(vocabulary.num_ids, [], [], [], []):
+    assert vocabulary.different_strings == vocabulary.different_decodings == [], vocabulary
+    if not certify and not found:
         return []
     if result.proofs:
         write_json(distilled / PROOF, {"proofs": [proof.entry() for proof in result.proofs]})

@@ -9,6 +9,8 @@ from typing import TypeVar
 
 import numpy as np
 
+from ivr.encoding.compiler import compiled
+
 T = TypeVar("T")
 CHUNK = 100_000  # items at a time where there are millions: as Python objects they take five times their bytes
 
@@ -92,8 +94,16 @@ def select_rows(data: np.ndarray, starts: np.ndarray, rows: np.ndarray) -> tuple
     lengths = starts[rows + 1] - starts[rows]
     ends = np.zeros(len(rows) + 1, np.int64)
     np.cumsum(lengths, out=ends[1:])
-    places = np.arange(ends[-1]) + np.repeat(starts[rows] - ends[:-1], lengths)
-    return data[places], ends
+    chosen = np.empty(ends[-1], data.dtype)
+    _copy_rows(data, starts[rows], ends, chosen)
+    return chosen, ends
+
+
+@compiled
+def _copy_rows(data, begins, ends, out):  # type: ignore[no-untyped-def]
+    for row in range(len(begins)):
+        for i in range(ends[row + 1] - ends[row]):
+            out[ends[row] + i] = data[begins[row] + i]
 
 
 STRINGS_PER_PART = 20_000
@@ -104,8 +114,14 @@ def in_threads(batch: Batch, encode: Callable[[Batch], Segmentations], threads: 
     done = over_parts(batch, lambda part, _: encode(part), threads)
     if len(done) == 1:
         return done[0]
-    lengths = np.concatenate([part.lengths() for part in done])
-    return Segmentations(np.concatenate([part.ids for part in done]), np.concatenate([[0], np.cumsum(lengths)]))
+    starts = np.concatenate([[0], np.cumsum(np.concatenate([part.lengths() for part in done]))])
+    ids, at = np.empty(starts[-1], np.int32), 0
+    done.reverse()
+    while done:  # one after another, so that not all are in memory twice
+        part = done.pop()
+        ids[at : at + len(part.ids)] = part.ids
+        at += len(part.ids)
+    return Segmentations(ids, starts)
 
 
 def over_parts(batch: Batch, work: Callable[[Batch, int], T], threads: int | None = None) -> list[T]:

@@ -22,7 +22,7 @@ from ivr.tokenizer.fit.strings import LONGEST_CHARACTER, NAME_LETTERS, rows_with
 from ivr.tokenizer.proof.closure import Proof, is_attempted
 from ivr.tokenizer.scores.budget import affordable
 from ivr.tokenizer.scores.constraints import Constraints, solve
-from ivr.tokenizer.scores.encoded import Encoded
+from ivr.tokenizer.scores.encoded import Encoded, Parts
 from ivr.tokenizer.scores.merge_weights import (
     EXACT_IN_FILE,
     Fit,
@@ -54,7 +54,8 @@ class TextFitter:
         self.names = [name for token_id, name in enumerate(bpe.tokens) if token_id not in bpe.unmade_ids]
         self.encoder = BpeEncoder(bpe)
         self.unigram = UnigramEncoder(self.tokens, np.zeros(bpe.num_ids, np.int64))
-        self._strings = self._optional = self._tested = Encoded.of([], self.encoder)
+        self._optional = self._tested = Encoded.of([], self.encoder)
+        self._strings = Parts([self._optional])
         self._tested_fitted = np.zeros(0, np.int64)  # rows of the tested that are among the strings
         # a fit that is closed as a whole leaves nothing to be right beyond it
         self.plan = Plan(exponent, names=not is_attempted(bpe), numbers=False, closed=not is_attempted(bpe))
@@ -72,9 +73,9 @@ class TextFitter:
         known = Batch(known.data.copy(), known.starts.copy())  # the table has room for twice as many
         new = np.flatnonzero(table.numbers(others.data, others.starts[1:]) >= len(known))
         del table
-        self._strings, self._optional = (
-            Encoded(batch, self.encoder.encode(batch)) for batch in (known, others.select(new))
-        )
+        self._strings = Parts([Encoded(known, self.encoder.encode(known))])
+        others = others.select(new)
+        self._optional = Encoded(others, self.encoder.encode(others))
         self.plan = replace(self.plan, numbers=len(self._optional.batch) > 0)
         tested = tested or Batch.of([])
         self._tested = Encoded(tested, self.encoder.encode(tested))
@@ -108,10 +109,10 @@ class TextFitter:
     def fit_beside(self, pieces: Iterable[bytes], constraints: Constraints) -> Fit:
         """The same with these constraints besides, from the prior as it is."""
         optional = [self._optional] if self.plan.numbers else []
-        every = Encoded.joined([self._strings, Encoded.of(dict.fromkeys(pieces), self.encoder), *optional])
+        every = Parts([*self._strings.parts, Encoded.of(dict.fromkeys(pieces), self.encoder), *optional])
         fitted = self._fit_closed(every, constraints)
         while len(lost := self._lost(fitted.scores_V)):
-            LOG.info("%s of %s strings between parts differ", f"{len(lost):,}", f"{len(self._tested.batch):,}")
+            LOG.info("%s of %s strings between parts differ", f"{len(lost):,}", f"{len(self._tested):,}")
             more = self._tested.select(lost)
             try:
                 fitted = self._fit_closed(every := every + more, fitted.constraints)
@@ -125,14 +126,14 @@ class TextFitter:
 
     def _lost(self, scores_V: np.ndarray) -> np.ndarray:
         """Rows of the strings only tested that differ."""
-        found = self.unigram.with_scores(scores_V).differing(self._tested.batch, self._tested.truth)
+        found = self._tested.differing(self.unigram.with_scores(scores_V))
         return np.setdiff1d(found, self._tested_fitted)
 
     def proofs(self, fitted: Fit) -> list[Proof]:
         """Of the parts that are right on every string."""
         return [] if self._parts is None else self._parts.proofs(fitted.scores_V)
 
-    def _fit_closed(self, every: Encoded, constraints: Constraints) -> Fit:
+    def _fit_closed(self, every: Parts, constraints: Constraints) -> Fit:
         """The parts that are right on every string remain so, or are closed no more."""
         fitted = self._fit(every, constraints)
         if self._parts is None or not self._parts_kept:
@@ -150,7 +151,7 @@ class TextFitter:
         self._parts_kept = False  # `proofs` finds those that are
         return fitted
 
-    def _fit(self, every: Encoded, constraints: Constraints) -> Fit:
+    def _fit(self, every: Parts, constraints: Constraints) -> Fit:
         return fit(self._bpe, self.unigram, every, self._prior, constraints.copy())
 
     def _close(self) -> Constraints:
@@ -168,7 +169,7 @@ class TextFitter:
 
     def _fit_own(self, constraints: Constraints) -> Constraints:
         """These and what the tokens themselves and the numbers ask for."""
-        own = Encoded.of(dict.fromkeys(filter(None, self.tokens)), self.encoder)
+        own = Parts([Encoded.of(dict.fromkeys(filter(None, self.tokens)), self.encoder)])
         return self._fit(own + self._optional if self.plan.numbers else own, constraints).constraints
 
     def _beside_text(self, pieces: Iterable[bytes]) -> Constraints:
@@ -244,12 +245,13 @@ class TextFitter:
         prior = self._prior
         weights_R = solve(prior.weights_R, constraints, prior.slack_R)
         unigram = self.unigram.with_scores(token_scores(weights_R, *self._bpe.derivations()))
-        wrong = Encoded.of([], self.encoder)
+        lost = []
         for capitals in range(NAME_LETTERS + 1):
             names = short_names(capitals)
             batch = names.select(unigram.differing(names, self.encoder.encode(names)))
-            wrong += Encoded(batch, self.encoder.encode(batch))
-        LOG.info("%s short names differ", f"{len(wrong.batch):,}")
+            lost.append(Encoded(batch, self.encoder.encode(batch)))
+        wrong = Parts(lost)
+        LOG.info("%s short names differ", f"{len(wrong):,}")
         asking = fit(self._bpe, self.unigram, wrong, prior, constraints.copy(), NO_LIMIT, logging.DEBUG)
         soft = asking.constraints.rows
         return affordable(prior.weights_R, constraints, soft, self._bpe.derivations(), ROOM, prior.slack_R)

@@ -168,7 +168,9 @@ def tabulate(contexts: Contexts, bpe: RepeatEncoder, known: RepeatTable | None =
     for row in counts:
         if row[-1] == len(row) * len(contexts.unit):
             row[-1] = NONE  # no border between characters, however long the repeat is
-    rows.update((pair, tuple(row)) for pair, row in zip(new, counts, strict=True))
+    known_rows = {row: row for row in rows.values()}  # most pairs have the answers of others
+    for pair, row in zip(new, map(tuple, counts), strict=True):
+        rows[pair] = known_rows.setdefault(row, row)
     return RepeatTable(
         contexts.unit,
         first={r: rows[x, r] for x, r in pairs if not x},

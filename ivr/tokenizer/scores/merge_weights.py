@@ -21,7 +21,7 @@ from ivr.encoding.bpe import ByteLevelBpe
 from ivr.encoding.unigram_encoder import UnigramEncoder
 from ivr.errors import ConfigError
 from ivr.tokenizer.scores.constraints import LARGEST, Constraints, solve
-from ivr.tokenizer.scores.encoded import Encoded
+from ivr.tokenizer.scores.encoded import Encoded, Parts
 from ivr.tokenizer.scores.merge_counts import merge_differences
 from ivr.tokenizer.unigram_file import EXACT
 
@@ -92,7 +92,7 @@ class Prior(NamedTuple):
 def fit(
     bpe: ByteLevelBpe,
     unigram: UnigramEncoder,
-    strings: Encoded,
+    strings: Encoded | Parts,
     prior: Prior,
     constraints: Constraints | None = None,
     limit: int = EXACT_IN_FILE,
@@ -119,7 +119,7 @@ def fit(
             "fit round %d: %s of %s strings differ, %s new constraints",
             rounds,
             f"{len(wrong):,}",
-            f"{len(strings.batch):,}",
+            f"{len(strings):,}",
             f"{added:,}",
         )
         if not added:
@@ -143,16 +143,17 @@ class _Fitter:
         self._prior, self._constraints, self._unigram, self._limit = prior, constraints, unigram, limit
         self._solve()
 
-    def wrong(self, strings: Encoded) -> np.ndarray:
+    def wrong(self, strings: Encoded | Parts) -> np.ndarray:
         """Rows that differ under the scores as they are."""
-        return self._unigram.differing(strings.batch, strings.truth)
+        return strings.differing(self._unigram)
 
-    def learn(self, strings: Encoded, wrong: np.ndarray) -> tuple[int, dict[int, str]]:
+    def learn(self, strings: Encoded | Parts, wrong: np.ndarray) -> tuple[int, dict[int, str]]:
         """Constraints against the present answers for these rows: (how many are new, the rows without and why)."""
         added, unmended = 0, {}
         for begin in range(0, len(wrong), AT_A_TIME):
             rows = wrong[begin : begin + AT_A_TIME]
-            expected, answers = strings.truth.select(rows), self._unigram.encode(strings.batch.select(rows))
+            some = strings.select(rows)
+            expected, answers = some.truth, self._unigram.encode(some.batch)
             differences = merge_differences(expected, answers, self._starts, self._ranks)
             causes = differences.causes()
             added += self._constraints.add_all(differences.select(np.flatnonzero([not cause for cause in causes])))
