@@ -165,18 +165,21 @@ class Beyond:
 
     def explains(self, one: Sequence[int], other: Sequence[int]) -> bool:
         """Whether these ids differ by pretokens of the certificate alone, each as it says: the very ids, in place."""
-        first, second = 0, 0
-        while first < len(one) and second < len(other):
-            for row in self.listed:
-                ends = first + len(row.bpe), second + len(row.unigram)
-                if list(one[first : ends[0]]) == row.bpe and list(other[second : ends[1]]) == row.unigram:
-                    first, second = ends
-                    break
-            else:
-                if one[first] != other[second]:
-                    return False
-                first, second = first + 1, second + 1
-        return first == len(one) and second == len(other)
+        ids = list(one), list(other)
+        ahead, seen = [(0, 0)], {(0, 0)}
+        while ahead:  # every way to read them: one row of the certificate can begin as another does
+            first, second = ahead.pop()
+            if first == len(one) and second == len(other):
+                return True
+            ways = [(row.bpe, row.unigram) for row in self.listed]
+            ways.append((ids[0][first : first + 1], ids[0][first : first + 1]))
+            for expected, found in ways:
+                ends = first + len(expected), second + len(found)
+                right = expected and ids[0][first : ends[0]] == expected and ids[1][second : ends[1]] == found
+                if right and ends not in seen:
+                    seen.add(ends)
+                    ahead.append(ends)
+        return False
 
 
 def _listed(taken: Path, distilled: Path, pretokens: list[str], result: Distillation, certify: bool) -> list[Named]:
