@@ -62,6 +62,7 @@ class TextFitter:
         self._parts: ClosedParts | None = None  # those that are to remain right on every string
         self._parts_kept = True
         self.text_first = False  # before what is to be right beyond it, where that contradicts a token
+        self._losing: Encoded | None = None  # strings that a file had no room for under the last prior
         self._known: Constraints | None = None  # what the parts that close, and then these strings, ask for
 
     def take(self, strings: Batch, optional: Iterable[bytes] = (), tested: Batch | None = None) -> None:
@@ -91,6 +92,7 @@ class TextFitter:
 
     def fit(self, pieces: Iterable[bytes] = ()) -> Fit:
         """Scores for the strings and these pieces, from the steepest prior that leaves them room in a file."""
+        self._losing = None
         while True:
             try:
                 if self._known is None:
@@ -101,7 +103,9 @@ class TextFitter:
                     LOG.info("%s; the text comes first", error)
                     self.text_first, self._known = True, None
                     continue
-                self.plan = self.plan.giving_way(error, text_fits=self._known is not None)
+                before, self.plan = self.plan, self.plan.giving_way(error, text_fits=self._known is not None)
+                if self.plan.numbers != before.numbers:
+                    self._losing = None  # it may hold some
                 self._known = None
                 if not self.plan.closed:
                     self._parts = None
@@ -109,8 +113,14 @@ class TextFitter:
     def fit_beside(self, pieces: Iterable[bytes], constraints: Constraints) -> Fit:
         """The same with these constraints besides, from the prior as it is."""
         optional = [self._optional] if self.plan.numbers else []
+        if self._losing is not None:
+            self._fit(Parts([self._losing]), constraints)  # they are few, and say at once whether this prior has room
         every = Parts([*self._strings.parts, Encoded.of(dict.fromkeys(pieces), self.encoder), *optional])
-        fitted = self._fit_closed(every, constraints)
+        try:
+            fitted = self._fit_closed(every, constraints)
+        except ScoresTooLarge as error:
+            self._losing = error.losing
+            raise
         while len(lost := self._lost(fitted.scores_V)):
             LOG.info("%s of %s strings between parts differ", f"{len(lost):,}", f"{len(self._tested):,}")
             more = self._tested.select(lost)

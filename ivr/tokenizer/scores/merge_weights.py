@@ -53,6 +53,7 @@ class ScoresTooLarge(ConfigError):
     def __init__(self, message: str, largest: int = 0) -> None:
         super().__init__(message)
         self.largest = largest
+        self.losing: Encoded | None = None  # the strings that a fit was at when it came so far
 
     @property
     def is_contradiction(self) -> bool:
@@ -113,23 +114,24 @@ def fit(
     active = np.zeros(0, np.int64)
     for rounds in range(1, MAX_ROUNDS + 1):
         wrong = fitter.wrong(strings)
-        added, unmended = fitter.learn(strings, wrong)
-        LOG.log(
-            level,
-            "fit round %d: %s of %s strings differ, %s new constraints",
-            rounds,
-            f"{len(wrong):,}",
-            f"{len(strings):,}",
-            f"{added:,}",
-        )
-        if not added:
-            return Fit(fitter.weights_R, fitter.scores_V, constraints, rounds, unmended)
         active = np.union1d(active, wrong)
-        some = strings.select(active)
-        for _ in range(MAX_ROUNDS):
-            added, _ = fitter.learn(some, fitter.wrong(some))
+        try:
+            added, unmended = fitter.learn(strings, wrong)
+            LOG.log(
+                level,
+                "fit round %d: %s of %s strings differ, %s new constraints",
+                *(rounds, f"{len(wrong):,}", f"{len(strings):,}", f"{added:,}"),
+            )
             if not added:
-                break
+                return Fit(fitter.weights_R, fitter.scores_V, constraints, rounds, unmended)
+            some = strings.select(active)
+            for _ in range(MAX_ROUNDS):
+                added, _ = fitter.learn(some, fitter.wrong(some))
+                if not added:
+                    break
+        except ScoresTooLarge as error:
+            error.losing = strings.select(active)
+            raise
     raise ConfigError(f"the fit found new constraints for {MAX_ROUNDS} rounds; please report this tokenizer")
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from drawn_outcomes import outcome_of, spared
+from drawn_outcomes import Beyond, Named, outcome_of, spared
 from drawn_tokenizers import END, write
 from small_bpe import build_tokenizer, vocabulary
 from tokenizers import AddedToken, Tokenizer
@@ -264,3 +264,11 @@ def test_no_proof_is_claimed_of_what_it_does_not_know_of(
     certificate = certificate_of(folder, tmp_path / "result", ["hello", " hello", "ab"])
     assert not certificate["universal_proof"]["proved"] and "is tested, not proved" in certificate["summary"]
     assert not (tmp_path / "result" / PROOF).exists()
+
+
+def test_only_the_listed_mismatches_explain_a_difference() -> None:
+    beyond = Beyond(None, [Named(" ab", [9, 1, 2], [9, 7]), Named(" abab", [9, 1, 2, 1, 2], [9, 7, 7])])
+    assert beyond.explains([9, 1, 2, 1, 2, 5], [9, 7, 7, 5]), "the first row begins as the second does"
+    assert beyond.explains([4, 9, 1, 2], [4, 9, 7])
+    assert not beyond.explains([4, 1, 2], [4, 7]), "not in this place"
+    assert not beyond.explains([9, 1, 2, 1, 2, 1, 2], [9, 7, 7, 7]), "not so often"

@@ -24,9 +24,17 @@ from ivr.encoding.bpe_encoder import BpeEncoder
 from ivr.encoding.unigram_encoder import UnigramEncoder
 from ivr.errors import ConfigError, CorruptInputError
 from ivr.tokenizer.scores.constraints import Constraints, solve
-from ivr.tokenizer.scores.encoded import Encoded
+from ivr.tokenizer.scores.encoded import Encoded, Parts
 from ivr.tokenizer.scores.merge_counts import INVERSION, TIE, merge_differences, segmentations
-from ivr.tokenizer.scores.merge_weights import EXACT_IN_FILE, Fit, Prior, fit, prior_weights
+from ivr.tokenizer.scores.merge_weights import (
+    EXACT_IN_FILE,
+    Fit,
+    Prior,
+    ScoresTooLarge,
+    fit,
+    prior_weights,
+    token_scores,
+)
 from ivr.tokenizer.unigram_file import read_unigram, unigram_tokenizer
 
 EXPONENT = 2.0
@@ -211,6 +219,26 @@ def test_scores_beyond_float64_are_refused_with_the_option_to_turn() -> None:
 
 def test_the_fit_allows_no_score_that_the_file_cannot_hold() -> None:
     assert EXACT_IN_FILE <= FILE_EXACT
+
+
+@settings(max_examples=50, deadline=None)
+@given(merge_lists("abc", most=20))
+def test_strings_that_leave_no_room_are_named_and_leave_none_by_themselves(merges: Merges) -> None:
+    bpe = read_bpe(bpe_of(merges))
+    strings = [string.encode() for string in strings_over(letters_of(merges), 6)]
+    unigram = UnigramEncoder(bpe.token_bytes(), np.zeros(bpe.num_ids, np.int64))
+    every, prior = Encoded.of(strings, BpeEncoder(bpe)), Prior(prior_weights(len(bpe.merges_R3), 0))
+    limit = int(fit(bpe, unigram, every, prior).scores_V.max())
+    assume(limit > int(token_scores(prior.weights_R, *bpe.derivations()).max()))  # the prior alone has room
+    half = len(every) // 2
+    rows = np.arange(len(every))
+    with pytest.raises(ScoresTooLarge) as raised:
+        fit(bpe, unigram, Parts([every.select(rows[:half]), every.select(rows[half:])]), prior, limit=limit)
+    losing = raised.value.losing
+    assert losing is not None and 0 < len(losing) < len(every)
+    assert {losing.batch.string(row) for row in range(len(losing))} <= set(strings)
+    with pytest.raises(ScoresTooLarge):
+        fit(bpe, unigram, losing, prior, limit=limit)
 
 
 @settings(max_examples=25, deadline=None)
