@@ -41,6 +41,24 @@ def character_class(characters: Iterable[str]) -> str:
     return f"[{''.join(ranges)}]"
 
 
+def alternatives(strings: Iterable[str]) -> list[str]:
+    """Patterns of which one matches each of these byte-alphabet strings, and no other one: strings that differ in
+    their last character alone have one with a class. In no order that a search may rely on.
+
+    >>> alternatives(["10", "12", "11", "7", "ab"])
+    ['7', '1[0-2]', 'ab']
+    """
+    by_beginning: dict[str, list[str]] = {}
+    for string in sorted(strings):
+        by_beginning.setdefault(string[:-1], []).append(string[-1])
+    return [f"{quote(beginning)}{character_class(by_beginning[beginning])}" for beginning in sorted(by_beginning)]
+
+
+def either(strings: Iterable[str]) -> str:
+    """These alternatives, to be put in a group."""
+    return "|".join(alternatives(strings))
+
+
 def characters_pattern(code_points: np.ndarray) -> str:
     """Alternatives (to be put in a group) that match the UTF-8 of these characters, and of no other, in valid UTF-8.
 

@@ -96,6 +96,7 @@ class TextFitter:
         while True:
             try:
                 if self._known is None:
+                    self._see_room(Constraints())
                     self._known = self._beside_text(pieces) if self.text_first else self._with_straddling(self._close())
                 return self.fit_beside(pieces, self._known)
             except ScoresTooLarge as error:
@@ -113,8 +114,7 @@ class TextFitter:
     def fit_beside(self, pieces: Iterable[bytes], constraints: Constraints) -> Fit:
         """The same with these constraints besides, from the prior as it is."""
         optional = [self._optional] if self.plan.numbers else []
-        if self._losing is not None:
-            self._fit(Parts([self._losing]), constraints)  # they are few, and say at once whether this prior has room
+        self._see_room(constraints)
         every = Parts([*self._strings.parts, Encoded.of(dict.fromkeys(pieces), self.encoder), *optional])
         try:
             fitted = self._fit_closed(every, constraints)
@@ -133,6 +133,11 @@ class TextFitter:
             self._strings += more
             self._tested_fitted = np.concatenate([self._tested_fitted, lost])
         return fitted
+
+    def _see_room(self, constraints: Constraints) -> None:
+        """Raises ScoresTooLarge where a file has no room for what lost last: these are few, and it is known at once."""
+        if self._losing is not None:
+            self._fit(Parts([self._losing]), constraints)
 
     def _lost(self, scores_V: np.ndarray) -> np.ndarray:
         """Rows of the strings only tested that differ."""

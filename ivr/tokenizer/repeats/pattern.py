@@ -6,10 +6,10 @@ blanks) gets three in front of it: a word without three equal units in a row, wh
 a repeat that starts where the piece starts; whatever stands before a repeat.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
-from ivr.encoding.utf8_pattern import character_class, quote
+from ivr.encoding.utf8_pattern import alternatives, character_class, either, quote
 from ivr.tokenizer.repeats.character_classes import PieceClass, PieceClasses
 from ivr.tokenizer.repeats.contexts import OTHER
 from ivr.tokenizer.repeats.fast_paths import AGAIN, whole_pieces
@@ -103,7 +103,7 @@ def _starts(kind: PieceClass, table: RepeatTable) -> str:
     longer = next_longer(list(table.first), ends=False)
     for rights, counts in by_value(table.first).items():
         after = _right(kind, table, rights, longer)
-        options += [_cut(kind, table.unit, *piece, after) for piece in length_ranges(counts) if piece[2] > 0]
+        options += _cuts_before(kind, table.unit, [piece for piece in length_ranges(counts) if piece[2] > 0], after)
     return f"(?={y}{{{SHORTEST}}})(?:{'|'.join(options) or '(?!)'})"
 
 
@@ -130,7 +130,8 @@ def _later(kind: PieceClass, table: RepeatTable, units: tuple[str, ...]) -> str:
             for alike, counts in by_value(dict(row)).items():
                 key = (len(row), alike)
                 after = afters.get(key) or afters.setdefault(key, _right(kind, table, alike, longer_rights[len(row)]))
-                inner += [_cut(kind, table.unit, *piece, after) for piece in length_ranges(counts) if piece[2] != NONE]
+                pieces = [piece for piece in length_ranges(counts) if piece[2] != NONE]
+                inner += _cuts_before(kind, table.unit, pieces, after)
             if inner:
                 options.append(f"(?:{_left(longer, lefts, units)})(?:{'|'.join(inner)})")
             far = [x for x in lefts if x not in paired]
@@ -143,7 +144,7 @@ def _later(kind: PieceClass, table: RepeatTable, units: tuple[str, ...]) -> str:
                 options += [f"(?:{_left(longer, far, units)})(?:{'|'.join(inner)})"] if inner else []
     every = set(table.lefts)
     shortest = [x for x in sorted(every) if not any(x[len(x) - size :] in every for size in range(1, len(x)))]
-    inert = "".join(f"(?<!{_alternatives(same)})" for same in by_length(shortest))
+    inert = "".join(f"(?<!{either(same)})" for same in by_length(shortest))
     options.append(f"(?<=.){inert}(?={_starts(kind, table)})")
     return f"{_repeat_begins(table.unit)}(?={y}{{{SHORTEST}}})(?:{'|'.join(options)})"
 
@@ -161,60 +162,69 @@ def _left(longer_than: Longer, lefts: Sequence[str], units: Sequence[str]) -> st
     None fits that a split point behind another repeat has parted: `00001000` is `0000`,`1000`, where the second repeat
     stands behind `1`, not `01`.
     """
-    options = []
-    plain = []
+    alike: dict[tuple[int, tuple[int, ...], str], list[str]] = {}
     for x in lefts:
-        longer = longer_than.get(x, ())
-        if len(x) == 1 and not longer:
-            plain.append(x)
-        else:
-            whole = "".join(f"(?<!\\G{quote(rest)})" for rest in _rests(x, units))
-            options.append(f"(?<={quote(x)}){whole}{_unless(longer, units)}")
-    if plain:
-        options.append(f"(?<={character_class(plain)})")
+        alike.setdefault((len(x), _parted(x, units), _unless(longer_than.get(x, ()), units)), []).append(x)
+    options = []
+    for (_, cuts, refused), those in alike.items():
+        # which of them fits is settled where the others' rests are looked for, so that these are not found
+        whole = "".join(f"(?<!{_rest({x[at:] for x in those})})" for at in cuts)
+        options.append(f"(?<={either(those)}){whole}{refused}")
     return "|".join(options)
+
+
+def _rest(rests: Iterable[str]) -> str:
+    """One of these strings of one length, right where the piece begins."""
+    return "|".join(rf"\G{each}" for each in alternatives(rests))
 
 
 def _unless(longer: Sequence[str], units: Sequence[str]) -> str:
     """Zero-width: none of these left contexts fits."""
-    by_rests: dict[tuple[str, ...], str] = {}
+    alike: dict[tuple[int, tuple[int, ...]], list[str]] = {}
     for z in longer:
-        rests = tuple(_rests(z, units))
-        by_rests[rests] = by_rests.get(rests, "") + f"(?<!{quote(z)})"
-    # atomic: where both hold, each of them would be tried with each of all that follow
-    parted = ((refused, "".join(f"(?<=\\G{quote(rest)})|" for rest in rests)) for rests, refused in by_rests.items())
-    return "".join(f"(?>{part}{refused})" if part else refused for refused, part in parted)
+        alike.setdefault((len(z), _parted(z, units)), []).append(z)
+    found = []
+    for (_, cuts), those in alike.items():
+        refused = f"(?<!{either(those)})"
+        parted = "".join(f"(?<={_rest({z[at:] for z in those})})|" for at in cuts)
+        # atomic: where both hold, each of them would be tried with each of all that follow
+        found.append(f"(?>{parted}{refused})" if parted else refused)
+    return "".join(found)
 
 
-def _rests(left: str, units: Sequence[str]) -> list[str]:
-    """What may begin a piece of this left context, the rest of which ends a repeat."""
-    return [left[at:] for at in range(1, len(left)) if any((at * unit).endswith(left[:at]) for unit in units)]
-
-
-def _alternatives(strings: Sequence[str]) -> str:
-    return character_class(strings) if len(strings[0]) == 1 else "|".join(quote(string) for string in strings)
+def _parted(left: str, units: Sequence[str]) -> tuple[int, ...]:
+    """Where a piece may begin in this left context, because what is before ends a repeat."""
+    return tuple(at for at in range(1, len(left)) if any((at * unit).endswith(left[:at]) for unit in units))
 
 
 def _right(kind: PieceClass, table: RepeatTable, rights: tuple[str, ...], longer_than: Longer) -> str:
     """Zero-width: one of these right contexts fits, and none that is longer."""
-    options, plain = [], []
-    for r in rights:
-        longer = [z[len(r) :] for z in longer_than.get(r, ())]
-        if len(r) == 1 and not longer:
-            plain.append(r)
-        elif r:
-            refused = "".join(f"(?!{quote(z)}{kind.inside})" for z in longer)
-            options.append(f"{quote(r)}{kind.inside}{refused}")
-    if plain:
-        options.append(f"{character_class(plain)}{kind.inside}")
+    alike: dict[str, list[str]] = {}
+    for r in filter(None, rights):
+        alike.setdefault(_none(kind, [z[len(r) :] for z in longer_than.get(r, ())]), []).append(r)
+    options = [f"(?:{either(those)}){kind.inside}{refused}" for refused, those in alike.items()]
     if OTHER in rights:
         shortest = [r for r in table.first if r and not any(r[:size] in table.first for size in range(1, len(r)))]
-        others = "".join(f"(?!(?:{_alternatives(r)}){kind.inside})" for r in by_length(shortest))
-        other = f"(?!{quote(table.unit)}{kind.inside}){others}{kind.inside}"
+        other = f"{_none(kind, [table.unit, *shortest])}{kind.inside}"
         options.append(f"{kind.end}|{other}" if kind.name == "blanks" else other)
     # a right context may begin like the unit: then it is none while the repeat goes on
-    repeat_ends = f"(?!{quote(table.unit)}{kind.inside})" if len(table.unit) > 1 else ""
+    repeat_ends = _none(kind, [table.unit]) if len(table.unit) > 1 else ""
     return f"{repeat_ends}(?:{'|'.join(options)})"
+
+
+def _none(kind: PieceClass, strings: Sequence[str]) -> str:
+    """Zero-width: none of these right contexts fits."""
+    return f"(?!(?:{either(strings)}){kind.inside})" if strings else ""
+
+
+def _cuts_before(kind: PieceClass, unit: str, pieces: Sequence[tuple[int, int | None, int]], after: str) -> list[str]:
+    """Alternatives for these (low, high, size), as `_cut` has them, where `after` follows the repeat."""
+    if kind.name == "blanks" or not pieces:  # the last blank may not be the repeat's
+        return [_cut(kind, unit, *piece, after) for piece in pieces]
+    # what follows is looked at once, then how many units there are
+    y = _group(unit)
+    inner = (_cut(kind, unit, *piece, "" if piece[1] is None else f"(?!{y})") for piece in pieces)
+    return [f"(?={y}*+{after})(?:{'|'.join(inner)})"]
 
 
 def _cut(kind: PieceClass, unit: str, low: int, high: int | None, size: int, after: str) -> str:
@@ -224,7 +234,10 @@ def _cut(kind: PieceClass, unit: str, low: int, high: int | None, size: int, aft
     begun = whole + bool(part)
     # possessive, so that the context is the repeat's; but the last blank before a word is not the repeat's
     more = "*" if kind.name == "blanks" else "*+"
-    rest = f"{y}{{{low - begun}}}{y}{more}" if high is None else f"{y}{{{low - begun},{high - begun}}}"
+    if high is None:
+        rest = f"{y}{{{low - begun}}}" + (f"{y}{more}" if after else "")
+    else:
+        rest = f"{y}{{{low - begun},{high - begun}}}"
     tail = quote(unit[part:]) if part else ""
     return f"{y}{{{whole}}}{quote(unit[:part])}(?={tail}{rest}{after})"
 

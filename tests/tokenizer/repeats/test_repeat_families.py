@@ -288,7 +288,7 @@ def test_a_neighbour_ends_where_a_cut_has_parted_it(gpt2: Tokenizer, monkeypatch
         one * a + two * b for one, two in itertools.permutations("ABx", 2) for a in range(3, 12) for b in range(3, 12)
     ]
     few = repeats.missplit([*numbers, *words], known)
-    monkeypatch.setattr(repeat_pattern, "_rests", lambda left, units: [])
+    monkeypatch.setattr(repeat_pattern, "_parted", lambda left, units: ())
     for cached in (repeat_pattern._starts, repeat_pattern._later):
         cached.cache_clear()
     assert len(few) <= 10 < 40 <= len(repeats.missplit([*numbers, *words], known))
