@@ -31,7 +31,7 @@ STAGE_VERSIONS = {
     # 2: held-out lines before and after
     # 3: pictures and numbers as files, new rows, lineage, commands, the whole model card
     # 4: where prompts end
-    "report": 5,  # 5: FLOPs without powers of ten; no columns and bars that say nothing; each reader of a file once
+    "report": 5,  # 5: FLOPs without powers of ten; no columns and bars that say nothing; small pictures
 }
 
 # These stages promise that ids are those of this very `tokenizers`, whose Unicode tables and pattern engines change

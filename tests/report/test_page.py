@@ -1,6 +1,7 @@
 """What a reader sees of the page: colours with contrast, figures without powers of ten, columns that say something."""
 
 import json
+import random
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from ivr.report.page import templates
 from ivr.report.page.control import control_section
 from ivr.report.page.outcome import outcome_sections, strategies_section
 from ivr.report.page.parts import Bars, Section, Table
+from ivr.report.page.plots import apart, loss_curve, outline, rank_frequency
 from ivr.report.summary import read_run
 from ivr.schema import write_sealed
 
@@ -109,6 +111,21 @@ def control_results() -> dict[str, object]:
     arm = {"bytes": 190_123, "tokens": 60_000, "flops": 4.732e13}
     spent = {"per_token": 1e6, "training": 4.9e13, "initialising": 1e12, "total": 5e13}
     return {"spent": spent, "bytes": arm, "flops": arm}
+
+
+def test_pictures_of_a_large_run_are_small_files() -> None:
+    """Of GPT-2's vocabulary, thousands of swaps and of steps: a picture can be committed and sent."""
+    counts = [max(1, 3_000_000 // (rank + 3)) for rank in range(50_000)]
+    dice = random.Random(1)
+    dropped = sorted(dice.sample(range(20_000, 50_000), 5000))
+    steps = list(range(1, 20_001))
+    losses = [5 / (1 + step / 900) + dice.random() for step in steps]
+    losses[12_345] = 9.0
+    drawn = [rank_frequency(counts, dropped, [30_000 // (k + 1) + 20 for k in range(5000)]), loss_curve(steps, losses)]
+    for picture in drawn:
+        assert len(picture.svg) < 150_000 and len(picture.png) < 150_000, picture.name
+    assert max(losses[place] for place in outline(losses)) == 9.0, "a spike is seen"
+    assert apart(dropped, 50_000)[0] == dropped[0] and len(apart(dropped, 50_000)) < 400
 
 
 def test_a_stage_that_reads_a_file_twice_is_named_once() -> None:
