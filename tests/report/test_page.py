@@ -15,7 +15,7 @@ from ivr.report.page import templates
 from ivr.report.page.control import control_section
 from ivr.report.page.outcome import outcome_sections, strategies_section
 from ivr.report.page.parts import Bars, Section, Table
-from ivr.report.page.plots import apart, loss_curve, outline, rank_frequency
+from ivr.report.page.plots import apart, intervals, loss_curve, outline, rank_frequency
 from ivr.report.summary import read_run
 from ivr.schema import write_sealed
 
@@ -111,6 +111,16 @@ def control_results() -> dict[str, object]:
     arm = {"bytes": 190_123, "tokens": 60_000, "flops": 4.732e13}
     spent = {"per_token": 1e6, "training": 4.9e13, "initialising": 1e12, "total": 5e13}
     return {"spent": spent, "bytes": arm, "flops": arm}
+
+
+def test_the_axis_of_differences_is_read_beside_long_names() -> None:
+    """No letter of its label stands outside of the picture, however little room the names leave for the axis."""
+    name = "no swaps, same FLOPs \u2212 no swaps, same bytes"
+    svg = intervals("differences-1", "differences", [(name, -0.1, -0.2, 0.1)] * 10).svg
+    width = float(re.findall(r'viewBox="0 0 ([0-9.]+) ', svg)[0])
+    ((style, x),) = re.findall(r'<text style="([^"]*)" x="([0-9.]+)"[^>]*>difference in', svg)
+    assert "text-anchor: middle" in style
+    assert abs(float(x) - width / 2) < 1, "in the middle of the picture, which has room for it"
 
 
 def test_pictures_of_a_large_run_are_small_files() -> None:

@@ -32,6 +32,6 @@ def control_section(run: Run) -> list[Section]:
     ]
     note = (
         "The base model, trained as this one was with its vocabulary unchanged: on as many bytes, and with as many "
-        f"FLOPs. Of the FLOPs of this model {spent['initialising'] / spent['total']:.1%} made its new rows."
+        f"FLOPs. Of the FLOPs of this model {100 * spent['initialising'] / spent['total']:.1f} % made its new rows."
     )
     return [Section("control", "Without new tokens", [Table("control", "Without new tokens", columns, rows)], note)]

@@ -66,7 +66,10 @@ def intervals(
         # names are text: no formulas between dollar signs
         axes.set_yticks(range(len(rows)), [printable(row[0]) for row in rows], parse_math=False)
         axes.set_ylim(len(rows) - 0.4, -0.6)
-        axes.set_xlabel("difference in bits per byte; left of 0 is better")
+        # below the whole picture: beside long names the axis is narrower than this
+        figure = axes.get_figure(root=True)
+        assert figure is not None
+        figure.supxlabel("difference in bits per byte; left of 0 is better", fontsize="medium")
         axes.margins(x=0.08)
 
     return draw(name, label, drawn, caption, height=0.9 + 0.42 * max(2, len(rows)))

@@ -44,7 +44,8 @@ SWAP_COLUMNS = {
 }
 SWAPS_NOTE = (
     "All reassigned ids, those that save most first. Counts and tokens are of the corpus; tokens lost: where the "
-    "dropped token stood, its text takes so many more. ␣ is a blank; angle brackets hold a part of a character."
+    "dropped token stood, its text takes so many more (below 0: fewer). ␣ is a blank; angle brackets hold a part of a "
+    "character."
 )
 FILES_ONLY = ("reason",)  # the figures of the row in words
 Swaps = Sequence[Mapping[str, str]]
