@@ -190,7 +190,7 @@ def load_run(artifacts_dir: str | Path) -> Run:
     """The tables of a run. Raises StaleInputError where there is none.
 
     >>> run = load_run("artifacts")  # doctest: +SKIP
-    >>> run.evaluation.to_pandas()  # doctest: +SKIP
+    >>> run.evaluation.to_pylist()  # or to_pandas(), where pandas is installed  # doctest: +SKIP
     """
     root = Path(artifacts_dir)
     check_there(root)

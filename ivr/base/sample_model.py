@@ -129,6 +129,7 @@ def _train(ids: "np.ndarray", vocab_size: int, recipe: SampleRecipe, folder: Pat
     try:
         config = model_config(recipe, vocab_size)
         model = GPT2LMHeadModel(config)
+        model.loss_type = "ForCausalLM"  # the default, which transformers warns of: no class name here says it
         losses = list(_steps(model, torch.from_numpy(ids), recipe))
         model.eval()
         model.save_pretrained(folder)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ivr.artifacts import ArtifactPaths
-from ivr.console import say
+from ivr.console import LOG, say
 from ivr.encoding.text.tokenizer_file import load_for_text, load_tokenizer
 from ivr.errors import ConfigError, CorruptInputError, StaleInputError
 from ivr.options.declared import CommandConfig, option
@@ -86,6 +86,8 @@ def _read(given: str | None) -> str:
     if given is None:
         raise ConfigError('give a text, a file or - : `ivr tokens "some text"`')
     if given != "-" and not _is_file(given):
+        if len(given.split()) == 1 and (os.sep in given or Path(given).suffix):
+            LOG.warning("tokens: there is no file %s; the name itself is taken as the text", given)
         return given
     if given == "-":
         data = sys.stdin.buffer.read(LARGEST_BYTES + 1)

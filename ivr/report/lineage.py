@@ -31,7 +31,9 @@ def lineage(manifests: Mapping[str, Manifest]) -> list[Artifact]:
     for stage, manifest in manifests.items():
         for row in manifest.inputs:
             if not row.path.startswith("manifests/"):
-                readers.setdefault(row.path, []).append(stage)
+                by = readers.setdefault(row.path, [])
+                if stage not in by:  # it may be named twice: alone, and as part of a folder
+                    by.append(stage)
                 # an edited table, or what no manifest says who made it
                 made.setdefault(row.path, Artifact(row.path, row.sha256, row.bytes, maker_of(row.path), ()))
         for row in manifest.outputs:

@@ -164,9 +164,9 @@ def _differences(run: Run) -> list[str]:
             ends = (
                 ""
                 if None in (one["low"], one["high"])
-                else f"  (95 % interval {one['low']:+.4f} to {one['high']:+.4f})"
+                else f"  (95 % interval {one['low']:+z.4f} to {one['high']:+z.4f})"
             )
-            lines.append(f"  {what:<26}{one['difference']:+.4f}{ends}")
+            lines.append(f"  {what:<26}{one['difference']:+z.4f}{ends}")
     return lines
 
 

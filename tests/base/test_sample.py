@@ -87,6 +87,16 @@ def test_two_trainings_give_the_same_bytes_and_the_loss_falls(tmp_path: Path) ->
     ).stat().st_mode & 0o777
 
 
+def test_training_warns_of_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first lines that a newcomer sees are this program's own."""
+    from transformers import modeling_utils
+
+    said: list[str] = []
+    monkeypatch.setattr(modeling_utils.logger, "warning_once", said.append)
+    train_sample_model(TEXTS, TINY, tmp_path)
+    assert said == []
+
+
 def test_schedule() -> None:
     factors = [schedule(step, 10, 100) for step in range(100)]
     assert factors[0] == pytest.approx(0.1)

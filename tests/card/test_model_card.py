@@ -68,6 +68,7 @@ def test_a_reader_finds_what_was_measured_and_where_it_ends(folder: Path) -> Non
     assert "| domain | 1 | 12 | 3,456 | `" in text
     assert "Some of the new tokens: `a'b`, `\\x0a`, ` the`." in text
     assert r"| loss \| &lt;b&gt; | 5.2500 |" in text
+    assert "`ivr export --for transformers-js`" in text, "what makes it load elsewhere"
 
 
 def test_a_local_model_is_named_without_its_place(folder: Path) -> None:

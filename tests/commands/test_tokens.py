@@ -110,3 +110,11 @@ def test_bits_per_byte_of_a_run(aligned_world: Path, capsys: pytest.CaptureFixtu
     assert main(["tokens", "a b", "--json", "--bits-per-byte", "--artifacts-dir", str(aligned_world)]) == 0
     rows = json.loads(capsys.readouterr().out)["tokenizers"]
     assert all(row["bits_per_byte"] > 0 for row in rows)
+
+
+def test_the_name_of_a_file_that_is_not_there_is_not_taken_as_text_unsaid(
+    pair: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for text, said in (("nosuch.txt", True), ("a/b", True), ("ab", False), ("Ends here. ab/c", False)):
+        assert main(["tokens", text, "--compare", *pair]) == 0
+        assert ("there is no file" in capsys.readouterr().err) == said, text

@@ -107,16 +107,16 @@ def _saved(one: Compared) -> Cell:
 def _outcome(one: Compared, text: str, runs: Sequence[Compared]) -> list[Cell]:
     change = one.change(text) or {}
     losses = [Figure(one.run.bits_per_byte(text, model), ".4f") for model in (BEFORE, AFTER)]
-    ends = [Figure(change.get(end), "+.4f") for end in ("low", "high")]
+    ends = [Figure(change.get(end), "+z.4f") for end in ("low", "high")]
     has_column = any(other.less_control(text) for other in runs)
     return [*losses, _with_interval(change), *ends, *([_with_interval(one.less_control(text) or {})] * has_column)]
 
 
 def _with_interval(found: Mapping[str, Any]) -> Shown:
     difference, low, high = (found.get(key) for key in ("difference", "low", "high"))
-    shown = "" if difference is None else f"{difference:+.4f}"
+    shown = "" if difference is None else f"{difference:+z.4f}"
     if low is not None and high is not None:
-        shown += f" [{low:+.4f}, {high:+.4f}]"
+        shown += f" [{low:+z.4f}, {high:+z.4f}]"
     return Shown(difference, shown)
 
 
@@ -138,8 +138,8 @@ def _against_first(runs: Sequence[Compared]) -> list[Block]:
         for one in runs[1:]:
             found = against(first, one, text)
             if found is not None:
-                ends = [Figure(found.low, "+.4f"), Figure(found.high, "+.4f")]
-                rows.append([text_name(text), one.name, Figure(found.difference, "+.4f"), *ends])
+                ends = [Figure(found.low, "+z.4f"), Figure(found.high, "+z.4f")]
+                rows.append([text_name(text), one.name, Figure(found.difference, "+z.4f"), *ends])
                 rows[-1].append(Figure(found.documents))
     if not rows:
         return [Note("No other run was measured on the same held-out documents.")]

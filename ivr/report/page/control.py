@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ivr.report.page.outcome import model_name
-from ivr.report.page.parts import Cell, Column, Figure, Section, Table
+from ivr.report.page.parts import Cell, Column, Figure, Section, Table, scaled
 from ivr.report.summary import CONTROLS, TEXTS, Run
 
 
@@ -22,7 +22,7 @@ def control_section(run: Run) -> list[Section]:
             continue
         counts = [found.get(key, run.result("train", key)) for key in ("bytes", "tokens")]
         losses = [Figure(run.bits_per_byte(text, model), ".4f") for text in TEXTS]
-        rows.append([model_name(model), *map(Figure, counts), Figure(found["flops"], ".3g"), *losses])
+        rows.append([model_name(model), *map(Figure, counts), scaled(found["flops"]), *losses])
     columns = [
         Column("model", "model"),
         Column("bytes", "bytes of text read", True),
@@ -32,6 +32,6 @@ def control_section(run: Run) -> list[Section]:
     ]
     note = (
         "The base model, trained as this one was with its vocabulary unchanged: on as many bytes, and with as many "
-        f"FLOPs. Of the FLOPs of this model {spent['initialising'] / spent['total']:.1%} made its new rows."
+        f"FLOPs. Of the FLOPs of this model {100 * spent['initialising'] / spent['total']:.1f} % made its new rows."
     )
     return [Section("control", "Without new tokens", [Table("control", "Without new tokens", columns, rows)], note)]

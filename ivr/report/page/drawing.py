@@ -48,9 +48,11 @@ def draw(name: str, label: str, drawn: Draw, caption: str = "", height: float = 
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     with matplotlib.rc_context(_style(STAND_IN)):
-        figure = Figure(figsize=(WIDTH_INCHES, height), layout="constrained")
+        # letters are a little wider in the PNG than in the SVG, for which the places are chosen
+        figure = Figure(figsize=(WIDTH_INCHES, height), layout=ConstrainedLayoutEngine(w_pad=0.1))
         FigureCanvasAgg(figure)
         drawn(figure.add_subplot(), STAND_IN)
         text = io.StringIO()

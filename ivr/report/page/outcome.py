@@ -21,6 +21,7 @@ from ivr.report.page.parts import (
     Section,
     Shown,
     Table,
+    scaled,
 )
 from ivr.report.page.plots import heldout_curve, intervals, loss_curve, speed_curve
 from ivr.report.summary import CONTROLS, TEXTS, Run, percent
@@ -53,9 +54,12 @@ def pair_name(pair: str) -> str:
 
 def outcome_sections(run: Run) -> list[Section]:
     """All of them, in the order of the page."""
-    losses = Section("bits-per-byte", "Bits per byte", _losses(run), "On held-out documents, the same for every model.")
+    note = (
+        "How many bits a model needs for one byte of held-out text, on average: lower is better. The documents are "
+        "the same for every model."
+    )
     return [
-        losses,
+        Section("bits-per-byte", "Bits per byte", _losses(run), note),
         *_differences(run),
         *_tokens_per_byte(run),
         *_prompt_ends(run),
@@ -98,12 +102,12 @@ def strategies_section(run: Run) -> Section:
     columns = [
         Column("strategy", "strategy"),
         Column("bits_per_byte", "bits per byte", True),
-        Column("norm", "norm", True),
+        Column("norm", "norm of new rows", True),
         Column("norm_of_kept_rows", "norm of kept rows", True),
-        Column("cosine_to_mean", "cosine to their mean", True),
-        Column("probability", "probability taken", True),
-        Column("share_of_text", "share of the text", True),
-        Column("rows_above_1_percent", "rows above 1 %", True),
+        Column("cosine_to_mean", "cosine to the mean of these", True),
+        Column("probability", "probability of new tokens", True),
+        Column("share_of_text", "their share of the text", True),
+        Column("rows_above_1_percent", "rows that take above 1 %", True),
     ]
     bars = [
         Bar(name, loss, f"{loss:.4f}", "trained" if name == used else "")
@@ -111,8 +115,12 @@ def strategies_section(run: Run) -> Section:
         for loss in [found[name].get("bits_per_byte")]
         if loss is not None
     ]
-    blocks: list[Block] = [Bars("Bits per byte of held-out domain text", bars)] if bars else []
-    return Section("initialisers", heading, [*blocks, Table("initialisers", "Initialisers", columns, rows)])
+    blocks: list[Block] = [Bars("Bits per byte of held-out domain text", bars)] if len(bars) > 1 else []
+    note = (
+        "As `ivr align` made them, on held-out domain text. New tokens together should be given about as much "
+        "probability as they are of the text; a single row that takes above 1 % on average takes it from others."
+    )
+    return Section("initialisers", heading, [*blocks, Table("initialisers", "Initialisers", columns, rows)], note)
 
 
 def share(value: float | None, digits: int = 2) -> Shown:
@@ -150,8 +158,8 @@ def _differences(run: Run) -> list[Section]:
             points = [(pair_name(pair), one["difference"], one["low"], one["high"]) for pair, one in pairs.items()]
             drawn.append(intervals(f"differences-{number}", label, points, text_name(text)))
         for pair, one in pairs.items():
-            ends = [Figure(one[end], "+.4f") for end in ("low", "high")]
-            rows.append([text_name(text), pair_name(pair), Figure(one["difference"], "+.4f"), *ends])
+            ends = [Figure(one[end], "+z.4f") for end in ("low", "high")]
+            rows.append([text_name(text), pair_name(pair), Figure(one["difference"], "+z.4f"), *ends])
             rows[-1].append(Figure(one["documents"]))
     if not rows:
         return []
@@ -180,7 +188,7 @@ def _tokens_per_byte(run: Run) -> list[Section]:
         for model, value in figures.items():
             saved = 1 - value / base if base else None
             rows.append([text_name(text), model_name(model), Figure(value, ".4f"), share(saved, 1)])
-            rows[-1] += [Figure(1 / value if value else None, ".2f"), Figure(flops.get(text, {}).get(model), ".3g")]
+            rows[-1] += [Figure(1 / value if value else None, ".2f"), scaled(flops.get(text, {}).get(model))]
     if not rows:
         return []
     columns = [
@@ -206,24 +214,26 @@ def _prompt_ends(run: Run) -> list[Section]:
         for model, one in models.items():
             inside = one["inside"] or {}
             scores = [Figure(inside.get(key), ".4f") for key in ("as_prompt", "as_whole_text")]
-            changes = [Figure(one["all"][key], "+.4f") for key in ("difference", "low", "high")]
+            changes = [Figure(one["all"][key], "+z.4f") for key in ("difference", "low", "high")]
             counts = [Figure(one[key]) for key in ("cuts", "cuts_inside_a_token")]
             rows.append([text_name(text), model_name(model), *counts, *scores, *changes])
     if not rows:
         return []
+    nowhere = not any(one["inside"] for models in found.values() for one in models.values())
     columns = [
         TEXT,
         Column("model", "model"),
         Column("prompts", "prompts", True),
         Column("inside_a_token", "end inside a token", True),
-        Column("as_prompt", "these: bits per byte as prompts", True),
-        Column("as_whole_text", "as whole text", True),
-        Column("difference", "all prompts: difference", True),
+        Column("as_prompt", "bits per byte behind these", True, files_only=nowhere),
+        Column("as_whole_text", "the same, encoded whole", True, files_only=nowhere),
+        Column("difference", "difference over all prompts", True),
         *INTERVAL,
     ]
     note = (
-        "Prompts end behind a word of held-out text, and what follows is scored twice: encoded by itself, as a prompt "
-        "is, and encoded with the prompt. The two differ where a token spans the prompt's end, as a superword can."
+        "Held-out text is cut behind a word, as a prompt is, and what follows is scored twice, in bits per byte: both "
+        "parts encoded by themselves, and the whole text encoded at once. The two differ where a token of the whole "
+        "text spans the cut, as a superword can; above 0, the model loses by it."
     )
     table = Table("prompt_ends", "Where prompts end", columns, rows)
     return [Section("prompt-ends", "Where a prompt ends", [table], note)]

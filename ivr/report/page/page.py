@@ -48,6 +48,6 @@ def _tiles(run: Run) -> list[Tile]:
     for text in TEXTS:
         before, after = run.bits_per_byte(text, "base"), run.bits_per_byte(text, "trained")
         if before is not None and after is not None:
-            detail = f"before {before:.3f} ({after - before:+.3f})"
+            detail = f"before {before:.3f} ({after - before:+z.3f})"
             tiles.append(Tile(f"bits per byte, {TEXTS[text]}", f"{after:.3f}", detail))
     return tiles

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 from ivr.encoding.byte_alphabet import readable
 
+PREFIXES = ("", "k", "M", "G", "T", "P", "E", "Z", "Y")  # of the SI: thousand, million, ...
 BLANK = "\u2423"  # how a blank at the border of a token is shown
 
 
@@ -19,8 +20,10 @@ BLANK = "\u2423"  # how a blank at the border of a token is shown
 class Figure:
     """A number, and how the page shows it; None is a figure that is not there.
 
-    >>> Figure(1234567, ",").shown, Figure(-0.25, "+.4f").shown, Figure(None, ",").shown
+    >>> Figure(1234567, ",").shown, Figure(-0.25, "+z.4f").shown, Figure(None, ",").shown
     ('1,234,567', '-0.2500', '')
+    >>> Figure(-0.00001, "+z.4f").shown  # no minus before a zero
+    '+0.0000'
     """
 
     value: float | int | None
@@ -38,6 +41,19 @@ class Shown:
 
     value: float | int | str | None
     shown: str
+
+
+def scaled(value: float | None) -> Shown:
+    """A large number with three digits and a prefix of the SI.
+
+    >>> scaled(50_300).shown, scaled(4.732e13).shown, scaled(999_999).shown, scaled(12).shown, scaled(None).shown
+    ('50.3 k', '47.3 T', '1 M', '12', '')
+    """
+    if value is None:
+        return Shown(None, "")
+    digits, _, power = f"{value:.2e}".partition("e")
+    step = min(max(int(power) // 3, 0), len(PREFIXES) - 1)
+    return Shown(value, f"{float(digits) * 10 ** (int(power) - 3 * step):g} {PREFIXES[step]}".rstrip())
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,11 @@ SWAP_COLUMNS = {
     "tokens_lost": ("tokens lost", True),
     "reason": ("reason", False),
 }
+SWAPS_NOTE = (
+    "All reassigned ids, those that save most first. Counts and tokens are of the corpus; tokens lost: where the "
+    "dropped token stood, its text takes so many more (below 0: fewer). ␣ is a blank; angle brackets hold a part of a "
+    "character."
+)
 FILES_ONLY = ("reason",)  # the figures of the row in words
 Swaps = Sequence[Mapping[str, str]]
 
@@ -57,9 +62,7 @@ def vocabulary_sections(paths: ArtifactPaths, swaps: Swaps) -> list[Section]:
     )
     return [
         Section("lines", "Held-out lines, before and after", [lines], note),
-        Section(
-            "swaps", "Swaps", [_swap_table(paths, swaps, rules)], "All reassigned ids, those that save most first."
-        ),
+        Section("swaps", "Swaps", [_swap_table(paths, swaps, rules)], SWAPS_NOTE),
         Section("ranks", "Where the reassigned ids lay", _ranks(paths, swaps)),
     ]
 
