@@ -16,12 +16,13 @@ STAGE_VERSIONS = {
     "analyze": 3,  # 3: added tokens that are not special are cut out of text
     # 2: products made twice have the derivation that happens
     # 3: added tokens that merges make are given; the certificate compares around added tokens
-    "distill-tokenizer": 4,  # 4: of more than 65,536 merges the text comes first, and pairs are soft constraints
+    # 4: of more than 65,536 merges the text comes first, and pairs are soft constraints
+    "distill-tokenizer": 5,  # 5: a smaller pattern, which splits as before
     "verify": 2,  # 2: texts around added tokens
     # 2: pretokens that use one token 1,024 times and more; 3: cells that a spreadsheet leaves as they are
     # 4: no string of an id that no text gives
     "select": 5,  # 5: superwords: where a sentence ends, and savings that few documents vouch for count for less
-    "remap": 2,  # 2: an added token that merges make keeps its score
+    "remap": 3,  # 2: an added token that merges make keeps its score; 3: the distilled tokenizer's smaller pattern
     "align": 2,  # 2: ordinary text says where distilled rows start and how far they go
     "train": 1,
     "control": 1,
