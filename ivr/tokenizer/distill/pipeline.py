@@ -12,6 +12,7 @@ import itertools
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from tokenizers import Tokenizer
@@ -66,6 +67,16 @@ def distill(base: Tokenizer, bpe: ByteLevelBpe, pretokens: Sequence[str], expone
 
     Very long pretokens are fitted in windows; the certificate compares them whole.
     """
+    fitted, pattern, described = _fitted(base, bpe, pretokens, exponent)
+    # by now the strings are gone that it was fitted to: of a large corpus a gigabyte, and the file needs room, too
+    tokenizer = cut_tokenizer(base, bpe, fitted.scores_V, pattern, described.keywords["inside"])
+    return described(tokenizer=tokenizer, fit=fitted)
+
+
+def _fitted(
+    base: Tokenizer, bpe: ByteLevelBpe, pretokens: Sequence[str], exponent: float
+) -> tuple[Fit, str, partial[Distillation]]:
+    """(the scores, the pattern that splits repeats, all else that is told)."""
     splitter = PretokenSplitter(base)
     fitter = TextFitter(bpe, exponent, splitter)
     pretokens = _merged(pretokens, bpe)
@@ -98,9 +109,8 @@ def distill(base: Tokenizer, bpe: ByteLevelBpe, pretokens: Sequence[str], expone
     del texts  # the fitter's own from here on
     fitted = _fit(fitter, repeats)
     fitted, universal = attempt(bpe, fitter.prior_R, fitted, lambda known: fitter.fit_beside(repeats.pieces, known))
-    return Distillation(
-        tokenizer=cut_tokenizer(base, bpe, fitted.scores_V, repeats.pattern, inside),
-        fit=fitted,
+    described = partial(
+        Distillation,
         units=len(repeats.contexts),
         contexts=sum(len(context.lefts) + len(context.rights) for context in repeats.contexts),
         numbers_fitted=fitter.plan.numbers,
@@ -109,6 +119,7 @@ def distill(base: Tokenizer, bpe: ByteLevelBpe, pretokens: Sequence[str], expone
         proofs=_proofs(universal, fitter, fitted) if is_provable(bpe) else (),
         inside=inside,
     )
+    return fitted, repeats.pattern, described
 
 
 def _merged(pretokens: Sequence[str], bpe: ByteLevelBpe) -> Sequence[str]:
