@@ -3,12 +3,12 @@
     python tests/benchmarks/bench_javascript.py --artifacts-dir RUN --library TOKENIZERS.MJS [--strings 1000000]
                                                 [--megabytes N] [--processes 2] [--results [RECORD.json]]
 
-RUN: with a distilled or remapped tokenizer, the newest of which is exported (`ivr export --for transformers-js`) to a
-scratch folder. TOKENIZERS.MJS: the module of @huggingface/tokenizers that `make test-js` fetches. Texts: the documents
-of RUN's cleaned and held-out corpora, and strings as `ivr verify --adversarial` makes them, those that are text.
-Compared: node with the exported file, Python with the exported file, Python with the tokenizer it was exported from;
-a row for each text with how many of its strings differ, and the speed of both. A literal special token is always that
-token in JavaScript, so texts that hold one are left out. Exit code 1: node and Python differ on the same file.
+RUN: its remapped tokenizer is exported (`ivr export --for transformers-js`) to a scratch folder. TOKENIZERS.MJS: the
+module of @huggingface/tokenizers that `make test-js` fetches. Texts: the documents of RUN's cleaned and held-out
+corpora, and strings as `ivr verify --adversarial` makes them, those that are text. Compared: node with the exported
+file, Python with the exported file, Python with the tokenizer it was exported from; a row for each text with how many
+of its strings differ, and the speed of both. A literal special token is always that token in JavaScript, so texts that
+hold one are left out. Exit code 1: node and Python differ on the same file.
 """
 
 import argparse
@@ -148,7 +148,7 @@ def main() -> int:
     add_option(parser)
     options = parser.parse_args()
     paths = ArtifactPaths(options.artifacts_dir)
-    own = next(made for made in (paths.remapped_tokenizer, paths.distilled_tokenizer) if made.is_dir())
+    own = paths.remapped_tokenizer
     rows = []
     with tempfile.TemporaryDirectory() as name, ThreadPoolExecutor(options.processes) as pool:
         exported = Path(name, "exported")
