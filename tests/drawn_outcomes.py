@@ -42,9 +42,12 @@ from ivr.tokenizer.unigram_file import write_tokenizer
 from ivr.tokenizer.verify.comparison import compare_pretokens, compare_vocabularies
 
 
-def _pretokens(base: Tokenizer, texts: list[str]) -> set[str]:
-    """The pretokens of texts, as `ivr analyze` finds them."""
-    found = TextPieces.of(base).split([text.encode() for text in texts]).lists()
+def _pretokens(base: Tokenizer, texts: list[str], *, special_cut_out: bool = False) -> set[str]:
+    """The pretokens of texts, as `ivr analyze` finds them, or between special tokens, too, as the library cuts them."""
+    spec = json.loads(base.to_str())
+    for entry in spec["added_tokens"] if special_cut_out else ():
+        entry["special"] = False
+    found = TextPieces.of(Tokenizer.from_str(json.dumps(spec))).split([text.encode() for text in texts]).lists()
     return {piece.decode() for pieces in found for piece in pieces if piece[:1] != MARK}
 
 
@@ -126,9 +129,8 @@ def outcome_of(seed: int, root: Path) -> Outcome:
     bpe = read_bpe(base)
     strings = strings_for(found, seed)
     # a special token that is cut out parts its text otherwise
-    pretokens = sorted(
-        _pretokens(base, [text for string in strings for text in (string, *_cut(string, found.contents))])
-    )
+    parts = [text for string in strings for text in (string, *_cut(string, found.contents))]
+    pretokens = sorted(_pretokens(base, parts) | _pretokens(base, strings, special_cut_out=True))
     result = distill(base, bpe, pretokens, 6.8)
     distilled = root / "distilled"
     distilled.mkdir()
