@@ -67,7 +67,7 @@ def as_table(counts: CorpusCounts) -> PretokenTable:
 
 
 def merge_tables(tables: Sequence[PretokenTable]) -> PretokenTable:
-    """Add tables up; rows in order of count, then of code points, as each of them has them."""
+    """Add tables up, one at least; rows in order of count, then of code points, as each of them has them."""
     if len(tables) == 1:
         return tables[0]
     columns = [(table.pretokens, table.counts_P, table.documents_P) for table in tables]

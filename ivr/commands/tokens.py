@@ -27,6 +27,7 @@ examples:
   ivr tokens notes.txt --compare artifacts/training/final my/other/model --bits-per-byte
 """
 USAGE = "ivr tokens TEXT|FILE|- [options]"
+SUFFIXES = (".txt", ".md", ".json", ".jsonl", ".ndjson", ".csv", ".html", ".log")  # of what is likely a file's name
 LARGEST_BYTES = 10_000_000  # held in memory more than once
 
 
@@ -86,7 +87,7 @@ def _read(given: str | None) -> str:
     if given is None:
         raise ConfigError('give a text, a file or - : `ivr tokens "some text"`')
     if given != "-" and not _is_file(given):
-        if len(given.split()) == 1 and (os.sep in given or Path(given).suffix):
+        if _looks_like_a_file(given):
             LOG.warning("tokens: there is no file %s; the name itself is taken as the text", given)
         return given
     if given == "-":
@@ -101,6 +102,15 @@ def _read(given: str | None) -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise CorruptInputError(f"{name} is not UTF-8 ({error.reason} at byte {error.start})") from None
+
+
+def _looks_like_a_file(text: str) -> bool:
+    """A single word with the suffix of a text file; `3.14`, `Node.js` and `and/or` are text.
+
+    >>> [word for word in ("a/notes.txt", "3.14", "Node.js", "and/or", "see notes.txt") if _looks_like_a_file(word)]
+    ['a/notes.txt']
+    """
+    return len(text.split()) == 1 and Path(text).suffix.lower() in SUFFIXES
 
 
 def _is_file(word: str) -> bool:

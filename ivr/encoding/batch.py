@@ -81,7 +81,7 @@ def select_rows(data: np.ndarray, starts: np.ndarray, rows: np.ndarray) -> tuple
     """Rows of an array of arrays.
 
     Args:
-        data: the rows one behind another, any dtype.
+        data: the rows one behind another, uint8 or any integers.
         starts: where each of the N rows begins and the last one ends, int64 (N + 1,).
         rows: which ones are wanted, int (M,).
 

@@ -42,8 +42,8 @@ def character_class(characters: Iterable[str]) -> str:
 
 
 def alternatives(strings: Iterable[str]) -> list[str]:
-    """Patterns of which one matches each of these byte-alphabet strings, and no other one: strings that differ in
-    their last character alone have one with a class. In no order that a search may rely on.
+    """Patterns that together match these byte-alphabet strings and nothing else; strings that differ in their last
+    character alone share one, with a class. Their order is no order to search in.
 
     >>> alternatives(["10", "12", "11", "7", "ab"])
     ['7', '1[0-2]', 'ab']

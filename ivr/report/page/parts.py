@@ -44,7 +44,7 @@ class Shown:
 
 
 def scaled(value: float | None) -> Shown:
-    """A large number with three digits and a prefix of the SI.
+    """A large number with three digits at most and a prefix of the SI.
 
     >>> scaled(50_300).shown, scaled(4.732e13).shown, scaled(999_999).shown, scaled(12).shown, scaled(None).shown
     ('50.3 k', '47.3 T', '1 M', '12', '')

@@ -6,6 +6,7 @@ best are found by keeping the two best paths to every byte.
 """
 
 from collections.abc import Sequence
+from heapq import nsmallest
 from typing import Any
 
 import numpy as np
@@ -81,9 +82,7 @@ def gaps_report(strings: Batch, tokens: Sequence[bytes], scores_V: np.ndarray) -
     several_N = found_N != NO_OTHER
     tied_N, untied_N = found_N == 0, found_N > 0
     smallest = np.sort(found_N[untied_N])[:SHOWN]
-    closest = [
-        (int(found_N[row]), name) for row, name in _named(strings, untied_N & (found_N <= smallest.max(initial=0)))
-    ]
+    closest = _first(strings, found_N, untied_N & (found_N <= smallest.max(initial=0)))
     return {
         "strings": len(strings),
         "with_one_segmentation": int((~several_N).sum()),
@@ -92,12 +91,12 @@ def gaps_report(strings: Batch, tokens: Sequence[bytes], scores_V: np.ndarray) -
         "median": int(np.median(found_N[several_N])) if several_N.any() else None,
         "largest_score_of_a_string": int(totals_N.max(initial=0)),
         "strings_beyond_exact_sums": int((totals_N >= EXACT).sum()),
-        "tied_strings": [readable(name) for _, name in _named(strings, tied_N)[:SHOWN]],
-        "closest": [{"string": readable(name), "margin": margin} for margin, name in sorted(closest)[:SHOWN]],
+        "tied_strings": [readable(name) for _, name in _first(strings, found_N, tied_N)],
+        "closest": [{"string": readable(name), "margin": margin} for margin, name in closest],
     }
 
 
-def _named(strings: Batch, chosen_N: np.ndarray) -> list[tuple[int, str]]:
-    """(row, string in the byte alphabet) of the chosen ones, in order of the latter."""
+def _first(strings: Batch, found_N: np.ndarray, chosen_N: np.ndarray) -> list[tuple[int, str]]:
+    """(margin, string in the byte alphabet) of SHOWN of the chosen ones, the first in this order."""
     rows = np.flatnonzero(chosen_N).tolist()
-    return sorted(((row, to_alphabet(strings.string(row))) for row in rows), key=lambda named: named[1])
+    return nsmallest(SHOWN, ((int(found_N[row]), to_alphabet(strings.string(row))) for row in rows))

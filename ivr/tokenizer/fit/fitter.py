@@ -91,7 +91,10 @@ class TextFitter:
         return self.plan.prior(len(self._bpe.merges_R3))
 
     def fit(self, pieces: Iterable[bytes] = ()) -> Fit:
-        """Scores for the strings and these pieces, from the steepest prior that leaves them room in a file."""
+        """Scores for the strings and these pieces, from the steepest prior that leaves them room in a file.
+
+        A prior under which the strings that lost last have no room by themselves is passed over.
+        """
         self._losing = None
         while True:
             try:
@@ -121,6 +124,7 @@ class TextFitter:
         except ScoresTooLarge as error:
             self._losing = error.losing
             raise
+        self._losing = None
         while len(lost := self._lost(fitted.scores_V)):
             LOG.info("%s of %s strings between parts differ", f"{len(lost):,}", f"{len(self._tested):,}")
             more = self._tested.select(lost)
@@ -135,7 +139,10 @@ class TextFitter:
         return fitted
 
     def _see_room(self, constraints: Constraints) -> None:
-        """Raises ScoresTooLarge where a file has no room for what lost last: these are few, and it is known at once."""
+        """Raises ScoresTooLarge where what lost last has no room by itself: seconds, where all strings take minutes.
+
+        More strings can ask for less only where one of them raises a weight on which another leans.
+        """
         if self._losing is not None:
             self._fit(Parts([self._losing]), constraints)
 

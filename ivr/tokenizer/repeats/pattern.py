@@ -31,7 +31,7 @@ def cutting_pattern(
     if classes.are_pretokens and not tables and not tokenized:
         return ""
     mine = {kind.name: [table for table in tables if classes.of(table.unit) == kind] for kind in classes.kinds}
-    alternatives = whole_pieces(classes, mine)
+    options = whole_pieces(classes, mine)
     parts = []
     for kind in classes.kinds:
         whole, of_parts = _tokens(
@@ -40,10 +40,10 @@ def cutting_pattern(
         # behind the marker, where pretokens with a new token's string are taken first
         lone = [lone_repeats(kind, mine[kind.name])] if kind.name == "others" else []
         slow = "|".join(filter(None, [*whole, *lone, *_around_repeats(kind, mine[kind.name]), *_plain(kind)]))
-        alternatives.append(f"{kind.begins}(?:{marker(kind)}{slow})")
+        options.append(f"{kind.begins}(?:{marker(kind)}{slow})")
         parts += of_parts
-    alternatives += parts  # where a match begins within a character nothing else is possible
-    return classes.definitions + "|".join(filter(None, alternatives))
+    options += parts  # where a match begins within a character nothing else is possible
+    return classes.definitions + "|".join(filter(None, options))
 
 
 def marker(kind: PieceClass) -> str:
@@ -167,7 +167,7 @@ def _left(longer_than: Longer, lefts: Sequence[str], units: Sequence[str]) -> st
         alike.setdefault((len(x), _parted(x, units), _unless(longer_than.get(x, ()), units)), []).append(x)
     options = []
     for (_, cuts, refused), those in alike.items():
-        # which of them fits is settled where the others' rests are looked for, so that these are not found
+        # all have one length: where x fits, the rest of another that stands there is x's own
         whole = "".join(f"(?<!{_rest({x[at:] for x in those})})" for at in cuts)
         options.append(f"(?<={either(those)}){whole}{refused}")
     return "|".join(options)
@@ -218,7 +218,10 @@ def _none(kind: PieceClass, strings: Sequence[str]) -> str:
 
 
 def _cuts_before(kind: PieceClass, unit: str, pieces: Sequence[tuple[int, int | None, int]], after: str) -> list[str]:
-    """Alternatives for these (low, high, size), as `_cut` has them, where `after` follows the repeat."""
+    """Alternatives for these (low, high, size), as `_cut` has them, where `after` follows the repeat.
+
+    No `after` begins with a unit: of one byte no right context does, and of longer units `_right` refuses it.
+    """
     if kind.name == "blanks" or not pieces:  # the last blank may not be the repeat's
         return [_cut(kind, unit, *piece, after) for piece in pieces]
     # what follows is looked at once, then how many units there are

@@ -36,7 +36,7 @@ class Encoded:
 
 
 class Parts:
-    """Several of them as one, not copied: of a large corpus one copy has half a gigabyte.
+    """One or several of them as one, not copied: of a large corpus one copy has half a gigabyte.
 
     >>> one = Encoded(Batch.of([b"a", b"b"]), Segmentations(np.array([0, 1], np.int32), np.array([0, 1, 2])))
     >>> parts = Parts([one, one])

@@ -53,7 +53,7 @@ class ScoresTooLarge(ConfigError):
     def __init__(self, message: str, largest: int = 0) -> None:
         super().__init__(message)
         self.largest = largest
-        self.losing: Encoded | None = None  # the strings that a fit was at when it came so far
+        self.losing: Encoded | None = None  # the strings that differed in any round of the fit
 
     @property
     def is_contradiction(self) -> bool:

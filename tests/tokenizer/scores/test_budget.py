@@ -14,7 +14,7 @@ from ivr.tokenizer.fit.strings import NAME_LETTERS, short_names
 from ivr.tokenizer.scores.budget import affordable
 from ivr.tokenizer.scores.constraints import Constraints, meet, solve
 from ivr.tokenizer.scores.merge_counts import Differences
-from ivr.tokenizer.scores.merge_weights import ScoresTooLarge, token_scores
+from ivr.tokenizer.scores.merge_weights import ScoresTooLarge, fit, token_scores
 
 NUM_MERGES = 8
 DERIVATIONS = np.arange(NUM_MERGES + 1), np.arange(NUM_MERGES)  # a token for each merge, of this merge alone
@@ -132,3 +132,29 @@ def test_without_room_for_names_all_else_is_fitted(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(TextFitter, "_with_names", with_names)
     fitter = a_large_fitter(monkeypatch, NAMES)
     assert fitter.fit().scores_V.tolist() == expected and fitter._parts_kept
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_strings_that_lost_say_at_once_that_the_next_prior_has_no_room_either(
+    monkeypatch: pytest.MonkeyPatch, first: bool
+) -> None:
+    few, room, without_room = 2, 1000, []
+
+    def fit_with_room(bpe, unigram, strings, prior, *others, **named):  # type: ignore[no-untyped-def]
+        if prior.weights_R.max() > room:
+            without_room.append(len(strings))
+            error = ScoresTooLarge("too large")
+            error.losing = strings.select(np.arange(few))
+            raise error
+        return fit(bpe, unigram, strings, prior, *others, **named)
+
+    monkeypatch.setattr("ivr.tokenizer.fit.fitter.fit", fit_with_room)
+    if not first:
+        monkeypatch.setattr(TextFitter, "_see_room", lambda self, constraints: None)
+    fitter = a_large_fitter(monkeypatch, NAMES, exponent=6.8)
+    fitter.plan = replace(fitter.plan, names=False, closed=False)
+    fitter.fit()
+    assert fitter.plan.exponent < 6.8 - 2 * 0.4 and len(without_room) >= 3
+    assert fitter._losing is None
+    assert (set(without_room[1:]) == {few}) is first
+    assert without_room[0] > few
