@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tokenizers import Tokenizer
+from tokenizers.models import Model
 
 from ivr.analysis.pretokens import PretokenSplitter
 from ivr.corpus.packing import text_chunks
 from ivr.encoding.bpe import ByteLevelBpe
 from ivr.encoding.text.tokenizer_file import for_text
-from ivr.export.portable import portable_steps, with_borders, without_contradictions
+from ivr.export.portable import is_mostly_repeat, portable_steps, with_borders, without_contradictions
 from ivr.tokenizer.repeats.tables import SHORTEST, self_merging_units, text_of
 
 LONGEST_REPEAT = 48  # bytes
@@ -19,11 +20,12 @@ LONGEST_BLANKS = 128  # of indentation and rules there is more
 RULES = " -=*_#.~"
 BEFORE = ("", " ", "\n")
 ROUNDS = 3
+MOST_JOINED = 64  # tokens between two borders
 
 
 @dataclass
 class Learner:
-    """A portable tokenizer.json in the making. borders: pretoken -> tokens, in the byte alphabet."""
+    """A portable tokenizer.json in the making. borders: pretoken -> its parts, in the byte alphabet."""
 
     spec: dict[str, Any]
     steps: list[dict[str, Any]]
@@ -54,8 +56,29 @@ class Learner:
             for ours, theirs in zip(encode(self.full, texts), encode(mine, texts), strict=True):
                 if ours != theirs:
                     tokens = [str(self.full.id_to_token(token_id)) for token_id in ours]
-                    found["".join(tokens)] = tokens
+                    found["".join(tokens)] = parts(tokens, self.full.model)
         self.borders = without_contradictions(found)
+
+
+def parts(tokens: Sequence[str], model: Model) -> list[str]:
+    """These tokens (byte alphabet), joined as far as the model by itself splits what is joined so.
+
+    Not in repeats: those of one unit have the same tokens and different ends, so that they take less room by tokens.
+    """
+    found: list[str] = []
+    begin = 0
+    while begin < len(tokens):
+        rest = "".join(tokens[begin:])
+        end = begin + 1 if is_mostly_repeat(rest) else min(begin + MOST_JOINED, len(tokens))
+        while end > begin + 1 and _split(model, tokens[begin:end]) != tokens[begin:end]:
+            end -= 1
+        found.append("".join(tokens[begin:end]))
+        begin = end
+    return found
+
+
+def _split(model: Model, tokens: Sequence[str]) -> list[str]:
+    return [piece.value for piece in model.tokenize("".join(tokens))]
 
 
 def different(learner: Learner, documents: Iterable[str], on_bytes: Callable[[int], None]) -> tuple[int, list[str]]:

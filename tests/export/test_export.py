@@ -1,5 +1,6 @@
 """`ivr export`: the model for Transformers.js encodes as in Python; what cannot be is refused with its reason."""
 
+import itertools
 import json
 import os
 import random
@@ -9,13 +10,15 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from small_bpe import END
 from tiny_run import WORDS, TinyRun, domain_documents, learnt_merges
 from tokenizers import Tokenizer
 
 from ivr.corpus.documents import read_documents
 from ivr.encoding.text.tokenizer_file import load_for_text
-from ivr.export.portable import border_pattern, without_contradictions
+from ivr.export.portable import any_of, border_pattern, without_contradictions
 
 LIBRARY = os.environ.get("IVR_JAVASCRIPT_TOKENIZERS", "")  # `make test-js` sets it
 # of Oniguruma alone: what keeps what it took, conditions, calls, where a match began
@@ -124,3 +127,16 @@ def test_a_rest_that_goes_on_in_two_ways_is_left_out() -> None:
     assert list(borders) == ["aaa", "aaaa"]  # of "baaa" the rest "aaa" would be cut as "aa", "a"
     pattern = border_pattern(borders)
     assert re.findall(pattern.replace(r"\z", r"\Z"), "aaa") == ["aa", "a"]
+
+
+@given(st.sets(st.text("ab", max_size=9), min_size=1))
+@settings(max_examples=200, deadline=None)
+def test_counted_repeats_are_the_same_texts(texts: set[str]) -> None:
+    pattern = re.compile(any_of(texts).replace(r"\z", r"\Z"))
+    others = ("".join(each) for size in range(10) for each in itertools.product("ab", repeat=size))
+    assert {text for text in others if pattern.match(text)} == texts
+
+
+def test_a_repeat_of_many_lengths_takes_no_more_room_than_one_of_few() -> None:
+    few, many = (any_of(["x" + "ab" * count for count in range(3, most)]) for most in (6, 200))
+    assert len(many) <= len(few) + 3
