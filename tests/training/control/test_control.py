@@ -14,6 +14,7 @@ from ivr.cli import main
 from ivr.disk.clean import clean
 from ivr.manifest import PIPELINE, Manifest
 from ivr.report.integrity import check
+from ivr.report.page.parts import scaled
 from ivr.training.control.arms import accumulation, initialising_flops
 
 pytestmark = pytest.mark.slow
@@ -74,7 +75,7 @@ def test_both_arms_are_trained_measured_reported_checked_and_cleaned(
     summary = (run.report / "summary.txt").read_text(encoding="utf-8")
     assert "no swaps, same bytes" in summary and "less no swaps, same FLOPs" in summary
     page = (run.report / "index.html").read_text(encoding="utf-8")
-    assert "Without new tokens" in page and f"{spent['total']:.3g}" in page
+    assert "Without new tokens" in page and scaled(spent["total"]).shown in page
     card = (run.final_model / "README.md").read_text(encoding="utf-8")
     assert "base model trained on as many bytes, vocabulary unchanged" in card
 
