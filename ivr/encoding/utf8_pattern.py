@@ -21,6 +21,15 @@ def quote(alphabet_text: str) -> str:
     return "".join(f"\\x{ord(c):02x}" if c.isascii() and not c.isalnum() else c for c in alphabet_text)
 
 
+def group(unit: str) -> str:
+    """A pattern for this byte-alphabet text that a count may follow.
+
+    >>> group("a"), group("ab")
+    ('a', '(?:ab)')
+    """
+    return quote(unit) if len(unit) == 1 else f"(?:{quote(unit)})"
+
+
 def byte_class(values: Iterable[int]) -> str:
     """`[...]` for these byte values."""
     return character_class(BYTE_TO_CHARACTER[value] for value in values)

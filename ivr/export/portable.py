@@ -13,7 +13,7 @@ from typing import Any
 
 from ivr.analysis.one_pattern import one_pattern
 from ivr.analysis.pretokens import PretokenSplitter
-from ivr.encoding.utf8_pattern import quote
+from ivr.encoding.utf8_pattern import group, quote
 from ivr.errors import ConfigError
 from ivr.tokenizer.repeats.tables import SHORTEST
 from ivr.tokenizer.superwords.any_pattern import NOT_ONE_PATTERN, superwords_pattern
@@ -118,9 +118,9 @@ def any_of(texts: Iterable[str]) -> str:
                 for count in range(low, low + times * step + 1, step):
                     root.add(before + unit * count, r"\z")
             elif step == 1:
-                options.append(f"{quote(before)}{_group(unit)}{{{low},{low + times}}}\\z")
+                options.append(f"{quote(before)}{group(unit)}{{{low},{low + times}}}\\z")
             else:
-                options.append(f"{quote(before + unit * low)}{_group(unit * step)}{{0,{times}}}\\z")
+                options.append(f"{quote(before + unit * low)}{group(unit * step)}{{0,{times}}}\\z")
     if root.children or root.ends:
         options.append(("" if root.ends else root.first()) + trie_pattern(root, portable=True))
     return f"(?:{'|'.join(options)})"
@@ -167,10 +167,6 @@ def _progressions(counts: Sequence[int]) -> list[tuple[int, int, int]]:
         else:
             found.append((count, 1, 0))
     return found
-
-
-def _group(unit: str) -> str:
-    return quote(unit) if len(unit) == 1 else f"(?:{quote(unit)})"
 
 
 def _split(pattern: str) -> dict[str, Any]:

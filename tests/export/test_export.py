@@ -18,6 +18,7 @@ from tokenizers import Tokenizer
 
 from ivr.corpus.documents import read_documents
 from ivr.encoding.text.tokenizer_file import load_for_text
+from ivr.export.borders import parts
 from ivr.export.portable import any_of, border_pattern, without_contradictions
 
 LIBRARY = os.environ.get("IVR_JAVASCRIPT_TOKENIZERS", "")  # `make test-js` sets it
@@ -140,3 +141,16 @@ def test_counted_repeats_are_the_same_texts(texts: set[str]) -> None:
 def test_a_repeat_of_many_lengths_takes_no_more_room_than_one_of_few() -> None:
     few, many = (any_of(["x" + "ab" * count for count in range(3, most)]) for most in (6, 200))
     assert len(many) <= len(few) + 3
+
+
+def test_parts_are_few_and_the_model_splits_each_as_the_whole(run: TinyRun) -> None:
+    full = load_for_text(run.paths.remapped_tokenizer)
+    words = [word[::-1] for word in WORDS if len(full.encode(word[::-1]).tokens) > 2]
+    assert words
+    for word in words:
+        tokens = full.encode(word).tokens
+        found = parts(tokens, full.model)
+        assert "".join(found) == "".join(tokens)
+        assert [piece.value for part in found for piece in full.model.tokenize(part)] == tokens
+    assert any(len(parts(full.encode(word).tokens, full.model)) == 1 for word in words)
+    assert parts(["-", "--", "--"], full.model) == ["-", "--", "--"], "repeats by tokens"

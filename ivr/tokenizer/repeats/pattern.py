@@ -9,7 +9,7 @@ a repeat that starts where the piece starts; whatever stands before a repeat.
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
-from ivr.encoding.utf8_pattern import alternatives, character_class, either, quote
+from ivr.encoding.utf8_pattern import alternatives, character_class, either, group, quote
 from ivr.tokenizer.repeats.character_classes import PieceClass, PieceClasses
 from ivr.tokenizer.repeats.contexts import OTHER
 from ivr.tokenizer.repeats.fast_paths import AGAIN, whole_pieces
@@ -94,7 +94,7 @@ def _guarded(tables: Sequence[RepeatTable], rules: Sequence[str]) -> str:
 @lru_cache(KEPT)
 def _starts(kind: PieceClass, table: RepeatTable) -> str:
     """A repeat that starts where the piece starts: its first token."""
-    y = _group(table.unit)
+    y = group(table.unit)
     options = []
     if far := table.far_first:
         units, size = far
@@ -112,7 +112,7 @@ def _later(kind: PieceClass, table: RepeatTable, units: tuple[str, ...]) -> str:
     """A repeat after something else: the piece ends before it, or after what its left context draws in. `units`: of
     all tables of these characters.
     """
-    y = _group(table.unit)
+    y = group(table.unit)
     options = []
     paired = set(table.paired_lefts)
     for known, rights in ((table.lefts, [OTHER]), (table.paired_lefts, sorted(filter(None, table.first)))):
@@ -225,14 +225,14 @@ def _cuts_before(kind: PieceClass, unit: str, pieces: Sequence[tuple[int, int | 
     if kind.name == "blanks" or not pieces:  # the last blank may not be the repeat's
         return [_cut(kind, unit, *piece, after) for piece in pieces]
     # what follows is looked at once, then how many units there are
-    y = _group(unit)
+    y = group(unit)
     inner = (_cut(kind, unit, *piece, "" if piece[1] is None else f"(?!{y})") for piece in pieces)
     return [f"(?={y}*+{after})(?:{'|'.join(inner)})"]
 
 
 def _cut(kind: PieceClass, unit: str, low: int, high: int | None, size: int, after: str) -> str:
     """The first `size` bytes of a repeat of `low` to `high` units (None: any more) that ends before `after`."""
-    y = _group(unit)
+    y = group(unit)
     whole, part = divmod(size, len(unit))
     begun = whole + bool(part)
     # possessive, so that the context is the repeat's; but the last blank before a word is not the repeat's
@@ -243,7 +243,3 @@ def _cut(kind: PieceClass, unit: str, low: int, high: int | None, size: int, aft
         rest = f"{y}{{{low - begun},{high - begun}}}"
     tail = quote(unit[part:]) if part else ""
     return f"{y}{{{whole}}}{quote(unit[:part])}(?={tail}{rest}{after})"
-
-
-def _group(unit: str) -> str:
-    return quote(unit) if len(unit) == 1 else f"(?:{quote(unit)})"
