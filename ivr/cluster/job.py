@@ -15,6 +15,7 @@ from ivr.console import LOG
 from ivr.errors import FAULT, TryAgainError
 from ivr.machine.failures import explain
 from ivr.training.launch import ending, signals
+from ivr.training.launch.ports import agreed_port
 
 RESUMABLE = frozenset({"train", "control"})
 
@@ -46,7 +47,7 @@ def _run_stage(arguments: list[str]) -> int:
     for leftover in folder.glob(f"{job.job_id}_{job.global_rank}_*.save_tmp"):
         leftover.unlink(missing_ok=True)  # of a turn that was killed while it wrote its result
     if job.num_tasks > 1:
-        _tell_torch()
+        _tell_torch(job.job_id)
     _replace_handlers(resumable=arguments[0] in RESUMABLE)
     code = _call(arguments)
     ending.ends_with(code)  # after submitit has written what it writes
@@ -80,11 +81,13 @@ def _replace_handlers(resumable: bool) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-def _tell_torch() -> None:
-    """RANK, WORLD_SIZE, MASTER_ADDR and the like, from Slurm's. A MASTER_ADDR of the profile is kept."""
+def _tell_torch(job_id: str) -> None:
+    """RANK, WORLD_SIZE, MASTER_ADDR and the like, from Slurm's. MASTER_ADDR and MASTER_PORT of the profile are kept."""
     from submitit.helpers import TorchDistributedEnvironment
 
     told = os.environ.get("MASTER_ADDR")
+    turn = f"{job_id} {os.environ.get('SLURM_RESTART_COUNT', '0')}"  # another port after a requeue
+    os.environ.setdefault("MASTER_PORT", str(agreed_port(turn)))
     # each task sees all GPUs of its node and takes the one of its local rank: DeepSpeed counts on it
     TorchDistributedEnvironment().export(set_cuda_visible_devices=False, overwrite=True)
     if told:

@@ -151,7 +151,11 @@ def _explain_one(error: BaseException, root: Path | None, beneath: bool) -> Fail
     if names & {"DistError", "DistBackendError", "DistNetworkError", "DistStoreError"} or (
         isinstance(error, RuntimeError) and _RANK_GONE.search(text)
     ):
-        mend = "the first rank that failed says why; where none did, check MASTER_ADDR and the network between nodes"
+        mend = (
+            "set MASTER_PORT to a port that nobody listens at, or run it again"
+            if "EADDRINUSE" in text
+            else "the first rank that failed says why; where none did, check MASTER_ADDR and the network between nodes"
+        )
         return _failure(f"the processes lost each other ({first_line})", (DEVICE, mend))
     if isinstance(error, OSError) and error.errno in MENDS and not (beneath and error.errno not in _BENEATH):
         assert error.errno is not None

@@ -8,7 +8,6 @@ import contextlib
 import logging
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ from types import FrameType
 from ivr.console import LOG, logs_json
 from ivr.errors import FAULT, INTERRUPTED, ConfigError, IvrError, TryAgainError
 from ivr.options.parser import command_line
+from ivr.training.launch.ports import free_port
 from ivr.training.options import Config
 
 MOST_RANKS = 16  # on a machine with fewer cores: that many GPUs it may still have
@@ -59,13 +59,6 @@ def run_ranks(command: Sequence[str], count: int) -> int:
                 if process.poll() is None:
                     process.kill()
                     process.wait()
-
-
-def free_port() -> int:
-    """A port of this machine that nobody listens at now."""
-    with contextlib.closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _verbosity() -> list[str]:

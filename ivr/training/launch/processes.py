@@ -4,10 +4,8 @@ One process when `ivr train` is started by hand; as many as were started by --pr
 launch -m ivr train ...`, torchrun or a batch system. Rank 0 alone holds the lock of the artifacts directory and writes.
 """
 
-import contextlib
 import datetime
 import os
-import socket
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +16,7 @@ from ivr.machine.devices import choose_device, choose_precision
 from ivr.training.launch import ending
 from ivr.training.launch.accelerate_settings import take_settings_out
 from ivr.training.launch.deepspeed_file import Wanted, asked_precision, check_zero, filled, read_deepspeed_file
+from ivr.training.launch.ports import free_port
 from ivr.training.options import Config
 
 # the longest time one rank may work alone (tokenising, hashing) while the others wait
@@ -183,10 +182,7 @@ def check_prepared(team: Team, model: Any) -> None:
 def _with_deepspeed(settings: dict[str, Any], cuda: bool, common: dict[str, Any]) -> Any:
     if "LOCAL_RANK" not in os.environ:
         # started by hand: a process group of one, at a port nobody else has
-        with contextlib.closing(socket.socket()) as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        alone = {"RANK": 0, "LOCAL_RANK": 0, "WORLD_SIZE": 1, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+        alone = {"RANK": 0, "LOCAL_RANK": 0, "WORLD_SIZE": 1, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
         os.environ.update({key: str(value) for key, value in alone.items()})
     import deepspeed.ops
     from accelerate import Accelerator, DeepSpeedPlugin

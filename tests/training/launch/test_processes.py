@@ -21,7 +21,8 @@ from ivr.artifacts import ArtifactPaths
 from ivr.errors import ConfigError, IvrError
 from ivr.tokenizer.remap.rules import read_rules
 from ivr.training.launch import launcher
-from ivr.training.launch.launcher import free_port, run_ranks
+from ivr.training.launch.launcher import run_ranks
+from ivr.training.launch.ports import free_port
 from ivr.training.launch.processes import Team, check_prepared
 from ivr.training.metrics import without_times
 from ivr.training.options import Config
