@@ -267,8 +267,9 @@ def _check_split(config: Config, corpus: Corpus, figures: dict[str, Any]) -> Non
         kind = "held-out text" if documents else "text to learn from"
         raise ConfigError(
             f"{corpus.root} has {documents + heldout:,} documents, too few for --heldout-fraction "
-            f"{config.heldout_fraction}: no {kind} is left; try --document-separator line, "
-            "or --heldout-fraction 0 to hold nothing out"
+            f"{config.heldout_fraction}: no {kind} is left; try "
+            f"{'' if config.document_separator == 'line' else '--document-separator line, or '}"
+            "--heldout-fraction 0 to hold nothing out"
         )
 
 

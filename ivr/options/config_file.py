@@ -21,7 +21,7 @@ from typing import Any
 
 from ivr.errors import ConfigError
 from ivr.options.declared import Option, StageConfig, each, fault, options_of, own_options
-from ivr.options.values import read_value
+from ivr.options.values import impossible_path, read_value
 
 DEFAULT, COMMAND_LINE = "default", "command line"
 KINDS = {int: "a whole number", float: "a number", bool: "true or false", Path: "a text", str: "a text"}
@@ -107,6 +107,8 @@ def show(stage: str, chosen: Chosen) -> str:
 def _read_toml(path: Path) -> dict[str, Any]:
     import tomllib
 
+    if not path.is_dir() and (problem := impossible_path(path)):
+        raise ConfigError(f"--config {path} {problem}")
     try:
         return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:

@@ -65,7 +65,7 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=int, default=default, help="(default: %(default)s)")
     parser.add_argument("--eval-bytes", type=int, default=40_000, help="held-out text read (default: %(default)s)")
     parser.add_argument("--lr", type=float, default=1e-4, help="peak learning rate (default: %(default)s)")
-    add_option(parser, NAME)
+    add_option(parser)
     options = parser.parse_args()
     rows = []
     with tempfile.TemporaryDirectory() as scratch:

@@ -33,7 +33,7 @@ REPLAY_RATIO = 0.25
 GPT2_VOCABULARY = 50257
 WITHOUT = (NONE, NONE_FLOPS, NONE_REPLAY)
 ARMS = (NONE, DEFAULT, NONE_FLOPS, DEFAULT_CORPUS, "pieces", "weighted", "mean", "gaussian", "focus", "random", "zeros")
-ARMS += ("keep", NONE_REPLAY, DEFAULT_REPLAY)
+ARMS += ("calibrated", "keep", NONE_REPLAY, DEFAULT_REPLAY)
 ASKED = (NONE, DEFAULT, NONE_FLOPS, NONE_REPLAY, DEFAULT_REPLAY, DEFAULT_CORPUS)
 UNASKED = ("focus", "gaussian", "weighted")
 GENERAL_SCORED = (NONE, DEFAULT, DEFAULT_CORPUS, NONE_REPLAY, DEFAULT_REPLAY, "pieces", "mean")
@@ -279,14 +279,7 @@ def _train(lab: Laboratory, cell: Cell, model_dir: Path, work: Path) -> dict[str
 
 def _score(lab: Laboratory, cell: Cell, model_dir: Path, kind: str) -> dict[str, list[float]]:
     """Per document of the same held-out text, for every model: bits, tokens, bytes."""
-    import torch
-
-    from ivr.corpus.document_end import end_of_text_id
-    from ivr.corpus.packing import encode_documents
-    from ivr.encoding.text.tokenizer_file import load_for_text
-    from ivr.evaluation.bits_per_byte import score_documents
     from ivr.evaluation.heldout import choose_documents
-    from ivr.evaluation.models import load_model
 
     if kind == "general":
         texts = first_bytes(read(lab.root / "text" / "general_heldout.jsonl"), lab.size.scored_bytes)
@@ -295,14 +288,26 @@ def _score(lab: Laboratory, cell: Cell, model_dir: Path, kind: str) -> dict[str,
         texts = choose_documents(held_out, 10**6, 2 * lab.size.scored_bytes)
         scored = first_bytes(texts, lab.size.scored_bytes)
         texts = scored if kind == "domain" else first_bytes(texts[len(scored) :], lab.size.tuning_bytes)
-    torch.set_num_threads(lab.threads)
+    return score_texts(model_dir, texts, lab.threads, lab.device)
+
+
+def score_texts(model_dir: Path, texts: list[str], threads: int, device: str = "cpu") -> dict[str, list[float]]:
+    """Per document: bits, tokens, bytes."""
+    import torch
+
+    from ivr.corpus.document_end import end_of_text_id
+    from ivr.corpus.packing import encode_documents
+    from ivr.encoding.text.tokenizer_file import load_for_text
+    from ivr.evaluation.bits_per_byte import score_documents
+    from ivr.evaluation.models import context_of, load_model
+
+    torch.set_num_threads(threads)
     tokenizer = load_for_text(model_dir)
-    model = load_model(model_dir).to(lab.device)
+    model = load_model(model_dir).to(device)
     documents = list(encode_documents(tokenizer, texts))
-    context = int(model.config.n_positions)
-    scores = score_documents(
-        model, documents, end_of_text_id(tokenizer, model_dir), context, context, torch.device(lab.device)
-    )
+    context = context_of(model)
+    end = end_of_text_id(tokenizer, model_dir)
+    scores = score_documents(model, documents, end, context, context, torch.device(device))
     return {
         "bits": [round(float(bits), 3) for bits in scores.bits_N],
         "tokens": scores.tokens_N.tolist(),

@@ -170,7 +170,8 @@ def first_bytes(documents: list[str], num_bytes: int) -> list[str]:
     return taken
 
 
-def _write(path: Path, documents: list[str]) -> None:
+def write_documents(path: Path, documents: list[str]) -> None:
+    """One JSON line a document."""
     with atomic_file(path) as stream:
         for text in documents:
             stream.write(json.dumps({"text": text}, ensure_ascii=False) + "\n")
@@ -187,15 +188,15 @@ def prepare_text(corpora: Path, folder: Path, size: Size) -> None:
         for domain, name in DOMAINS.items():
             (staging / "raw" / domain).mkdir(parents=True)
             chosen = first_bytes(mixed(documents_of(corpora, name)), size.domain_bytes)
-            _write(staging / "raw" / domain / f"{domain}.jsonl", chosen)
+            write_documents(staging / "raw" / domain / f"{domain}.jsonl", chosen)
         books = mixed(documents_of(corpora, GENERAL))
         held_out = books[::GENERAL_HELD_OUT]
         rest = [text for index, text in enumerate(books) if index % GENERAL_HELD_OUT]
         pretraining = first_bytes(rest, size.pretraining_bytes)
         (staging / "protected").mkdir()
-        _write(staging / "protected" / "books.jsonl", first_bytes(pretraining, size.protected_bytes))
-        _write(staging / "pretraining.jsonl", pretraining)
-        _write(staging / "general_heldout.jsonl", held_out)
+        write_documents(staging / "protected" / "books.jsonl", first_bytes(pretraining, size.protected_bytes))
+        write_documents(staging / "pretraining.jsonl", pretraining)
+        write_documents(staging / "general_heldout.jsonl", held_out)
 
 
 def pretrain(text: Path, folder: Path, size: Size, gpt2_dir: Path, device: str, threads: int) -> None:

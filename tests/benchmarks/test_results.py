@@ -4,10 +4,12 @@ import argparse
 import dataclasses
 import doctest
 import json
+import os
 import re
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -178,3 +180,17 @@ def test_a_column_that_nothing_was_measured_for_is_left_out() -> None:
         "python x.py", ["swaps", "a", "b"], [[500, None, 4.5], [900, None, None]], "2026-01-01", "abc", "here"
     )
     assert table(record).splitlines()[0] == "| swaps | b |"
+
+
+@pytest.mark.slow
+def test_every_benchmark_says_what_it_takes() -> None:
+    """A benchmark that runs for hours is to fail in its first second, if at all."""
+    scripts = sorted(Path(__file__).parent.glob("bench_*.py"))
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        ended = list(pool.map(_help_of, scripts))
+    assert len(scripts) > 20
+    assert [(path.name, code) for path, code in zip(scripts, ended, strict=True) if code] == []
+
+
+def _help_of(script: Path) -> int:
+    return subprocess.run([sys.executable, script, "--help"], stdout=subprocess.DEVNULL, timeout=300).returncode

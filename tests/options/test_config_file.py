@@ -1,5 +1,6 @@
 """`--config run.toml`: the command line over the file over the default, and every slip of the file named."""
 
+import os
 import tomllib
 from pathlib import Path
 
@@ -126,3 +127,6 @@ def test_a_file_that_cannot_be_read(tmp_path: Path, content: bytes | None, said:
         chosen("report", "--config", str(path))
     with pytest.raises(ConfigError, match="that is a directory"):
         chosen("report", "--config", str(tmp_path))
+    os.mkfifo(tmp_path / "pipe")  # to which nobody writes: reading it would never end
+    with pytest.raises(ConfigError, match="a device or a pipe"):
+        chosen("report", "--config", str(tmp_path / "pipe"))
