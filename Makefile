@@ -234,6 +234,7 @@ check: lock-check | $(SETUP) #       ruff (lint and format), mypy, lock-check
 	@$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+	MYPYPATH=tests $(VENV)/bin/mypy tests/benchmarks/*.py tests/benchmarks/baselines/*.py
 fmt: | $(SETUP) #                    let ruff mend what it can
 	@$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .

@@ -4,7 +4,6 @@
 or a batch system make it N. Every rank runs this module; rank 0 alone opens the stage, and tells the others what to do.
 """
 
-from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,8 +12,8 @@ from ivr.artifacts import ArtifactPaths
 from ivr.base.model_directory import check_loads
 from ivr.base.model_files import CARD
 from ivr.console import LOG
-from ivr.disk.digest import sha256_file, sha256_json
-from ivr.errors import ConfigError, IvrError, StaleInputError
+from ivr.disk.digest import sha256_json
+from ivr.errors import ConfigError, IvrError
 from ivr.stage import Input, Manifest, Stage, is_identity, open_stage
 from ivr.training.options import Config as Config  # the stage's interface
 from ivr.versions import stage_version
@@ -161,6 +160,7 @@ def _inputs(config: Config, paths: ArtifactPaths) -> list[Input]:
 def _prepare(config: Config, paths: ArtifactPaths, team: "Team", stage: Stage, stop: "StopRequest") -> "Job":
     """Rank 0: everything that needs no model. Refuses to go on from another run's checkpoints."""
     from ivr.training import checkpoints
+    from ivr.training.feed import tokenise_corpora
     from ivr.training.setup import Job
 
     model_dir, corpus_dir, replay_dir = _directories(config, paths)
@@ -171,7 +171,8 @@ def _prepare(config: Config, paths: ArtifactPaths, team: "Team", stage: Stage, s
     begin = config.resume and not config.force
     checkpoints.begin(paths.training / "checkpoints", identity, card, resume=begin)
     corpora = [folder for folder in (corpus_dir, replay_dir) if folder]
-    keys = _tokenise(paths, model_dir, corpora, _dropout(config, paths, model_dir), stop.check)
+    dropout = _dropout(config, paths, model_dir)
+    keys = tokenise_corpora(paths.training / "data", model_dir, corpora, dropout, stop.check)
     new_ids: tuple[int, ...] = ()
     if config.trains_rows:
         from ivr.tokenizer.remap.rules import read_rules
@@ -219,47 +220,6 @@ def _dropout(config: Config, paths: ArtifactPaths, model_dir: Path) -> "Superwor
 
     rules = config.remap_rules_path or paths.remap_rules
     return read_dropout(rules, model_dir, paths.original_tokenizer, config.superword_dropout, config.seed)
-
-
-def _tokenise(
-    paths: ArtifactPaths,
-    model_dir: Path,
-    corpora: list[Path],
-    dropout: "SuperwordDropout | None",
-    check: Callable[[], None],
-) -> list[str]:
-    """Make sure each corpus lies tokenised in training/data/<key>, and no other; returns the keys."""
-    from ivr.corpus import packing
-    from ivr.corpus.document_end import end_of_text_id, end_token, start_of_text_id
-    from ivr.corpus.documents import corpus_files, read_documents
-    from ivr.disk.ownership import remove_written
-    from ivr.encoding.text.tokenizer_file import load_for_text
-
-    folder = paths.training / "data"
-    # two tokenizers that end texts otherwise make two streams
-    made_by = [sha256_file(model_dir / "tokenizer.json"), end_token(model_dir)] + ([dropout.digest] if dropout else [])
-    keys = []
-    for corpus_dir in corpora:
-        files = [[file.name, sha256_file(file)] for file in corpus_files(corpus_dir)]
-        if not files:
-            raise StaleInputError(f"{corpus_dir} holds no .txt file to train on; run `ivr init` first")
-        keys.append(key := packing.stream_key(sha256_json(made_by), files))
-        if not packing.is_whole(folder / key):
-            tokenizer = load_for_text(model_dir)
-            around = start_of_text_id(tokenizer, model_dir), end_of_text_id(tokenizer, model_dir)
-            respell = dropout.respell if dropout else None
-            texts = _checked(read_documents(corpus_dir), check)
-            packing.tokenise(folder / key, tokenizer, around, texts, respell=respell)
-    for other in folder.iterdir():
-        if other.is_dir() and other.name not in keys:
-            remove_written(other, contents=False)  # of an earlier tokenizer or corpus
-    return keys
-
-
-def _checked(documents: Iterable[str], check: Callable[[], None]) -> Iterator[str]:
-    for text in documents:
-        check()
-        yield text
 
 
 def _train(

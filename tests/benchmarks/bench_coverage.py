@@ -33,7 +33,7 @@ def rows_of(files: Mapping[str, Mapping[str, Any]]) -> list[list[str | int | flo
     >>> rows_of({"ivr/a/b.py": {"summary": {"num_statements": 8, "missing_lines": 2}}})
     [['ivr/a', 1, 8, 2, 75.0], ['all', 1, 8, 2, 75.0]]
     """
-    modules, lines, missed = Counter(), Counter(), Counter()
+    modules, lines, missed = Counter[str](), Counter[str](), Counter[str]()
     for path, file in files.items():
         for room in (room_of(path), "all"):
             modules[room] += 1
@@ -55,7 +55,7 @@ def record(files: Mapping[str, Mapping[str, Any]]) -> Record:
 def measured(data: Path | None) -> dict[str, Any]:
     import coverage
 
-    read = coverage.Coverage(**({} if data is None else {"data_file": str(data)}))
+    read = coverage.Coverage() if data is None else coverage.Coverage(data_file=str(data))
     read.load()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "coverage.json"

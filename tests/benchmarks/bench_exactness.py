@@ -114,8 +114,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ["taken, distilled and compared", totals["draws"] - totals["refused"]],
         ["of these with any difference", len(faulty)],
         ["texts compared in ids, offsets and decoding", totals["comparisons"]],
-        *([f"refused: {told}", count] for told, count in reasons.most_common()),
     ]
+    rows += [[f"refused: {told}", count] for told, count in reasons.most_common()]
     for what, figure in rows:
         print(f"{figure:>10,}  {what}")
     publish(options, "exactness", Record(command_line(), ["", "number"], rows))

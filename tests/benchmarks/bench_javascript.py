@@ -21,6 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from results import Record, add_option, command_line, publish
 from tokenizers import Tokenizer
@@ -156,7 +157,8 @@ def main() -> int:
             for file in sorted(folder.glob("*.txt"))
         }
         for text, some in {**sources, "made-up strings": made}.items():
-            parts, remaining = [], batches(comparison.texts(some))
+            parts: list[Any] = []
+            remaining = batches(comparison.texts(some))
             while group := [*islice(remaining, options.processes)]:  # so many texts in memory
                 parts += pool.map(comparison.compare, group)
             rows.append(row(text, parts))

@@ -25,7 +25,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -180,9 +180,9 @@ def table(rows: list[dict[str, Any]]) -> list[list[str | int]]:
     return found
 
 
-def shown(lines: list[list[str | int]]) -> str:
+def shown(lines: Sequence[Sequence[str | int]]) -> str:
     """Columns side by side."""
-    cells = [[str(cell) for cell in line] for line in [list(COLUMNS), *lines]]
+    cells = [[str(cell) for cell in line] for line in (COLUMNS, *lines)]
     widths = [max(len(line[column]) for line in cells) for column in range(len(COLUMNS))]
     return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in cells)
 

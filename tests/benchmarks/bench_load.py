@@ -234,8 +234,8 @@ def main() -> int:
     found = table_rows(rows)
     publish(options, "load", Record(command_line(), COLUMNS, found))
     over = [row for row in found if float(row[5] or 0) > LIMIT_GIB or float(row[4] or 0) > LIMIT_GROWTH]
-    for row in over:
-        print(f"over the limit: {dict(zip(COLUMNS, row, strict=True))}")
+    for found_row in over:
+        print(f"over the limit: {dict(zip(COLUMNS, found_row, strict=True))}")
     return 1 if over else 0
 
 

@@ -20,6 +20,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,7 +38,8 @@ ROOT = Path(__file__).resolve().parents[2]
 CORPORA = "biomedical,legal_uscode,chem_smiles,korean_reviews"
 SWAPS = "500,2000,5000,10000"
 GENERAL = "english_books"
-BASELINES = {"words": whole_words, "continued": continued_bpe, "adapt": adapt_bpe}
+Tokenizer = tuple[list[bytes], list[tuple[int, int, int]]]  # bytes of every id, merges
+BASELINES: dict[str, Callable[..., Tokenizer]] = {"words": whole_words, "continued": continued_bpe, "adapt": adapt_bpe}
 SPANNING = ("pairs", "adaptivocab", "pairs-loose")
 OURS = {  # arguments of `ivr select`
     "ours": (), "protected": (), "superwords": ("--max-words", "4"),
@@ -145,8 +147,11 @@ class Bench:
             return
         self._base = self._base or BaseBpe.read(self.options.gpt2_dir)
         with Progress(cell.name, 0, "steps") as bar:
-            result = BASELINES[cell.method](self._base, *run.words(), cell.swaps, on_step=lambda: bar.update(1))
-        save_bpe(tokenizer, self._base, *result, whole_words=cell.method == "words")
+            words, weights = run.words()
+            tokens, merges = BASELINES[cell.method](
+                self._base, words, weights, cell.swaps, on_step=lambda: bar.update(1)
+            )
+        save_bpe(tokenizer, self._base, tokens, merges, whole_words=cell.method == "words")
 
     def figures(self) -> list[dict[str, object]]:
         """What is known of every cell that is current."""

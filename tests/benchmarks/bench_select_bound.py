@@ -70,7 +70,8 @@ class Programme:
 def programme(strings: list[bytes], counts: np.ndarray, old: set[bytes]) -> Programme:
     """All arcs of all pretokens: old tokens, and every string of whole characters of two bytes or more."""
     new: dict[bytes, int] = {}
-    rows, columns, values, cost, used, target = [], [], [], [], [], []
+    rows, columns, used = list[int](), list[int](), list[tuple[int, int]]()
+    values, cost, target = list[float](), list[float](), list[float]()
     node = 0
     for string, count in zip(strings, counts.tolist(), strict=True):
         n = len(string)

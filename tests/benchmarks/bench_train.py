@@ -66,7 +66,7 @@ def write_world(root: Path, options: argparse.Namespace) -> None:
 def our_run(root: Path, options: argparse.Namespace) -> Any:
     """A Run as `ivr train` builds it, that neither evaluates nor saves."""
     from ivr.artifacts import ArtifactPaths
-    from ivr.training import train
+    from ivr.training.feed import tokenise_corpora
     from ivr.training.launch.processes import assemble
     from ivr.training.options import Config
     from ivr.training.setup import Job, build
@@ -76,10 +76,10 @@ def our_run(root: Path, options: argparse.Namespace) -> Any:
     )
     paths = ArtifactPaths(root)
     team = assemble(config)
-    (key,) = train._tokenise(paths, paths.aligned_model, [paths.cleaned_corpora], lambda: None)
+    (key,) = tokenise_corpora(paths.training / "data", paths.aligned_model, [paths.cleaned_corpora], None, lambda: None)
     run = build(config, paths, team, paths.aligned_model, Job("bench", {}, key, None, ()))
     run.metrics.restart()
-    run.save = lambda step: paths.training
+    run.save = lambda step: paths.training  # type: ignore[method-assign]  # a dataclass's field
     return run
 
 

@@ -32,8 +32,10 @@ DEFAULT, DEFAULT_CORPUS, DEFAULT_REPLAY = "distill", "distill+", "distill+replay
 REPLAY_RATIO = 0.25
 GPT2_VOCABULARY = 50257
 WITHOUT = (NONE, NONE_FLOPS, NONE_REPLAY)
-ARMS = (NONE, DEFAULT, NONE_FLOPS, DEFAULT_CORPUS, "pieces", "weighted", "mean", "gaussian", "focus", "random", "zeros")
-ARMS += ("calibrated", "keep", NONE_REPLAY, DEFAULT_REPLAY)
+ARMS = (
+    *(NONE, DEFAULT, NONE_FLOPS, DEFAULT_CORPUS, "pieces", "weighted", "mean", "gaussian", "focus", "random", "zeros"),
+    *("calibrated", "keep", NONE_REPLAY, DEFAULT_REPLAY),
+)
 ASKED = (NONE, DEFAULT, NONE_FLOPS, NONE_REPLAY, DEFAULT_REPLAY, DEFAULT_CORPUS)
 UNASKED = ("focus", "gaussian", "weighted")
 GENERAL_SCORED = (NONE, DEFAULT, DEFAULT_CORPUS, NONE_REPLAY, DEFAULT_REPLAY, "pieces", "mean")
@@ -169,10 +171,11 @@ def initialised(lab: Laboratory, cell: Cell) -> tuple[Path, float]:
     target = lab.root / "models" / f"{cell.domain}-{cell.swaps}" / f"{cell.strategy}-{text_of}"
     if not target.exists():
         from ivr.embedding import align
+        from ivr.embedding.options import Config
 
         root = lab.artifacts(cell.domain, cell.swaps)
         manifest = align.run(
-            align.Config(
+            Config(
                 root,
                 init_strategy=cell.strategy,
                 cleaned_corpora_dir=lab.text(cell.domain, text_of),
@@ -215,7 +218,7 @@ def chosen_lr(lab: Laboratory, cell: Cell) -> float:
     found = []
     for tried in tuning_cells(lab.size):
         same_text = (tried.domain, tried.budget) == (cell.domain, cell.budget)
-        if same_text and (tried.strategy is not None) == with_rows:
+        if same_text and tried.lr and (tried.strategy is not None) == with_rows:
             result = lab.read(tried)
             assert result is not None, f"{tried.name} has not run"
             scores = result["scores"]["tuning"]

@@ -142,7 +142,7 @@ def _interval(low: float | None, high: float | None) -> str:
 
 def judge(lab: Laboratory, cells: Cells) -> list[dict[str, Any]]:
     """Every bar for every domain and K: the difference (below 0: the default is better) with its interval."""
-    found = []
+    found: list[dict[str, Any]] = []
 
     def bar(what: str, first: Any, second: Any, holds: Callable[[Difference], bool]) -> None:
         if first is None or second is None:

@@ -2,8 +2,9 @@
 
 import itertools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -46,7 +47,9 @@ def num_tokens(tokenizer: Tokenizer, words: Sequence[bytes], weights: np.ndarray
 
 @settings(max_examples=60, deadline=None)
 @given(merge_lists(), st.data())
-def test_counts_stay_exact_while_merges_come_and_go(tmp_path_factory: pytest.TempPathFactory, merges, data) -> None:
+def test_counts_stay_exact_while_merges_come_and_go(
+    tmp_path_factory: pytest.TempPathFactory, merges: Merges, data: st.DataObject
+) -> None:
     """After every step the segmentation of each word is naive BPE's under the current list, and so are all counts."""
     letters = letters_of(merges)
     base = base_of(merges)
@@ -80,13 +83,15 @@ def test_counts_stay_exact_while_merges_come_and_go(tmp_path_factory: pytest.Tem
 
 @settings(max_examples=40, deadline=None)
 @given(merge_lists(), st.data(), st.sampled_from(["whole", "continued", "adapt"]))
-def test_the_saved_tokenizer_is_what_was_counted(tmp_path_factory: pytest.TempPathFactory, merges, data, kind) -> None:
+def test_the_saved_tokenizer_is_what_was_counted(
+    tmp_path_factory: pytest.TempPathFactory, merges: Merges, data: st.DataObject, kind: str
+) -> None:
     base = base_of(merges)
     texts = data.draw(st.lists(st.text(letters_of(merges), min_size=1, max_size=12), min_size=1, unique=True))
     words, weights = [text.encode() for text in texts], np.arange(1, len(texts) + 1)
     swaps = data.draw(st.integers(1, min(4, len(merges))))
-    method = {"whole": whole_words, "continued": continued_bpe, "adapt": adapt_bpe}[kind]
-    tokens, new_merges = method(base, words, weights, swaps)
+    methods: dict[str, Callable[..., Any]] = {"whole": whole_words, "continued": continued_bpe, "adapt": adapt_bpe}
+    tokens, new_merges = methods[kind](base, words, weights, swaps)
     assert len(tokens) == len(base.tokens)
     assert sum(old != new for old, new in zip(base.tokens, tokens, strict=True)) <= swaps
     path = tmp_path_factory.mktemp("tokenizer") / "tokenizer.json"

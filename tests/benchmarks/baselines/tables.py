@@ -52,7 +52,7 @@ def print_tables(cells: list[dict[str, Any]]) -> None:
     for corpus in figures.corpora:
         for swaps in figures.swaps(corpus):
             savings = {method: figures.saving(corpus, method, swaps) for method in COLUMNS}
-            rivals = [savings[method] for method in RIVALS if savings[method] is not None]
+            rivals = [saved for method in RIVALS if (saved := savings[method]) is not None]
             ours, scratch = savings["ours"], figures.saving(corpus, "scratch", 0)
             to_best = ours / max(rivals) if ours is not None and rivals else None
             share = 100 * ours / scratch if ours is not None and scratch else None
