@@ -109,16 +109,14 @@ class Additions:
             dropped.append(token)
         return dropped
 
-    def fill(
-        self, wanted: int, min_saved: float, most_rows: int, on_choice: Callable[[int], None] = lambda done: None
-    ) -> int:
+    def fill(self, wanted: int, min_saved: float, on_choice: Callable[[int], None] = lambda done: None) -> int:
         """Take further strings for words that were not seen, until `wanted` are in use; returns how many.
 
-        The words that were seen stand for them: additions that live in `most_rows` distinct pretokens at most go for a
-        while, strings enter by what they save in their place, and then those come back.
+        The words that were seen stand for them: additions that live in one distinct pretoken at most go for a while,
+        strings enter by what they save in their place, and then those come back.
         """
         state = self.state
-        own = sorted(token for token in self.chosen if len(state.rows_of(token)) <= most_rows)
+        own = sorted(token for token in self.chosen if len(state.rows_of(token)) <= 1)
         for token in own:
             state.leave(token)
         self.chosen.difference_update(own)

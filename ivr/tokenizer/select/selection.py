@@ -24,7 +24,6 @@ from ivr.tokenizer.superwords.stream import PretokenStream, no_stream
 EXCHANGES = (0.5, 0.2)
 CANDIDATES_A_SWAP = 8  # that many candidates, those that may save most, are looked at more closely
 CANDIDATES = 16_000
-FILLS = (1,)
 
 
 @dataclass(frozen=True)
@@ -274,15 +273,13 @@ def _fill(additions: Additions, wanted: int, at_least: AtLeast) -> None:
         bar.update(len(additions.chosen))
         additions.admit_all()
         additions.add(wanted, at_least.saved, bar.update)
-        for most_rows in FILLS:
-            if len(additions.chosen) < wanted:
-                additions.fill(wanted, at_least.saved, most_rows, bar.update)
+        if len(additions.chosen) < wanted:
+            additions.fill(wanted, at_least.saved, bar.update)
 
 
 def _give_back(state: State, evictions: list[tuple[int, float]], scores_V: np.ndarray, number: int) -> None:
     """The last `number` evictions stay after all: there is nothing to take their place."""
-    for _ in range(number):
-        token, _ = evictions.pop()
+    for token, _ in (evictions.pop() for _ in range(number)):
         state.come_back(token, int(scores_V[token]))
 
 
