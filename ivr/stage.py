@@ -99,6 +99,8 @@ class Stage:
             LOG.warning("%s: %s; kept as it is (--force runs it again)", self.name, remark)
         LOG.info("%s: current, nothing to do (--force runs it again)", self.name)
         os.utime(self.manifest_path)
+        # of a run that was killed when its manifest was written: what is edited from now on is a person's
+        self._unfinished.unlink(missing_ok=True)
         return True
 
     def replaces(self, *targets: Path) -> None:
@@ -196,9 +198,9 @@ class Stage:
             peak_memory_bytes=peak_memory_bytes(),
             version=stage_version(self.name),
         )
+        self._drop_equal_copies()
         manifest.write(self.manifest_path)
         self._unfinished.unlink(missing_ok=True)
-        self._drop_equal_copies()
         LOG.info(
             "%s: done in %.1f s, peak memory %.2f GiB",
             self.name,

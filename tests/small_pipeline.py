@@ -4,12 +4,14 @@
 its work and started again at no cost.
 """
 
+import csv
 import json
 import os
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePath
+from typing import Any
 
 from builders import END, bpe_tokenizer, documents, save_tokenizer, tiny_model
 from tiny_run import domain_documents
@@ -122,18 +124,24 @@ def _wait_until(done: Callable[[], bool], end: float) -> None:
 
 
 def artifact_hashes(artifacts: Path) -> dict[str, str]:
-    """name -> sha256 of everything a run leaves, but for what names times: of manifests what they say of files and
-    figures, of metrics.jsonl the rows without times. Names that begin with a dot are the machinery's."""
+    """name -> sha256 of everything a run leaves, but for what names times: of manifests and the report's tables what
+    they say of files and figures, of metrics.jsonl the rows without times. Of checkpoints the newest: which others are
+    kept depends on where the training was stopped. Names that begin with a dot are the machinery's."""
     found = {}
     paths = ArtifactPaths(artifacts)
     for folder, folders, names in os.walk(artifacts):
-        folders[:] = [name for name in folders if name[0] != "."]
+        older = sorted(name for name in folders if name.startswith("step-"))[:-1]
+        folders[:] = [name for name in folders if name[0] != "." and name not in older]
         for name in names:
             path = Path(folder, name)
             label = str(path.relative_to(artifacts))
-            if name[0] != "." and label != "report/index.html":
+            if name[0] != "." and not label.startswith(ALL_TIMES):
                 found[label] = _content(path, paths)
     return found
+
+
+ALL_TIMES = ("report/index.html", "report/pictures/training-speed.")
+SOME_TIMES = ("metrics.jsonl", "complete.json", "figures.json", "stages.csv", "training.csv", "lineage.csv")
 
 
 def _content(path: Path, paths: ArtifactPaths) -> str:
@@ -144,7 +152,28 @@ def _content(path: Path, paths: ArtifactPaths) -> str:
         return json.dumps([facts["step"], facts["card"], sorted(facts["files"])])
     if path.parent == paths.root / "manifests":
         record = json.loads(path.read_bytes())
-        rows = [[row["path"], row["sha256"]] for row in record["outputs"] if "metrics.jsonl" not in row["path"]]
+        rows = [[row["path"], row["sha256"]] for row in record["outputs"] if not _has_times(row["path"])]
         figures = {key: value for key, value in record["results"].items() if "per_second" not in key}
-        return json.dumps([record["config"], figures, [row for row in rows if row[0] != "report/index.html"]])
+        return json.dumps([record["config"], figures, rows])
+    if path.name == "figures.json":
+        tables = json.loads(path.read_bytes())["tables"]
+        return json.dumps({name: _timeless(rows) for name, rows in tables.items()})
+    if path.name in SOME_TIMES:
+        with path.open(encoding="utf-8", newline="") as stream:
+            return json.dumps(_timeless(list(csv.DictReader(stream))))
     return sha256_file(path)
+
+
+def _has_times(name: str) -> bool:
+    return name.startswith(ALL_TIMES) or PurePath(name).name in SOME_TIMES
+
+
+def _timeless(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A table of the report without what the clock and the machine decide."""
+    found = []
+    for row in rows:
+        left_out = {"seconds", "peak_memory_bytes", "output_bytes"}
+        left_out |= {"sha256", "bytes"} if _has_times(row.get("path", "")) else set()
+        if "a second" not in row.get("what", ""):
+            found.append({key: value for key, value in row.items() if key not in left_out})
+    return found

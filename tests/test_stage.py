@@ -303,6 +303,19 @@ class TestEditableOutput:
         assert (tmp_path / "rules.txt").read_text() == "2\n"
         assert not list(tmp_path.glob("*.edited*"))  # what the first one wrote, the second wrote again
 
+    def test_a_run_killed_just_after_its_manifest_lets_no_later_edit_be_lost(self, tmp_path: Path) -> None:
+        """Its note of what it may overwrite would make the edit pass for its own."""
+        with open_stage("edit", Config(tmp_path), []) as stage:
+            stage.protect_edits(tmp_path / "rules.txt")
+        note = next((tmp_path / "manifests").glob(".*.unfinished"))
+        said = note.read_bytes()
+        self.write(tmp_path)
+        note.write_bytes(said)
+        assert self.write(tmp_path) is None and not note.exists()
+        (tmp_path / "rules.txt").write_text("mine")
+        with pytest.raises(StaleInputError, match=r"was edited.*--force"):
+            self.write(tmp_path, size=2)
+
     def test_what_a_person_changed_after_a_run_was_killed_is_kept(self, tmp_path: Path) -> None:
         with pytest.raises(KeyboardInterrupt), open_stage("edit", Config(tmp_path), []) as stage:
             stage.protect_edits(tmp_path / "rules.txt")
