@@ -2,7 +2,7 @@
 
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
@@ -19,6 +19,7 @@ class Input:
 
     `editable`: a person may change it, so its hash need not be the recorded one. `optional`: may be absent.
     `without`: names of files in it that the stage does not read, and that may change without making it stale.
+    `check`: called with the path where it is there; raises IvrError for what the stage could not read.
     """
 
     path: Path
@@ -26,6 +27,7 @@ class Input:
     editable: bool = False
     optional: bool = False
     without: tuple[str, ...] = ()
+    check: Callable[[Path], None] | None = None
 
     def files(self) -> list[Path]:
         """Those that the stage reads."""
@@ -39,6 +41,8 @@ def check_present(name: str, inputs: Sequence[Input]) -> list[Input]:
 
 def _is_present(name: str, item: Input) -> bool:
     if item.path.exists():
+        if item.check:
+            item.check(item.path)
         return True
     if item.optional:
         return False

@@ -43,6 +43,8 @@ def read_record(path: Path, schema: type[T], mend: str) -> T:
         CorruptInputError: it is no such record; names the file, the field, its value, and `mend`, the way out.
     """
     try:
+        if not path.is_file() and path.exists() and not path.is_dir():
+            raise CorruptInputError(f"{path} is no file, but a pipe, a socket or a device; {mend}")
         data = path.read_bytes()
     except FileNotFoundError:
         raise
@@ -126,11 +128,16 @@ def read_table(path: Path, columns: Mapping[str, str], mend: str) -> "pa.Table":
 
 
 def write_sealed(path: Path, value: dict[str, Any]) -> None:
-    """Write a JSON object, whole or not at all, with a last field `checksum`: sha256 of the text with it empty."""
+    """Write a JSON object, whole or not at all, as `sealed` has it."""
+    write_text(path, sealed(value))
+
+
+def sealed(value: dict[str, Any]) -> str:
+    """A JSON object with a last field `checksum`: sha256 of the text with it empty."""
     fields = {key: item for key, item in value.items() if key != CHECKSUM}
     unsealed = json.dumps({**fields, CHECKSUM: ""}, indent=2, ensure_ascii=False) + "\n"
     digest = hashlib.sha256(unsealed.encode()).hexdigest()
-    write_text(path, unsealed.removesuffix(END) + digest + END)
+    return unsealed.removesuffix(END) + digest + END
 
 
 def loads_text(data: bytes) -> Any:

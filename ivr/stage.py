@@ -232,6 +232,8 @@ def open_stage(name: str, config: Any, inputs: Sequence[Input]) -> Iterator[Stag
         check_present(name, inputs)  # before a directory is made for nothing
     with artifacts_lock(paths.lock, name):
         remove_leftovers(root)
+        if paths.manifest(name).is_dir():
+            raise ConfigError(f"{paths.manifest(name)} is a directory, and a file is to be written there; move it away")
         stage = Stage(name, config, paths.manifest(name), root)
         present = check_present(name, inputs)
         stage.inputs = [describe_file(path, root) for item in present for path in item.files()]

@@ -375,3 +375,16 @@ def test_the_manifest_is_plain_json(tmp_path: Path, raw: Path) -> None:
     first(tmp_path, raw)
     record = json.loads(ArtifactPaths(tmp_path).manifest("first").read_text())
     assert record["stage"] == "first" and record["versions"]["python"]
+
+
+def test_a_pipe_or_a_directory_in_place_of_a_manifest_is_named(tmp_path: Path, raw: Path) -> None:
+    first(tmp_path, raw)
+    path = ArtifactPaths(tmp_path).manifest("first")
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(CorruptInputError, match="no file, but a pipe"):
+        Manifest.read(path)
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(ConfigError, match=r"first.json is a directory"):
+        first(tmp_path, raw)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ivr.artifacts import ArtifactPaths
+from ivr.corpus.documents import check_cleaned
 from ivr.disk.digest import sha256_json
 from ivr.disk.ownership import remove_written
 from ivr.errors import ConfigError
@@ -75,7 +76,7 @@ def run(config: Config) -> Manifest | None:
     corpus = config.cleaned_corpora_dir or paths.cleaned_corpora
     tokenizer_dir = config.original_tokenizer_dir or paths.original_tokenizer
     inputs = [
-        Input(corpus, made_by="init"),
+        Input(corpus, made_by="init", check=check_cleaned if config.cleaned_corpora_dir else None),
         Input(paths.general_cleaned, made_by="init", optional=True),
         Input(tokenizer_dir / "tokenizer.json", made_by="init"),
     ]

@@ -1,5 +1,6 @@
 """Whether a file that a person brings is there: no broken link, no folder, no pointer to what lies elsewhere."""
 
+import codecs
 from pathlib import Path
 
 from ivr.errors import ConfigError, CorruptInputError
@@ -25,6 +26,10 @@ def check_whole(path: Path, origin: str) -> None:
         raise ConfigError(f"{origin} cannot be read (permission denied); make it readable: chmod u+r") from None
     if not size:
         raise CorruptInputError(f"{origin} is empty; fetch it again")
+    if start.startswith(codecs.BOM_UTF8) and origin.endswith(".json"):
+        raise CorruptInputError(
+            f"{origin} begins with a byte order mark, which transformers does not read; take it out"
+        )
     if size <= LARGEST_POINTER_BYTES and start.startswith(b"version ") and b"\noid sha256:" in start:
         raise CorruptInputError(
             f"{origin} is a Git LFS pointer and not the file itself; run `git lfs pull` where it was cloned"

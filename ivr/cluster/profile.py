@@ -82,7 +82,7 @@ NO_SECRETS = (
 def read_profile(path: Path) -> Profile:
     """Read and check a profile. Raises ConfigError naming the file, the key and what is possible."""
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         beside = sorted(Path("slurm/profiles").glob("*.toml"))
         known = "".join(f"\n  {each}" for each in beside)

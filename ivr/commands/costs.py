@@ -23,6 +23,8 @@ READS_TEXT, READS_TYPES, RUNS_MODELS = (
     ("distill-tokenizer", "select", "remap"),
     ("align", "evaluate"),
 )
+START_SECONDS = 1.0  # of any stage, whatever it reads
+FARTHEST = 100.0  # a run so many times smaller or larger tells nothing
 SIBLINGS = 50  # folders beside a run that are looked into
 
 
@@ -119,17 +121,23 @@ def _bytes_below(place: Path | None) -> int:
 
 
 def estimate(stage: str, scale: Scale, runs: Sequence[Run]) -> Cost | None:
-    """From the run that is nearest in what this stage's time grows with; None where none has this stage."""
+    """From the run that is nearest in what this stage's time grows with.
+
+    None where none has this stage, or the nearest is more than FARTHEST times as large or as small.
+    """
     known = [run for run in runs if stage in run.manifests]
     if not known:
         return None
     nearest = min(known, key=lambda run: abs(math.log(_ratio(stage, scale, run.scale))))
     ratio, manifest = _ratio(stage, scale, nearest.scale), nearest.manifests[stage]
+    if not 1 / FARTHEST <= ratio <= FARTHEST:
+        return None
+    start = min(START_SECONDS, manifest.wall_seconds)
     written = sum(row.bytes for row in manifest.outputs)
     grows = ratio if stage in READS_TEXT else _over(scale.parameters, nearest.scale.parameters)
     memory = 1.0 if stage in READS_TEXT else ratio if stage in READS_TYPES else grows
     return Cost(
-        manifest.wall_seconds * ratio,
+        start + (manifest.wall_seconds - start) * ratio,
         int(manifest.peak_memory_bytes * max(1.0, memory)),
         int(written * grows),
         nearest.name,

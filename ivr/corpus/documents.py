@@ -6,12 +6,15 @@ documents written: `"a\\nb"` is stored as `a`, `b`, `<|endoftext|>`. A line of t
 Lines end in LF only; a CR or U+2028 is a character of the text.
 """
 
+import codecs
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
 from ivr.disk.writer import files_below
+from ivr.errors import CorruptInputError, StaleInputError
+from ivr.inputs import Input
 
 SEPARATOR = "<|endoftext|>"
 _LOOKS_LIKE_SEPARATOR = re.compile(r"^\\*<\|endoftext\|>$", re.MULTILINE)
@@ -94,6 +97,34 @@ def _document(data: bytes) -> bytes:
 def corpus_files(path: Path) -> list[Path]:
     """The cleaned .txt files at or below `path`, sorted."""
     return [file for file in files_below(path) if file == path or file.suffix == ".txt"]
+
+
+def cleaned_input(path: Path, made_by: str) -> Input:
+    """The cleaned text at `path` as a stage's input. made_by: the stage that wrote it; empty for a person's own, which
+    is read once before any work."""
+    return Input(path, made_by, check=None if made_by else check_cleaned)
+
+
+def check_cleaned(path: Path) -> None:
+    """Raises StaleInputError where a person's directory has no text that a stage would read, CorruptInputError where
+    it is not UTF-8."""
+    files = corpus_files(path)
+    if not any(file.stat().st_size for file in files):
+        raise StaleInputError(
+            f"{path} holds no text in .txt files; text of other kinds is brought into that form by "
+            "`ivr init --raw-corpora-dir`, which writes ARTIFACTS/corpora/cleaned"
+        )
+    for file in files:
+        decoder = codecs.getincrementaldecoder("utf-8")()
+        try:
+            with file.open("rb") as stream:
+                while block := stream.read(BLOCK):
+                    decoder.decode(block)
+            decoder.decode(b"", final=True)
+        except UnicodeDecodeError as error:
+            raise CorruptInputError(
+                f"{file} is not UTF-8 ({error.reason}); `ivr init --raw-corpora-dir` reads other encodings"
+            ) from None
 
 
 def _join(parts: list[str]) -> str:

@@ -91,7 +91,11 @@ def _walk(
         elif not stat.S_ISREG(entry.stat().st_mode):
             left_out.append(LeftOut(name, "not a regular file"))  # a FIFO would be waited on for ever
         elif (source := Source(Path(entry.path), name)).format:
-            sources.append(source)
+            if entry.is_symlink() and _identity(source.path) in visited:
+                left_out.append(LeftOut(name, "link to a file that is read already"))
+            else:
+                visited.add(_identity(source.path))
+                sources.append(source)
         else:
             left_out.append(LeftOut(name, _unknown_type(name)))
 

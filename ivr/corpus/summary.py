@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import PurePath
 
 from ivr.console import LOG
 from ivr.corpus.cleaning import CleaningOptions, SourceCount
@@ -74,11 +75,11 @@ def _log_special_tokens(options: CleaningOptions, counts: Sequence[SourceCount])
             first = next(iter(files))
             LOG.warning(
                 "%s: the special token %s stands %s times as text inside documents (%s%s); it stays text: every stage "
-                "spells it with ordinary tokens, the model never sees its id",
+                "reads it as ordinary text, and it parts nothing",
                 options.corpus, shown(token), f"{sum(files.values()):,}", shown(first),
                 f" and {len(files) - 1:,} more files" if len(files) > 1 else "",
             )  # fmt: skip
-            if token in options.read.delimiters:
+            if token in options.read.delimiters and any(".txt" in PurePath(file).suffixes for file in files):
                 LOG.warning("%s: where it parts documents, say --document-separator special-token", options.corpus)
 
 

@@ -11,12 +11,11 @@ and hashes. Before the directory is replaced or removed, everything in it is one
 
 import contextlib
 import hashlib
-import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Required
 
 from typing_extensions import TypedDict
 
@@ -36,8 +35,11 @@ class Written(TypedDict, total=False):
     editable: bool
 
 
-class _RecordFile(TypedDict):
-    files: dict[str, Written]
+class RecordFile(TypedDict, total=False):
+    """`.ivr.json`; those of earlier versions have no checksum."""
+
+    files: Required[dict[str, Written]]
+    checksum: str
 
 
 Record = dict[str, Written]  # path below the directory -> what was written there
@@ -51,7 +53,7 @@ def write_record(folder: Path, contents: bool = True) -> None:
         record[name] = {"bytes": path.stat().st_size}
         if contents:
             record[name]["sha256"] = sha256_file(path)
-    (folder / RECORD).write_text(json.dumps({"files": record}, indent=1) + "\n", encoding="utf-8")
+    _write(folder / RECORD, record)
 
 
 def record_file(folder: Path, name: str, data: bytes) -> None:
@@ -63,17 +65,25 @@ def record_file(folder: Path, name: str, data: bytes) -> None:
     if record is None or name not in record:
         return
     row = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-    temporary = folder / f"{RECORD}.ivr-{os.getpid()}"
-    temporary.write_text(json.dumps({"files": {**record, name: row}}, indent=1) + "\n", encoding="utf-8")
-    temporary.replace(folder / RECORD)
+    _replace(folder, {**record, name: row})
 
 
 def adopt(folder: Path, record: Mapping[str, Mapping[str, Any]]) -> None:
     """Give a directory that has no record the one that a manifest keeps of it (runs of before there were records)."""
     if folder.is_dir() and record and read_record(folder) is None:
-        temporary = folder / f"{RECORD}.ivr-{os.getpid()}"
-        temporary.write_text(json.dumps({"files": dict(record)}, indent=1) + "\n", encoding="utf-8")
-        temporary.replace(folder / RECORD)
+        _replace(folder, record)
+
+
+def _replace(folder: Path, record: Mapping[str, Mapping[str, Any]]) -> None:
+    temporary = folder / f"{RECORD}.ivr-{os.getpid()}"
+    _write(temporary, record)
+    temporary.replace(folder / RECORD)
+
+
+def _write(path: Path, record: Mapping[str, Mapping[str, Any]]) -> None:
+    from ivr.schema import sealed  # it writes by way of this module
+
+    path.write_text(sealed({"files": dict(record)}), encoding="utf-8")
 
 
 def read_record(folder: Path) -> Record | None:
@@ -81,7 +91,7 @@ def read_record(folder: Path) -> Record | None:
     from ivr.schema import read_record as read  # it writes by way of this module
 
     try:
-        return read(folder / RECORD, _RecordFile, "")["files"]
+        return read(folder / RECORD, RecordFile, "")["files"]
     except (OSError, CorruptInputError):
         return None
 

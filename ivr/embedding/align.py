@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ivr.artifacts import ArtifactPaths
 from ivr.console import LOG, say
+from ivr.corpus.documents import cleaned_input
 from ivr.embedding.options import READ_TEXT, RUN_MODEL, STRATEGIES, Config, check_options, strategy_table
 from ivr.stage import Input, Manifest, open_stage
 
@@ -105,7 +106,9 @@ def _sources(config: Config, paths: ArtifactPaths) -> tuple[Input, Input, Input,
             config.remapped_tokenizer_dir or paths.remapped_tokenizer, "" if config.remapped_tokenizer_dir else "remap"
         ),
         Input(config.remap_rules_path or paths.remap_rules, "" if config.remap_rules_path else "remap"),
-        Input(config.cleaned_corpora_dir or paths.cleaned_corpora, "" if config.cleaned_corpora_dir else "init"),
+        cleaned_input(
+            config.cleaned_corpora_dir or paths.cleaned_corpora, "" if config.cleaned_corpora_dir else "init"
+        ),
     )
 
 

@@ -13,7 +13,7 @@ from ivr.embedding.initialisers.body import with_bias
 from ivr.embedding.reorder import reorder_rows, row_sources
 from ivr.embedding.vocabularies import check_pieces, check_sizes, vocabularies
 from ivr.embedding.weights import EmbeddingNames, embedding_names, read_config, read_state
-from ivr.errors import ConfigError
+from ivr.errors import ConfigError, CorruptInputError
 
 if TYPE_CHECKING:
     from ivr.tokenizer.remap.rules import RemapRules
@@ -105,11 +105,23 @@ def read_rows(
     matrices = {"both": input_VD}
     if names.output is not None:
         matrices = {"input": input_VD, "output": with_bias(state[names.output], bias_V)}
+    for role, matrix_VD in matrices.items():
+        _check_numbers(matrix_VD, "output embeddings" if role == "output" else "embeddings", base_dir)
     swaps = sorted(rules.swaps, key=lambda swap: swap.id)
     source_V, new_ids = row_sources(original, remapped, swaps, len(input_VD))
     check_pieces(new_ids, {swap.id: list(swap.pieces) for swap in swaps}, len(input_VD))
     kept_ids = sorted(set(remapped.values()) - set(new_ids))
     return ModelRows(config, state, names, base_dir.name, matrices, source_V, new_ids, kept_ids)
+
+
+def _check_numbers(matrix_VD: torch.Tensor, what: str, base_dir: Path) -> None:
+    """Raises CorruptInputError for NaN or infinity: every row that is made of others would become that too."""
+    odd_V = ~torch.isfinite(matrix_VD).all(dim=1)
+    if odd_V.any():
+        raise CorruptInputError(
+            f"{base_dir}: {int(odd_V.sum()):,} of {len(odd_V):,} rows of its {what} hold NaN or infinity, the first of "
+            f"id {int(odd_V.nonzero()[0])}; the weights are damaged: fetch the model again"
+        )
 
 
 def untied(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ivr.artifacts import ArtifactPaths
 from ivr.base.model_files import CARD
 from ivr.console import LOG
+from ivr.corpus.documents import cleaned_input
 from ivr.disk.digest import sha256_file
 from ivr.disk.writer import atomic_file, write_json
 from ivr.errors import ConfigError, CorruptInputError
@@ -91,7 +92,7 @@ def run(config: Config) -> Manifest:
     texts = dict(named_paths("--text", config.text, taken=KINDS))
     # a card changes when it is edited, and when the report puts figures into it
     inputs = [Input(subject.model_dir, made_by=subject.made_by, without=(CARD,)) for subject in subjects]
-    inputs += [Input(path) for path in texts.values()]
+    inputs += [cleaned_input(path, made_by="") for path in texts.values()]
     inputs += [
         Input(paths.original_tokenizer, made_by="init"),
         Input(paths.distilled_tokenizer, made_by="distill-tokenizer"),

@@ -17,6 +17,7 @@ from typing import Any
 from ivr.artifacts import CONTROL_ARMS, ArtifactPaths
 from ivr.disk.digest import HASH_CHUNK_BYTES
 from ivr.disk.leftovers import LEFTOVER
+from ivr.disk.ownership import RECORD, RecordFile
 from ivr.errors import CorruptInputError
 from ivr.manifest import EVERY_STAGE, FileFacts, Manifest
 from ivr.schema import read_record
@@ -124,7 +125,7 @@ def expected_files(paths: ArtifactPaths) -> tuple[list[Expected], list[Finding]]
                 files[row.path] = Expected(row.path, row.sha256, row.bytes, stage, mend, CHANGED)
             elif maker in manifests:
                 files[row.path] = Expected(row.path, row.sha256, row.bytes, maker, f"run `ivr {maker}` again")
-    findings += _damaged_job_lists(paths)
+    findings += _damaged_notes(paths)
     for file in _files_of_notes(paths, findings):
         files.setdefault(file.path, file)
     return list(files.values()), findings
@@ -178,15 +179,16 @@ def _read_manifests(paths: ArtifactPaths, findings: list[Finding]) -> Iterator[t
         yield stage, manifest
 
 
-def _damaged_job_lists(paths: ArtifactPaths) -> Iterator[Finding]:
-    """The lists of Slurm jobs whose text is not the one they carry the checksum of."""
-    mend = "delete it to forget these jobs"
-    for stage in EVERY_STAGE:
-        path = paths.manifest(stage).with_suffix(".jobs.json")
+def _damaged_notes(paths: ArtifactPaths) -> Iterator[Finding]:
+    """Lists of Slurm jobs, and of what was written into a directory, whose text is not that of their checksum."""
+    jobs = (paths.manifest(stage).with_suffix(".jobs.json") for stage in EVERY_STAGE)
+    notes: list[tuple[Path, Any, str]] = [(path, _JobList, "delete it to forget these jobs") for path in jobs]
+    for path in sorted(path for folder in FOLDERS for path in (paths.root / folder).rglob(RECORD)):
+        notes.append((path, RecordFile, "delete it: the manifest lists these files, too"))
+    for path, schema, mend in notes:
         try:
-            read_record(path, _JobList, mend)
-        except FileNotFoundError:
-            continue
+            if path.exists():
+                read_record(path, schema, mend)
         except CorruptInputError as error:
             yield Finding(_name(path, paths.root), DAMAGED, str(error), mend)
 

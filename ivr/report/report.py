@@ -71,10 +71,12 @@ def _report(config: Config) -> Manifest:
     check_there(paths.root)
     if not any(paths.manifest(stage).exists() for stage in EVERY_STAGE):
         raise StaleInputError(f"no stage has run in {paths.root}; `ivr init --artifacts-dir {paths.root}` is the first")
+    from ivr.report.summary import where_to_look
+
     summary = paths.report / "summary.txt"
     with open_stage("report", config, _inputs(paths)) as stage:
         if stage.current:
-            say(summary.read_text(encoding="utf-8").removesuffix("\n"))
+            say(summary.read_text(encoding="utf-8") + where_to_look(paths))
             return stage.manifest
         from ivr.report.card import COPY, write_card
         from ivr.report.files import places, write_page
@@ -90,5 +92,5 @@ def _report(config: Config) -> Manifest:
         write_text(summary, text)
         copy, card = write_card(found, stage.previous)
         manifest = stage.finish([*outputs, summary, *copy], editable=card)
-    say(text.removesuffix("\n"))
+    say(text + where_to_look(paths))
     return manifest

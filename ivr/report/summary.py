@@ -135,16 +135,21 @@ def summary_text(run: Run) -> str:
             cells = [run.bits_per_byte(text, model) for text in run.texts]
             lines.append(f"  {name:<22}" + "".join(f"{'-' if cell is None else f'{cell:.4f}':>10}" for cell in cells))
     lines += [*_differences(run), *_prompt_ends(run), *_written(run)]
-    lines += ["", "Where to look"]
+    return "\n".join(lines) + "\n"
+
+
+def where_to_look(paths: ArtifactPaths) -> str:
+    """The paths that are printed behind the summary, of the run where it lies now: it may have been moved."""
+    lines = ["", "Where to look"]
     for what, path in (
-        ("report", run.paths.report / "index.html"),
-        ("model and tokenizer", run.paths.final_model),
-        ("remapped tokenizer", run.paths.remapped_tokenizer),
-        ("certificate", run.paths.certificate),
-        ("why these swaps", run.paths.selection_log),
+        ("report", paths.report / "index.html"),
+        ("model and tokenizer", paths.final_model),
+        ("remapped tokenizer", paths.remapped_tokenizer),
+        ("certificate", paths.certificate),
+        ("why these swaps", paths.selection_log),
     ):
         lines.append(f"  {what:<22}{path}")
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines)
 
 
 COMPARED = (

@@ -12,6 +12,7 @@ from ivr.artifacts import ArtifactPaths
 from ivr.base.model_directory import check_loads
 from ivr.base.model_files import CARD
 from ivr.console import LOG
+from ivr.corpus.documents import cleaned_input
 from ivr.disk.digest import sha256_json
 from ivr.errors import ConfigError, IvrError
 from ivr.stage import Input, Manifest, Stage, is_identity, open_stage
@@ -140,15 +141,14 @@ def _inputs(config: Config, paths: ArtifactPaths) -> list[Input]:
     model_dir, corpus_dir, replay_dir = _directories(config, paths)
     inputs = [
         Input(model_dir, made_by="" if config.model_name else "align"),
-        Input(corpus_dir, made_by="" if config.cleaned_corpora_dir else "init"),
-        Input(
-            config.heldout_corpora_dir or paths.heldout_corpora,
-            made_by="" if config.heldout_corpora_dir else "init",
-            optional=config.heldout_corpora_dir is None,
-        ),
+        cleaned_input(corpus_dir, made_by="" if config.cleaned_corpora_dir else "init"),
     ]
+    if config.heldout_corpora_dir:
+        inputs.append(cleaned_input(config.heldout_corpora_dir, made_by=""))
+    else:
+        inputs.append(Input(paths.heldout_corpora, made_by="init", optional=True))
     if replay_dir is not None:
-        inputs.append(Input(replay_dir, made_by="" if config.replay_corpus else "init"))
+        inputs.append(cleaned_input(replay_dir, made_by="" if config.replay_corpus else "init"))
     if config.reads_rules:
         rules = config.remap_rules_path or paths.remap_rules
         inputs.append(Input(rules, made_by="" if config.remap_rules_path else "remap"))

@@ -75,10 +75,11 @@ def test_estimates_scale_with_what_a_stage_reads() -> None:
     of = {stage: estimate(stage, four, [small, large]) for stage in PIPELINE}
     assert all(cost is not None and cost.source == "small" for cost in of.values())
     seconds = {stage: cost.seconds for stage, cost in of.items() if cost is not None}
-    assert seconds["analyze"] == 40 and seconds["train"] == 20 and seconds["report"] == 10
-    assert seconds["select"] == pytest.approx(10 * 4**0.6)
+    assert seconds["analyze"] == 1 + 9 * 4 and seconds["train"] == 1 + 9 * 2 and seconds["report"] == 10
+    assert seconds["select"] == pytest.approx(1 + 9 * 4**0.6)
     assert of["init"] is not None and of["init"].disk_bytes == 400
     assert estimate("train", four, []) is None
+    assert estimate("init", Scale(15, 1e6, 1e5, 1e5), [small]) is None  # of a run of a few bytes nothing follows
 
 
 def test_only_this_machines_records_count(run: Path) -> None:

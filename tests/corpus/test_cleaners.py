@@ -135,6 +135,9 @@ def test_literal_special_tokens_are_counted_and_said(tmp_path: Path, said: pytes
     assert list(read_documents(tmp_path / "out" / "train")) == ["a <|endoftext|> b <|endoftext|>", "<pad> <pad>"]
     assert "special token <|endoftext|> stands 2 times as text" in said.text
     assert "special token <pad> stands 2 times as text" in said.text
+    assert "--document-separator" not in said.text  # which acts on .txt alone
+    (tmp_path / "raw" / "y.txt").write_text("a <|endoftext|> b\n")
+    clean(tmp_path, "again", options)
     assert "--document-separator special-token" in said.text
 
 

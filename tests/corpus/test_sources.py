@@ -42,11 +42,12 @@ def test_links_are_followed_but_a_loop_ends(tmp_path: Path) -> None:
     write(tmp_path, "raw/a/x.txt", "elsewhere/y.txt")
     (tmp_path / "raw/a/up").symlink_to("..")
     (tmp_path / "raw/aa").symlink_to(tmp_path / "raw/a")
+    (tmp_path / "raw/a/z.txt").symlink_to("x.txt")
     (tmp_path / "raw/link").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "raw/z.txt").symlink_to(tmp_path / "elsewhere/y.txt")
     sources, left_out = find_sources(tmp_path / "raw")
-    assert [source.name for source in sources] == ["a/x.txt", "link/y.txt", "z.txt"]
-    assert [item.name for item in left_out] == ["a/up", "aa"]
+    assert [source.name for source in sources] == ["a/x.txt", "link/y.txt"]
+    assert [item.name for item in left_out] == ["a/up", "a/z.txt", "aa", "z.txt"]  # no text is read twice
 
 
 def test_a_name_that_is_not_utf8_is_left_out(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ settings equal. The tokenizer of the run is that of `builders.make_world`.
 """
 
 import json
+import math
 import os
 import pickle
 import shutil
@@ -26,6 +27,7 @@ from ivr.base.model_files import WeightsChoice
 from ivr.base.weights.checkpoint import read_checkpoint
 from ivr.card.facts import CardFacts
 from ivr.cli import main
+from ivr.embedding.rows_of_model import _check_numbers
 from ivr.embedding.weights import read_state
 from ivr.errors import ConfigError, CorruptInputError
 from ivr.evaluation.models import load_model
@@ -225,6 +227,10 @@ REFUSED: dict[str, tuple[Callable[[State, Path], object], str]] = {
         lambda state, at: torch.save({**state, WTE: state[WTE].to_sparse()}, at / "pytorch_model.bin"),
         "sparse",
     ),
+    "a byte order mark": (
+        lambda state, at: (safetensors(state, at), mark(at / "config.json")),
+        "config.json begins with a byte order mark",
+    ),
     "head differs": (
         lambda state, at: safetensors({**state, HEAD: state[WTE] + 1}, at),
         "set tie_word_embeddings to false",
@@ -232,10 +238,24 @@ REFUSED: dict[str, tuple[Callable[[State, Path], object], str]] = {
 }
 
 
+def mark(path: Path) -> None:
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+
+
 def cut(state: State, folder: Path) -> None:
     torch.save(state, folder / "pytorch_model.bin")
     content = (folder / "pytorch_model.bin").read_bytes()
     (folder / "pytorch_model.bin").write_bytes(content[: len(content) // 2])
+
+
+@pytest.mark.parametrize("odd", [math.nan, math.inf])
+def test_rows_that_are_no_numbers_are_named(model: Model, odd: float) -> None:
+    """`init` looks at headers; a row that is made of such rows would be one more."""
+    rows_VD = torch.ones(5, 2)
+    _check_numbers(rows_VD, "embeddings", model.folder)
+    rows_VD[3, 1] = odd
+    with pytest.raises(CorruptInputError, match=r"1 of 5 rows of its embeddings .* id 3; the weights are damaged"):
+        _check_numbers(rows_VD, "embeddings", model.folder)
 
 
 @pytest.mark.parametrize("form", REFUSED)

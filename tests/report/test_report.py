@@ -23,7 +23,7 @@ from ivr.report.lineage import lineage
 from ivr.report.page.plots import intervals, running_mean, thinned
 from ivr.report.page.templates import visible
 from ivr.report.status import read_manifests, stage_statuses
-from ivr.report.summary import percent, read_run, summary_text
+from ivr.report.summary import percent, read_run, summary_text, where_to_look
 from ivr.schema import write_sealed
 
 WriteRun = Callable[..., ArtifactPaths]
@@ -42,7 +42,19 @@ def test_the_summary_names_the_figures(whole_run: ArtifactPaths) -> None:
     assert "45,120 before, 42,003 after: 6.9 % saved" in text
     rows = [line.split()[-2:] for line in text.splitlines() if line.startswith(("  before (", "  after "))]
     assert rows == [["1.9123", "1.7001"], ["2.2211", "1.7013"], ["1.6402", "1.7122"]]
-    assert str(whole_run.report / "index.html") in text
+    assert str(whole_run.root) not in text
+    assert str(whole_run.report / "index.html") in where_to_look(whole_run)
+
+
+def test_a_run_that_was_moved_tells_where_it_lies_now(
+    whole_run: ArtifactPaths, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report(whole_run)
+    assert str(whole_run.certificate) in capsys.readouterr().out
+    moved = ArtifactPaths(whole_run.root.rename(whole_run.root.with_name("moved")))
+    report(moved)
+    said = capsys.readouterr().out
+    assert str(moved.certificate) in said and str(whole_run.certificate) not in said
 
 
 @pytest.mark.parametrize("num_stages", range(1, 9))

@@ -51,4 +51,7 @@ class Plan:
         if self.closed:
             LOG.warning("no slack, and no part is made right on every string: %s", error)
             return replace(self, closed=False)
-        raise error
+        mend = "try a smaller --prior-exponent" if self.exponent > SMALLEST_EXPONENT else "nothing is left to give way"
+        raise ScoresTooLarge(
+            f"no scores that a file holds keep these merges in their order: {error}; {mend}"
+        ) from error

@@ -74,7 +74,15 @@ def _any_of(texts: Sequence[str]) -> str:
 
 def _trie(node: Trie) -> str:
     leaves = [character for character, child in node.items() if not child]
-    branches = [quote(character) + _trie(child) for character, child in sorted(node.items()) if child]
+    branches = [_branch(character, child) for character, child in sorted(node.items()) if child]
     if leaves:
         branches.insert(0, character_class(leaves))
     return branches[0] if len(branches) == 1 else f"(?:{'|'.join(branches)})"
+
+
+def _branch(text: str, node: Trie) -> str:
+    """One way on as long as there is no other, without a call a character: strings may be long."""
+    while len(node) == 1:
+        ((character, child),) = node.items()
+        text, node = text + character, child
+    return quote(text) + (_trie(node) if node else "")

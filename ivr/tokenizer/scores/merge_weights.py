@@ -176,6 +176,4 @@ class _Fitter:
         self._unigram = self._unigram.with_scores(self.scores_V)
         largest = self.scores_V.max(initial=0)
         if largest >= self._limit:
-            raise ScoresTooLarge(
-                f"token scores pass 2^54 / 10 ({largest:.3g}); try a smaller --prior-exponent", int(largest)
-            )
+            raise ScoresTooLarge(f"token scores pass 2^54 / 10 ({largest:.3g})", int(largest))

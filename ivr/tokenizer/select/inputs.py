@@ -15,7 +15,7 @@ from ivr.console import LOG
 from ivr.corpus.documents import read_documents_utf8
 from ivr.encoding.byte_alphabet import CHARACTER_TO_BYTE, from_alphabet
 from ivr.encoding.text.tokenizer_file import load_tokenizer
-from ivr.errors import ConfigError
+from ivr.errors import ConfigError, CorruptInputError
 from ivr.tokenizer.select.candidates import DEFAULT_EXCLUDE, CandidateRules
 from ivr.tokenizer.select.selection import Request, weighted_uses
 from ivr.tokenizer.select.stopping import documents_where, swaps_that_pay, tables_for_stopping
@@ -127,13 +127,22 @@ def _untouchable(tokens: list[bytes], added: frozenset[int], keep_tokens: Path |
     kept = set(added) | {token_id for token_id, token in enumerate(tokens) if len(token) <= 1}
     if keep_tokens:
         places = {token: token_id for token_id, token in enumerate(tokens)}
-        for number, line in enumerate(keep_tokens.read_text(encoding="utf-8").splitlines(), 1):
+        for number, line in enumerate(_lines(keep_tokens), 1):
             if not line:
                 continue
             if line.encode() not in places:
                 raise ConfigError(f"{keep_tokens}, line {number}: {line!r} is not a token (a leading blank counts)")
             kept.add(places[line.encode()])
     return frozenset(kept)
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise CorruptInputError(
+            f"{path} is not UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8"
+        ) from None
 
 
 def _never_given(strings: list[str], tokens: list[bytes]) -> frozenset[bytes]:

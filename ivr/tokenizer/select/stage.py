@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ivr.artifacts import ArtifactPaths
 from ivr.console import LOG
+from ivr.corpus.documents import cleaned_input
 from ivr.disk.writer import write_text
 from ivr.errors import ConfigError
 from ivr.options.declared import StageConfig, option
@@ -129,7 +130,10 @@ def run(config: Config) -> Manifest:
         inputs.append(Input(paths.general_cleaned, made_by="init", optional=True))
     if config.swaps == "auto" or config.max_words > 1:
         inputs.append(Input(paths.cleaned_corpora, made_by="init"))
-    inputs += [Input(path) for path in (config.keep_tokens, config.protect_corpus) if path]
+    if config.protect_corpus:
+        inputs.append(cleaned_input(config.protect_corpus, made_by=""))
+    if config.keep_tokens:
+        inputs.append(Input(config.keep_tokens))
     with open_stage("select", config, inputs) as stage:
         if stage.current:
             return stage.manifest
@@ -146,7 +150,9 @@ def run(config: Config) -> Manifest:
         request = replace(material.request, swaps=wanted, at_least=_at_least(config))
         selection = select_swaps(material.tokens, material.scores_V, material.droppable, texts, request)
         write_candidates(paths.replacement_candidates, selection.swaps, superwords=config.max_words > 1)
-        log = selection_log(selection, wanted, config.protect_weight, _conditions(request.rules, config))
+        log = selection_log(
+            selection, wanted, config.protect_weight, _conditions(request.rules, config), texts.num_in_parts
+        )
         write_text(paths.selection_log, log)
         stage.results.update(_figures(selection, config))
         if len(selection.swaps) < wanted:

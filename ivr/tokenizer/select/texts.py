@@ -42,6 +42,7 @@ class Texts:
     protected_P: np.ndarray
     pretokens: Sequence[str] = ()
     sequences: Sequences | None = None
+    num_in_parts: int = 0  # distinct pretokens of the domain that are counted in parts
 
 
 def in_parts(table: PretokenTable) -> PretokenTable:
@@ -52,8 +53,9 @@ def in_parts(table: PretokenTable) -> PretokenTable:
     long_rows = [row for row, text in enumerate(table.pretokens) if len(text) > LONGEST]
     if not long_rows:
         return table
-    LOG.info(
-        "%s pretokens of more than %s characters, the longest of %s, are taken in parts of that size",
+    LOG.warning(
+        "%s pretokens of more than %s characters, the longest of %s, are counted in parts of that size: "
+        "the tokenizer may take a token more or less at each border of two parts",
         f"{len(long_rows):,}", f"{LONGEST:,}", f"{max(len(table.pretokens[row]) for row in long_rows):,}",
     )  # fmt: skip
     left_out = set(long_rows)
@@ -77,6 +79,7 @@ def in_parts(table: PretokenTable) -> PretokenTable:
 
 def join_texts(domain: PretokenTable, protected: PretokenTable | None, splitter: PretokenSplitter) -> Texts:
     """Both corpora as one batch, cut as the distilled tokenizer cuts runs; very long pretokens in parts."""
+    num_in_parts = sum(len(text) > LONGEST for text in domain.pretokens)
     domain, protected = in_parts(domain), in_parts(protected) if protected else None
     texts = list(domain.pretokens)
     known = set(texts)
@@ -93,6 +96,7 @@ def join_texts(domain: PretokenTable, protected: PretokenTable | None, splitter:
         documents_P=np.concatenate([domain.documents_P, nothing]),
         protected_P=protected_P,
         pretokens=texts,
+        num_in_parts=num_in_parts,
     )
 
 

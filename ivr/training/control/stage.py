@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ivr.artifacts import CONTROL_ARMS, ArtifactPaths
 from ivr.base.model_files import CARD
 from ivr.console import LOG
+from ivr.corpus.documents import cleaned_input
 from ivr.errors import ConfigError, StaleInputError
 from ivr.options.declared import WORKERS, StageConfig, option
 from ivr.stage import Input, Manifest, open_stage
@@ -96,11 +97,12 @@ def _inputs(config: Config, paths: ArtifactPaths, made: Manifest) -> list[Input]
         Input(paths.final_model, made_by="train", without=(CARD,)),
     ]
     if (heldout := arm.heldout_corpora_dir) is not None:
-        inputs.append(Input(heldout, made_by="init" if heldout == paths.heldout_corpora else ""))
+        inputs.append(cleaned_input(heldout, made_by="init" if heldout == paths.heldout_corpora else ""))
     own = arm.cleaned_corpora_dir == paths.cleaned_corpora
-    inputs.append(Input(arm.cleaned_corpora_dir or paths.cleaned_corpora, made_by="init" if own else ""))
+    inputs.append(cleaned_input(arm.cleaned_corpora_dir or paths.cleaned_corpora, made_by="init" if own else ""))
     if arm.replay_share and arm.replay_corpus is not None:
-        inputs.append(Input(arm.replay_corpus, made_by="init" if arm.replay_corpus == paths.general_cleaned else ""))
+        replayed = "init" if arm.replay_corpus == paths.general_cleaned else ""
+        inputs.append(cleaned_input(arm.replay_corpus, replayed))
     return inputs + ([Input(arm.deepspeed)] if arm.deepspeed else [])
 
 

@@ -7,7 +7,7 @@ from small_bpe import bpe_of, pieces
 from ivr.analysis.pretokens import PretokenSplitter
 from ivr.encoding.bpe import read_bpe
 from ivr.tokenizer.distill.pipeline import distill
-from ivr.tokenizer.remap.whole_pretokens import cut_again, uncut_pattern
+from ivr.tokenizer.remap.whole_pretokens import _any_of, cut_again, uncut_pattern
 
 MERGES = [(".", "."), ("..", ".."), ("a", "a"), ("aa", "aa"), ("b", "aa"), ("Ġ", "Ġ")]
 
@@ -24,3 +24,8 @@ def test_a_pretoken_with_a_new_string_is_one_piece_and_others_are_cut_as_before(
     for text in ["......", " .....", "aaaaa", " baaaa", ".....!", "a   b", "a\n   b", "\n\n\n", " "]:
         assert pieces(changed, text) == pieces(pattern, text)
     assert cut_again(changed, new, splitter) == pattern
+
+
+def test_a_string_longer_than_the_stack_is_deep_has_a_pattern() -> None:
+    long = "ab" * 5000
+    assert _any_of([long, "abc"]) == f"ab(?:c|{long[2:]})"

@@ -101,6 +101,17 @@ def test_kept_tokens_never_leave(fresh: TinyRun, tmp_path: Path) -> None:
     assert len(now) == SWAPS
 
 
+def test_a_file_of_tokens_to_keep_may_begin_with_a_mark_and_must_be_utf8(
+    fresh: TinyRun, tmp_path: Path, said: Callable[[], str]
+) -> None:
+    file = tmp_path / "keep.txt"
+    file.write_bytes(b"\xef\xbb\xbf the\n")
+    assert fresh("select", "--force", "--keep-tokens", str(file)) == 0
+    file.write_bytes("café\n".encode("latin-1"))
+    assert fresh("select", "--force", "--keep-tokens", str(file)) == 4
+    assert f"{file} is not UTF-8" in said()
+
+
 def test_a_line_to_keep_that_is_no_token_is_named(fresh: TinyRun, tmp_path: Path, said: Callable[[], str]) -> None:
     file = tmp_path / "keep.txt"
     file.write_text(" the\nnot a token\n")

@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from ivr.console import printable
 from ivr.encoding.byte_alphabet import readable, to_alphabet
 from ivr.tokenizer.select.selection import Selection, Swap
+from ivr.tokenizer.select.texts import LONGEST
 
 SHOWN = 40
 
 
-def selection_log(selection: Selection, wanted: int, protect_weight: float, rules: dict[str, object]) -> str:
-    """The log as Markdown."""
+def selection_log(
+    selection: Selection, wanted: int, protect_weight: float, rules: dict[str, object], num_in_parts: int = 0
+) -> str:
+    """The log as Markdown. num_in_parts: pretokens that were counted in parts."""
     swaps = selection.swaps
     saved = selection.tokens_before - selection.tokens_after
     lines = [
@@ -29,6 +32,7 @@ def selection_log(selection: Selection, wanted: int, protect_weight: float, rule
         "",
         f"Tokens saved: {saved:,}. The objective is the corpus's tokens plus {protect_weight:g} times those of the "
         "protected text. Each figure below is a recount under the tokenizer with all other swaps in place.",
+        *_in_parts(num_in_parts),
         "",
         "Conditions for a new string: " + ", ".join(f"{name} {value}" for name, value in rules.items()) + ".",
         "",
@@ -98,3 +102,15 @@ def _code(token: bytes) -> str:
     text = printable(readable(to_alphabet(token))).replace("|", "\\|").replace("\n", "\\n").replace("\t", "\\t")
     fence = "`" * (1 + max([1, *(len(run) for run in re.findall("`+", text))]))
     return f"{fence} {text} {fence}"
+
+
+def _in_parts(number: int) -> list[str]:
+    """That the counts of very long pretokens are not the tokenizer's own."""
+    if not number:
+        return []
+    return [
+        "",
+        f"Not so for {number:,} distinct pretokens of over {LONGEST:,} characters (base64, lines without blanks), "
+        f"which are counted in parts of {LONGEST:,}: at a border of two parts the tokenizer may take a token more or "
+        "less, and another one.",
+    ]

@@ -150,6 +150,8 @@ def plain_cell(cell: str) -> str:
 
 
 def _decode(path: Path) -> str:
+    if not path.is_file():
+        raise CorruptInputError(f"{path} is no file, but a directory, a pipe or a device; move it away")
     data = path.read_bytes()
     encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     try:
