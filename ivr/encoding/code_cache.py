@@ -18,7 +18,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 COMPILES = b"import compiled"  # how a module that compiles something begins
-IMPORT = re.compile(rb"^\s*(?:from|import) +(ivr[\w.]*)(?: +import +([\w, ]+))?", re.MULTILINE)
+# what a compiled function reads is bound where its module is loaded: imports within functions do not count
+IMPORT = re.compile(rb"^(?:from|import) +(ivr[\w.]*)(?: +import +([\w, ]+))?", re.MULTILINE)
 PACKAGES = ("numba", "llvmlite", "numpy")
 OURS = re.compile(r"ivr-[0-9a-f]{16}(-\d+)?")
 MARKER = "last-used"  # its time; also says that the directory is one of these

@@ -15,7 +15,7 @@ def test_names_give_way_first_and_the_text_never(text_fits: bool) -> None:
         try:
             less = plan.giving_way(error, text_fits=text_fits)
         except ScoresTooLarge as raised:
-            assert raised is error
+            assert raised.__cause__ is error and "too large; nothing is left to give way" in str(raised)
             break
         changed = [name for name in ("names", "exponent", "numbers", "closed") if vars(plan)[name] != vars(less)[name]]
         given_up += changed
