@@ -28,7 +28,8 @@ from experiment_data import documents_of, first_bytes, mixed, write_documents
 from results import Record, add_option, command_line, publish
 
 from ivr.artifacts import ArtifactPaths
-from ivr.disk.writer import write_json
+from ivr.corpus.documents import write_document
+from ivr.disk.writer import atomic_file, write_json
 from ivr.evaluation.bits_per_byte import Scores
 from ivr.evaluation.intervals import paired_difference
 
@@ -137,16 +138,18 @@ class Laboratory:
         if not budget.exists():
             budget.mkdir(parents=True)
             documents = mixed(iter(_texts(whole)))
-            write_documents(budget / "text.jsonl", first_bytes(documents, cell.budget))
-        text, length = budget, ["--epochs", 1]
+            with atomic_file(budget / "text.txt") as stream:
+                for text in first_bytes(documents, cell.budget):
+                    write_document(stream, text)
+        corpus, length = budget, ["--epochs", 1]
         if cell.arm == SAME_FLOPS:
             like = self.result(Cell(cell.domain, OF_ARM_FLOPS, cell.budget))
             assert like is not None, f"{OF_ARM_FLOPS} comes first"
-            text, length = whole, ["--max-tokens", like["tokens"]]  # a token takes the same FLOPs in both
+            corpus, length = whole, ["--max-tokens", like["tokens"]]  # a token takes the same FLOPs in both
         work = self.root / "work"
         shutil.rmtree(work, ignore_errors=True)
         found = ivr(
-            "train", work, "--model-name", model, "--cleaned-corpora-dir", text, *length, "--block-size", BLOCK,
+            "train", work, "--model-name", model, "--cleaned-corpora-dir", corpus, *length, "--block-size", BLOCK,
             "--batch-size", 2, "--lr", self.rates[cell.domain], "--warmup-steps", WARMUP_STEPS, "--eval-bytes", 0,
             "--save-every", 10**9, "--max-loss-rise", 0, "--threads", self.options.threads,
         )["results"]  # fmt: skip
