@@ -163,6 +163,10 @@ def _lay_in_small_files(model: ModelFiles, staging: Path) -> dict[str, Any]:
     complete_tokenizer(staging, model.origin, dict(model.config))
     figures = check_sizes(staging, model.config, model.origin)
     _check_auto_tokenizer(staging, model.origin)
+    if model.config.get("model_type") == "gpt2":  # whose layout is known without transformers
+        from ivr.base.weights.transformers_layout import empty_model, parse_config
+
+        empty_model(parse_config(model.config, model.origin), model.origin)
     return figures
 
 

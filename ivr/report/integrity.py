@@ -144,8 +144,7 @@ def check(paths: ArtifactPaths, threads: int, on_bytes: Callable[[int], None]) -
         compared = pool.map(lambda file: _compare(paths.root, file, tell), files)
         findings += [finding for finding in compared if finding is not None]
     findings += _foreign(paths, {file.path for file in files})
-    order = {stage: place for place, stage in enumerate(EVERY_STAGE)}
-    findings.sort(key=lambda one: (not one.is_damage, order.get(one.stage, len(order)), one.path))
+    findings.sort(key=lambda one: (not one.is_damage, [*EVERY_STAGE, ""].index(one.stage), one.path))
     return Checked(len(files), sum(file.bytes for file in files), findings)
 
 

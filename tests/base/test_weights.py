@@ -156,6 +156,7 @@ REFUSED: dict[str, tuple[Files, type[IvrError], str]] = {
         "tokenizer_config.json asks for code",
     ),
     "no size": (config(n_embd="4"), ConfigError, "n_embd is '4', not a size"),
+    "no such activation": (config(activation_function="gelu_nwe"), ConfigError, "cannot build a gpt2"),
     "a pointer for weights": (
         {"model.safetensors": POINTER},
         CorruptInputError,

@@ -50,6 +50,17 @@ def test_wide_text_without_a_mark_is_refused_with_the_option_to_give(tmp_path: P
         assert read(tmp_path, text.encode(encoding), "utf-16") == (text.splitlines(), []), "its order can be told"
 
 
+@pytest.mark.parametrize(
+    ("text", "encoding"), [(KOREAN, "iso2022_kr"), (JAPANESE, "iso2022_jp"), (JAPANESE + CHINESE[:6], "iso2022_jp_2")]
+)
+def test_text_in_ascii_bytes_that_is_none_is_refused_with_the_option(tmp_path: Path, text: str, encoding: str) -> None:
+    for option in ("utf-8", "cp949"):
+        texts, reasons = read(tmp_path, text.encode(encoding), option)
+        assert texts == [] and len(reasons) == 1 and reasons[0].endswith(f"give --encoding {encoding}")
+    assert read(tmp_path, text.encode(encoding), encoding) == (text.splitlines(), [])
+    assert read(tmp_path, b"printf '\x1b$x' is a terminal's\n") == (["printf '\x1b$x' is a terminal's"], [])
+
+
 @pytest.mark.parametrize("option", ["utf-16", "utf-16-le", "utf-32", "cp949", "latin-1", "shift_jis"])
 @pytest.mark.parametrize("text", [KOREAN, FRENCH, RUSSIAN])
 def test_plain_utf8_is_read_as_such_whatever_the_option_says(tmp_path: Path, option: str, text: str) -> None:

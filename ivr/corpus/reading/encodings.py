@@ -42,6 +42,7 @@ MAGIC = (
     (b"\xff\xd8\xff", "a picture"),
     (b"\x7fELF", "a program"),
 )
+SEVEN_BIT = ("iso2022_kr", "iso2022_jp", "iso2022_jp_2", "iso2022_jp_3")  # ASCII bytes, with shifts between alphabets
 WIDE = {"utf-16": ("utf-16-le", "utf-16-be"), "utf-32": ("utf-32-le", "utf-32-be")}
 
 
@@ -93,6 +94,8 @@ def decide(sample: bytes, wanted: str) -> Decision:
         return _decide_wide(sample, name, wide)
     if wide:
         return Decision(refused=f"looks like {wide.upper()} without a byte order mark; give --encoding {wide}")
+    if not name.startswith("iso2022") and (like := looks_seven_bit(sample)):
+        return Decision(refused=f"looks like {like}, which is written in ASCII bytes; give --encoding {like}")
     if name != "utf-8" and _is_plainly_utf8(sample):
         return Decision("utf-8", said=f"is UTF-8 and is read as such, not as {wanted}")
     return Decision(name)
@@ -137,6 +140,20 @@ def looks_wide(sample: bytes) -> str:
     first, second = sorted(plain, key=lambda encoding: -plain[encoding])
     many = plain[first] > 0 and plain[first] * 500 >= len(sample[: 2 * LOOKED_AT_CHARACTERS]) // 2
     return first if many and plain[first] >= 3 * plain[second] else ""
+
+
+def looks_seven_bit(sample: bytes) -> str:
+    r"""The encoding of SEVEN_BIT that ASCII bytes plainly are, by their shifts; else empty.
+
+    >>> looks_seven_bit("대한민국".encode("iso2022_kr")), looks_seven_bit(b"\x1b$x is the shell's")
+    ('iso2022_kr', '')
+    """
+    if b"\x1b$" not in sample or not sample.isascii():
+        return ""
+    for encoding in SEVEN_BIT:
+        if _is_text(sample, encoding) and not (text := _beginning(sample, encoding)).isascii() and "\x1b" not in text:
+            return encoding
+    return ""
 
 
 def _is_text(sample: bytes, encoding: str) -> bool:
