@@ -239,7 +239,7 @@ fmt: | $(SETUP) #                    let ruff mend what it can
 	@$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 test-fast: | $(SETUP) #              the tests that are not marked slow, a file a core, nothing else
-	@$(VENV)/bin/python -m pytest -m 'not slow' -n auto --maxprocesses=8 --dist=loadfile $(PYTEST_ARGS)
+	@OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(VENV)/bin/python -m pytest -m 'not slow' -n auto --maxprocesses=8 --dist=loadfile $(PYTEST_ARGS)
 coverage: | $(SETUP) #               every test again, and which share of ivr/ they run (some 50 minutes)
 	@$(VENV)/bin/python -m coverage erase
 	$(VENV)/bin/python -m coverage run -m pytest $(PYTEST_ARGS)

@@ -26,10 +26,12 @@ def test_import_takes_nothing_with_it() -> None:
         ivr.nothing
 
 
+@pytest.mark.slow
 def test_examples_hold() -> None:
     assert doctest.testmod(api).failed == 0
 
 
+@pytest.mark.slow
 def test_a_distilled_tokenizer_gives_the_same_ids(tmp_path: Path) -> None:
     base = bpe_of(MERGES)
     base.save(str(tmp_path / "tokenizer.json"))

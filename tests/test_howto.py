@@ -91,6 +91,7 @@ def test_a_line_that_is_no_longer_there_is_found(tmp_path: Path) -> None:
         apply("--- a/a\n+++ b/a\n@@\n-two\n", tmp_path)
 
 
+@pytest.mark.slow
 def test_the_initialiser_makes_rows(tree: Path, another_world: Callable[[str], ArtifactPaths]) -> None:
     import torch
 
@@ -107,6 +108,7 @@ def test_the_initialiser_makes_rows(tree: Path, another_world: Callable[[str], A
     assert "median of all kept rows, dimension by dimension" in helped
 
 
+@pytest.mark.slow
 def test_the_pattern_is_split_as_the_library_splits_it(tree: Path) -> None:
     done = python(tree, LAZY)
     assert done.returncode == 0, done.stderr

@@ -104,6 +104,7 @@ CHECKS: dict[str, Callable[[list[str]], None]] = {
 } | {name: lambda words: None for name in OF_THE_SITE}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "words"), COMMANDS, ids=[f"{name}: {' '.join(words)}" for name, words in COMMANDS])
 def test_a_command_is_accepted(name: Path, words: list[str]) -> None:
     while re.match(r"[A-Z_]+=", words[0]):

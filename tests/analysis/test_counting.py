@@ -62,6 +62,7 @@ def check_against_the_library(tokenizer: Tokenizer, documents: list[str], thread
     return counts
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threads", [1, 3])
 def test_ids_and_counts_are_the_librarys(tokenizer: Tokenizer, threads: int) -> None:
     documents = documents_for_everyone()

@@ -80,6 +80,7 @@ def test_another_pre_tokenizer_splits_as_the_library_does(name: str) -> None:
         assert by_us(splitter, text) == by_library(tokenizer, text)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OTHERS)
 def test_another_pre_tokenizer_on_characters_of_every_class(name: str) -> None:
     draw = random.Random(name)

@@ -53,6 +53,7 @@ def test_parts_joined_are_the_same_files_and_figures(straight: TinyRun, run: Tin
     assert run.paths.manifest("analyze").read_bytes() == before, "the joined result is current for one process, too"
 
 
+@pytest.mark.slow
 def test_a_part_without_documents_and_no_sequences(straight: TinyRun, run: TinyRun) -> None:
     corpus = run.paths.cleaned_corpora
     shards = next(n for n in range(2, 500) if any(not list(read_part(corpus, part, n)) for part in range(n)))

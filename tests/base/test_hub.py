@@ -175,6 +175,7 @@ def test_a_server_in_trouble(tmp_path: Path, hub: Hub) -> None:
     assert (run.code, "HTTP 500" in run.message) == (75, True), run.log
 
 
+@pytest.mark.slow
 def test_an_expired_token_does_not_hide_a_public_model(tmp_path: Path, hub: Hub) -> None:
     hub.knows_tokens = True
     run = init(tmp_path, hub.url, HF_TOKEN="hf_expiredexpiredexpired")
@@ -193,6 +194,7 @@ def test_a_token_that_no_header_can_carry(tmp_path: Path, hub: Hub) -> None:
     assert (run.code, "the token in HF_TOKEN has characters that no token has" in run.message) == (2, True), run.log
 
 
+@pytest.mark.slow
 def test_shards_and_templates_are_fetched_and_nothing_else(tmp_path: Path, hub: Hub) -> None:
     files = hub.files[NAME]
     weights, names = files.pop("model.safetensors"), sorted(tensor_shapes())

@@ -126,6 +126,7 @@ def test_a_taken_tokenizer_loads_to_the_same_ids_in_a_fresh_process(tmp_path: Pa
     assert json.loads(run.stdout.splitlines()[-1]) == [expected, expected]
 
 
+@pytest.mark.slow
 @pytest.mark.needs_gpt2
 def test_gpt2_itself_has_its_known_ids(tmp_path: Path, gpt2_dir: Path) -> None:
     figures = lay_in_model(gpt2_dir, str(gpt2_dir), tmp_path / "base")

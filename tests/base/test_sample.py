@@ -37,6 +37,7 @@ def test_docstrings_in_their_order(tmp_path: Path) -> None:
     assert docstrings_of_file(path) == []
 
 
+@pytest.mark.slow
 def test_a_package_gives_the_same_text_every_time_without_being_imported(tmp_path: Path) -> None:
     assert (package_root("stdlib") / "ast.py").is_file()
     counts = [write_sample_text("numpy", tmp_path / name) for name in ("one.jsonl", "two.jsonl")]

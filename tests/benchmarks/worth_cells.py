@@ -169,7 +169,7 @@ class Laboratory:
             loose = ["--superword-boundaries", "none"] if arm.loose else []
             ivr("select", run, "--swaps", arm.swaps, "--max-words", arm.words, *loose)
             ivr("remap", run)
-            head = ["--untie-head"] if arm.untied else []
+            head = ["--threads", self.options.threads, *(["--untie-head"] if arm.untied else [])]
             ivr("align", run, "--heldout-bytes", 0, "--max-snippets", self.options.snippets, *head)
         return ArtifactPaths(run).aligned_model
 

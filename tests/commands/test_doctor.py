@@ -12,6 +12,7 @@ from ivr.commands import checks, doctor
 from ivr.commands.checks import BROKEN, GOOD, NOTE, Check
 
 
+@pytest.mark.slow
 def test_every_check_answers_and_a_fault_has_its_mend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checks, "_unreachable", lambda url: "no network")
     found = checks.all_checks(ArtifactPaths(tmp_path / "run"))

@@ -106,6 +106,7 @@ def test_nothing_heavy_is_imported(pair: tuple[str, str]) -> None:
     assert HEAVY & set(done.stdout.splitlines()[-1].split()) == set()
 
 
+@pytest.mark.slow
 def test_bits_per_byte_of_a_run(aligned_world: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["tokens", "a b", "--json", "--bits-per-byte", "--artifacts-dir", str(aligned_world)]) == 0
     rows = json.loads(capsys.readouterr().out)["tokenizers"]

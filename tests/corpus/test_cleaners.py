@@ -57,6 +57,7 @@ def write_raw(raw: Path) -> None:
     (raw / "data.csv").write_text("a,b\n")
 
 
+@pytest.mark.slow
 def test_any_number_of_processes_gives_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_raw(tmp_path / "raw")
     monkeypatch.setattr(cleaners, "INLINE_BYTES", 0)
@@ -81,6 +82,7 @@ def alive_in_group(group: int) -> list[str]:
     return states
 
 
+@pytest.mark.slow
 def test_interrupted_it_leaves_no_process_and_says_so(tmp_path: Path) -> None:
     (tmp_path / "raw").mkdir()
     line = '{"text": "' + "word " * 200 + '"}\n'

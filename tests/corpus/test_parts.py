@@ -20,6 +20,7 @@ def write_corpus(folder: Path, files: list[list[str]]) -> None:
                 write_document(stream, text)
 
 
+@pytest.mark.slow
 @given(st.lists(st.lists(st.lists(LINES, max_size=4).map("\n".join), max_size=6), max_size=4), st.integers(1, 9))
 @settings(max_examples=300, deadline=None)
 def test_the_parts_one_after_another_are_the_corpus(

@@ -205,6 +205,7 @@ def test_json_in_chunks_of_any_size(
     assert (texts(items), reasons(items)) == (kept, rejected)
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
     """20 MB on one JSON line, and as many lines of text, in less than a fifth of that."""
     row = json.dumps({"text": "word " * 100})

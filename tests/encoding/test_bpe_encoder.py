@@ -99,6 +99,7 @@ def test_empty_strings_and_an_empty_batch() -> None:
     assert encode(tokenizer, []) == []
 
 
+@pytest.mark.slow
 @pytest.mark.needs_gpt2
 def test_every_token_of_gpt2_and_runs_and_long_strings_agree(gpt2: Tokenizer) -> None:
     bpe = read_bpe(gpt2)

@@ -55,6 +55,7 @@ def run(package: Path) -> int:
     return int(done.stdout)
 
 
+@pytest.mark.slow
 def test_a_changed_callee_or_constant_changes_what_the_caller_gives(package: Path) -> None:
     assert run(package) == 10
     (package / "encoding" / "callee.py").write_text(CALLEE.format(2))

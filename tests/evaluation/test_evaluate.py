@@ -23,6 +23,7 @@ def config(world: ArtifactPaths, **options: object) -> Config:
     return Config(world.root, threads=1, **{"prompt_cuts": 20, **options})  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_before_training_the_trained_model_is_left_out_and_afterwards_it_is_in(world: ArtifactPaths) -> None:
     first = run(config(world)).results
     assert set(first["bits_per_byte"]) == {"domain", "general"}

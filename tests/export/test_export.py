@@ -69,6 +69,7 @@ def ids(tokenizer: Tokenizer, texts: list[str]) -> list[list[int]]:
     return [found.ids for found in tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
 
 
+@pytest.mark.slow
 def test_the_portable_tokenizer_encodes_the_run_s_text_alike(run: TinyRun, exported: Path) -> None:
     full, portable = load_for_text(run.paths.remapped_tokenizer), load_for_text(exported)
     own = list(read_documents(run.paths.cleaned_corpora))

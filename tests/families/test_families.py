@@ -42,6 +42,7 @@ QUICK = {"Llama"}  # one of them without `slow`
 EACH = [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in FAMILIES]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EACH)
 def test_a_family_goes_through_the_pipeline(name: str, inputs: Path, artifacts: Path, tmp_path: Path) -> None:
     family, paths = FAMILIES[name], ArtifactPaths(artifacts)

@@ -134,6 +134,7 @@ def test_a_cpu_computes_as_before() -> None:
     assert choose_precision("bf16", Device("cpu")) == "bf16"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", ["train", "evaluate", "align"])
 def test_a_gpu_job_without_a_gpu_ends_with_5_and_does_nothing(world: ArtifactPaths, stage: str) -> None:
     """As Slurm starts it: on today's machine torch sees none."""

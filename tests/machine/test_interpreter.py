@@ -37,6 +37,7 @@ def test_the_command_runs_under_a_poisoned_path(command: list[str], poisoned: di
     assert done.stdout.startswith("stage")
 
 
+@pytest.mark.slow
 def test_a_rank_and_its_children_see_no_foreign_path(poisoned: dict[str, str], tmp_path: Path) -> None:
     """What this process starts must be clean, too: pools, ranks of --processes."""
     script = (

@@ -36,6 +36,7 @@ def evaluated(paths: ArtifactPaths, bits: np.ndarray, heldout: str = "a") -> Non
     write_sealed(paths.manifest("init"), {**manifest, "outputs": [*manifest["outputs"], *rows]})
 
 
+@pytest.mark.slow
 def test_two_runs_on_one_page(tmp_path: Path, write_run: WriteRun, capsys: pytest.CaptureFixture[str]) -> None:
     runs = [tmp_path / "runs" / name for name in ("first <b>", "second_%", "third")]
     draw = np.random.default_rng(1)

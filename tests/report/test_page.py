@@ -71,6 +71,7 @@ def test_one_initialiser_has_no_bars_to_compare(whole_run: ArtifactPaths) -> Non
     assert not any(isinstance(block, Bars) for block in alone.blocks) and len(table(alone).rows) == 1
 
 
+@pytest.mark.slow
 def test_columns_of_prompts_inside_a_token_are_shown_where_there_are_such(whole_run: ArtifactPaths) -> None:
     def shown() -> list[str]:
         found = table(section(outcome_sections(read_run(whole_run)), "prompt-ends"))

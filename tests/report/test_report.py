@@ -46,6 +46,7 @@ def test_the_summary_names_the_figures(whole_run: ArtifactPaths) -> None:
     assert str(whole_run.report / "index.html") in where_to_look(whole_run)
 
 
+@pytest.mark.slow
 def test_a_run_that_was_moved_tells_where_it_lies_now(
     whole_run: ArtifactPaths, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -57,6 +58,7 @@ def test_a_run_that_was_moved_tells_where_it_lies_now(
     assert str(moved.certificate) in said and str(whole_run.certificate) not in said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_stages", range(1, 9))
 def test_a_run_cut_short_is_reported_as_that(tmp_path: Path, num_stages: int, write_run: WriteRun) -> None:
     paths = write_run(tmp_path, BEFORE_REPORT[:num_stages])
@@ -68,11 +70,13 @@ def test_a_run_cut_short_is_reported_as_that(tmp_path: Path, num_stages: int, wr
     assert len(re.findall("<td>missing</td>", page)) == 8 - num_stages
 
 
+@pytest.mark.slow
 def test_the_same_bytes_for_the_same_run(tmp_path: Path, write_run: WriteRun) -> None:
     paths = write_run(tmp_path, BEFORE_REPORT)
     assert report(paths) == report(paths, "--force")
 
 
+@pytest.mark.slow
 def test_a_current_report_prints_its_summary_again(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], write_run: WriteRun
 ) -> None:
@@ -117,6 +121,7 @@ class Checker(html.parser.HTMLParser):
         assert self.open.pop() == tag
 
 
+@pytest.mark.slow
 def test_the_page_is_well_formed_and_needs_nothing_else(tmp_path: Path, write_run: WriteRun) -> None:
     page = report(write_run(tmp_path, BEFORE_REPORT))
     checker = Checker()
@@ -135,6 +140,7 @@ def text_of(page: str) -> str:
     return re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]*>", " ", without)))
 
 
+@pytest.mark.slow
 def test_what_evaluate_align_and_train_found_is_on_the_page(whole_run: ArtifactPaths) -> None:
     page = report(whole_run)
     seen = text_of(page)
@@ -160,6 +166,7 @@ def test_what_evaluate_align_and_train_found_is_on_the_page(whole_run: ArtifactP
     assert "4.00 bytes a token, the base model 3.00" in summary
 
 
+@pytest.mark.slow
 def test_figures_that_an_earlier_version_did_not_write_are_left_out(whole_run: ArtifactPaths) -> None:
     for stage, kept in (("evaluate", ("bits_per_byte",)), ("align", ("strategy",)), ("train", ())):
         manifest = json.loads(whole_run.manifest(stage).read_text())
@@ -173,6 +180,7 @@ def test_figures_that_an_earlier_version_did_not_write_are_left_out(whole_run: A
     assert "What the trained model writes" not in summary_text(read_run(whole_run))
 
 
+@pytest.mark.slow
 def test_text_of_the_run_is_escaped_and_what_no_screen_shows_is_visible(tmp_path: Path, write_run: WriteRun) -> None:
     page = report(write_run(tmp_path, BEFORE_REPORT))
     assert "my/model &lt;b&gt;" in page and "my/model <b>" not in page
@@ -180,6 +188,7 @@ def test_text_of_the_run_is_escaped_and_what_no_screen_shows_is_visible(tmp_path
     assert visible("a\x00\n\u202e<") == "a\\x00\\x0a\ufffd<"
 
 
+@pytest.mark.slow
 def test_all_swaps_are_shown_the_most_useful_first(tmp_path: Path, write_run: WriteRun) -> None:
     paths = write_run(tmp_path, BEFORE_REPORT)
     saved = [int(row["tokens_saved"]) for row in read_swaps(paths)]
@@ -222,6 +231,7 @@ def test_small_helpers() -> None:
     assert percent(100.0) == "100.000 %" and percent(99.99999) == "> 99.999 %" and percent(99.5, 1) == "99.5 %"
 
 
+@pytest.mark.slow
 def test_what_verify_found_is_reported_and_its_age_too(tmp_path: Path, write_run: WriteRun) -> None:
     found = {"different_documents": 0, "documents": 1234, "runs": 5000, "different_runs": 2, "longest_run": 64}
     found |= {"adversarial_strings": 9000, "adversarial_equal_percent": 99.998}
@@ -253,6 +263,7 @@ def test_no_script_runs_but_the_pages_own(tmp_path: Path, write_run: WriteRun) -
     assert page.index("Content-Security-Policy") < page.index("<title>")
 
 
+@pytest.mark.slow
 def test_pictures_and_numbers_lie_beside_the_page(tmp_path: Path, write_run: WriteRun) -> None:
     paths = write_run(tmp_path, BEFORE_REPORT)
     report(paths)
@@ -276,6 +287,7 @@ def test_pictures_and_numbers_lie_beside_the_page(tmp_path: Path, write_run: Wri
     assert written >= {"report/numbers/swaps.csv", "report/pictures/rank-frequency.svg", "report/index.html"}
 
 
+@pytest.mark.slow
 def test_the_page_says_what_came_from_what_and_how_to_repeat_it(tmp_path: Path, write_run: WriteRun) -> None:
     paths = write_run(tmp_path, BEFORE_REPORT)
     seen = text_of(report(paths))

@@ -35,6 +35,7 @@ def report(paths: ArtifactPaths, *options: str) -> str:
     return (paths.final_model / "README.md").read_text()
 
 
+@pytest.mark.slow
 def test_the_card_has_the_figures_of_evaluate_and_nothing_is_stale_or_damaged(
     whole_run: ArtifactPaths, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -58,6 +59,7 @@ def test_the_card_has_the_figures_of_evaluate_and_nothing_is_stale_or_damaged(
     assert "| this model | 1.5000 | 1.7122 |" in report(whole_run), "its own card is written anew"
 
 
+@pytest.mark.slow
 def test_an_edited_card_stays(whole_run: ArtifactPaths, capsys: pytest.CaptureFixture[str]) -> None:
     with_card(whole_run)
     write_text(whole_run.final_model / "README.md", "mine\n")
@@ -67,6 +69,7 @@ def test_an_edited_card_stays(whole_run: ArtifactPaths, capsys: pytest.CaptureFi
     assert report(whole_run, "--force") == "mine\n"
 
 
+@pytest.mark.slow
 def test_a_card_that_is_gone_is_written_again(whole_run: ArtifactPaths) -> None:
     with_card(whole_run)
     card = report(whole_run)
@@ -74,12 +77,14 @@ def test_a_card_that_is_gone_is_written_again(whole_run: ArtifactPaths) -> None:
     assert report(whole_run) == card
 
 
+@pytest.mark.slow
 def test_a_card_of_an_earlier_version_stays(whole_run: ArtifactPaths) -> None:
     """Its manifest says that another hash is damage, and would have the model trained again."""
     with_card(whole_run, editable=False)
     assert "by train" in report(whole_run)
 
 
+@pytest.mark.slow
 def test_of_a_model_from_elsewhere_only_what_was_measured_is_told(whole_run: ArtifactPaths) -> None:
     with_card(whole_run)
     manifest = json.loads(whole_run.manifest("train").read_text())

@@ -77,6 +77,7 @@ def test_compiling_on_a_cpu_without_a_compiler(world: World, monkeypatch: pytest
         run(config(world, torch_compile=True))
 
 
+@pytest.mark.slow
 def test_budgets_become_steps(world: World) -> None:
     write_corpus(world.root / "general" / "a.txt", documents(40, seed=7))
     replay = {"replay_corpus": world.root / "general", "replay_ratio": 0.25}

@@ -29,9 +29,12 @@ def single_pretokens(texts: Iterable[str], splitter: PretokenSplitter) -> list[s
 def each_single_pretoken(texts: Iterable[str], splitter: PretokenSplitter) -> Iterator[str]:
     """The same one by one, so many in memory at a time as one chunk has."""
     for chunk in chunks(texts):
-        for text, pieces in zip(chunk, splitter.lists(chunk), strict=True):
-            if len(pieces) == 1 and (not splitter.normalizing or text in pieces[0]):
-                yield text
+        pieces = splitter.split([text.encode() for text in chunk])
+        single = (chunk[row] for row in np.flatnonzero(np.diff(pieces.starts) == 1).tolist())
+        if splitter.normalizing:
+            alone = (found[0].decode(errors="replace") for found in pieces.lists() if len(found) == 1)
+            single = (text for text, piece in zip(single, alone, strict=True) if text in piece)
+        yield from single
 
 
 def in_one_array(texts: Iterable[str]) -> Batch:

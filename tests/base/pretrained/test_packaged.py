@@ -158,6 +158,7 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Packaged:
     return found
 
 
+@pytest.mark.slow
 def test_init_takes_it_by_its_name_and_fetches_once(
     tmp_path: Path, small: Packaged, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -92,6 +92,7 @@ def test_the_certificate_lists_every_mismatch_with_a_cause(distilled: TinyRun) -
     assert written["result_tokenizer_sha256"] == sha256_file(paths.distilled_tokenizer / "tokenizer.json")
 
 
+@pytest.mark.slow
 def test_more_mismatches_than_allowed_leave_the_old_artifact(
     fresh: TinyRun, monkeypatch: pytest.MonkeyPatch, said: Callable[[], str]
 ) -> None:
@@ -117,6 +118,7 @@ def test_before_analyze_it_names_the_command(tmp_path: Path, said: Callable[[], 
     assert "run `ivr init` first" in said()
 
 
+@pytest.mark.slow
 def test_two_runs_write_the_same_bytes(fresh: TinyRun) -> None:
     folder = fresh.paths.distilled_tokenizer
     before = {path.name: path.read_bytes() for path in folder.iterdir()}

@@ -18,6 +18,7 @@ from ivr.tokenizer.distill.stage import load_base
 Edit = Callable[[dict[str, Any]], object]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prefix_space", [False, True])
 @pytest.mark.parametrize("added", [[], [AddedToken("<|im_start|>", special=True), AddedToken("zebrafish")]])
 def test_a_trained_tokenizer(
@@ -61,6 +62,7 @@ def repetitive(seed: int, documents: int) -> list[str]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["single digits", "three digits", "by case", "three splits"])
 def test_runs_are_cut_behind_any_pattern(
     analyzed: TinyRun, copy_run: Callable[[TinyRun], TinyRun], tmp_path: Path, name: str

@@ -2,6 +2,7 @@
 
 from itertools import product
 
+import pytest
 from small_bpe import bpe_of
 
 from ivr.analysis.pretokens import PretokenSplitter
@@ -26,6 +27,7 @@ def test_every_ascii_character_and_unit_between_its_neighbours() -> None:
     assert all(len(splitter(text)) == 1 for text in texts)
 
 
+@pytest.mark.slow
 def test_a_unit_that_a_neighbour_parts_is_cut_as_bpe_does() -> None:
     base = bpe_of(PARTED)
     texts = [
@@ -36,6 +38,7 @@ def test_a_unit_that_a_neighbour_parts_is_cut_as_bpe_does() -> None:
     assert [result.encode(text).ids for text in texts] == [base.encode(text).ids for text in texts]
 
 
+@pytest.mark.slow
 def test_no_piece_ends_within_a_character() -> None:
     # a blank draws in the first byte of `é`, and the byte behind it goes with the `à` behind that
     merges = [("Ġ", "Ã"), ("Ã", "©"), ("Ã", "ł"), ("©", "Ãł"), ("Ã©", "Ãł"), ("Ã©Ãł", "Ã©Ãł")]

@@ -26,6 +26,7 @@ def files(run: TinyRun) -> tuple[Path, Path, Path]:
     return run.paths.original_tokenizer / "tokenizer.json", folder / "tokenizer.json", folder / NAME
 
 
+@pytest.mark.slow
 def test_the_certificate_says_that_it_is_proved_and_the_checker_accepts_the_files(distilled: TinyRun) -> None:
     certificate = json.loads((distilled.paths.distilled_tokenizer / "certificate.json").read_text())
     told = certificate["universal_proof"]
@@ -87,6 +88,7 @@ def test_scores_beyond_the_range_leave_the_fit_as_it_was(monkeypatch: pytest.Mon
     assert kept is fitted and found.ended == RANGE and found.proof is None
 
 
+@pytest.mark.slow
 def test_what_is_made_of_some_bytes_is_proved_where_the_whole_vocabulary_is_not_tried(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -123,6 +125,7 @@ def test_what_is_made_of_some_bytes_is_proved_where_the_whole_vocabulary_is_not_
     assert verdicts() == [(told[0], False), (told[1], True)]
 
 
+@pytest.mark.slow
 def test_an_added_token_that_merges_make_is_a_token_like_others_to_a_proof(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -160,6 +163,7 @@ def test_a_file_of_another_form_is_no_proof(
     assert told in said.err and "accepted" not in said.out
 
 
+@pytest.mark.slow
 def test_parts_that_leave_the_text_no_room_are_given_up_not_the_fit(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -174,6 +178,7 @@ def test_parts_that_leave_the_text_no_room_are_given_up_not_the_fit(
     assert not result.proofs and result.tokenizer.encode("123").ids == base.encode("123").ids
 
 
+@pytest.mark.slow
 def test_parts_that_text_undoes_again_and_again_are_proved_where_they_hold(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

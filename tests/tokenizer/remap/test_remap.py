@@ -83,6 +83,7 @@ def test_any_text_comes_back(before: Tokenizer, after: Tokenizer, text: str) -> 
         assert tokenizer.decode(ids, skip_special_tokens=False) == text
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(TEXT)
 def test_text_without_old_token_or_new_string_is_as_before(
@@ -400,6 +401,7 @@ def real(gpt2: Tokenizer) -> tuple[Tokenizer, Tokenizer, tuple[Swap, ...], Preto
     return distilled, apply_swaps(parts, swaps, split), swaps, split
 
 
+@pytest.mark.slow
 def test_new_tokens_with_runs_are_produced_for_their_own_strings(
     real: tuple[Tokenizer, Tokenizer, tuple[Swap, ...], PretokenSplitter],
 ) -> None:
@@ -409,6 +411,7 @@ def test_new_tokens_with_runs_are_produced_for_their_own_strings(
         assert after.encode(from_alphabet(swap.new).decode()).ids == [swap.id]
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(text=REAL_TEXT)
 def test_only_pretokens_with_a_new_string_or_an_old_token_change(
@@ -423,6 +426,7 @@ def test_only_pretokens_with_a_new_string_or_an_old_token_change(
         assert after.encode(text).ids == before.encode(text).ids
 
 
+@pytest.mark.slow
 def test_undoing_gives_the_same_tokenizer(
     real: tuple[Tokenizer, Tokenizer, tuple[Swap, ...], PretokenSplitter],
 ) -> None:
@@ -432,6 +436,7 @@ def test_undoing_gives_the_same_tokenizer(
     assert undo_swaps(parts, swaps, split).to_str() == before.to_str()
 
 
+@pytest.mark.slow
 def test_added_tokens_and_what_no_text_gives_stay_as_they_are(tmp_path: Path) -> None:
     """One that merges make too, one byte, one beyond the vocabulary: string, flags, score and id outlive a swap."""
     base = bpe_of([("h", "e"), ("l", "l"), ("he", "ll"), ("hell", "o"), ("a", "b"), ("b", "c")])

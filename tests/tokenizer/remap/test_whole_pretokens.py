@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 from small_bpe import bpe_of, pieces
 
 from ivr.analysis.pretokens import PretokenSplitter
@@ -12,6 +13,7 @@ from ivr.tokenizer.remap.whole_pretokens import _any_of, cut_again, uncut_patter
 MERGES = [(".", "."), ("..", ".."), ("a", "a"), ("aa", "aa"), ("b", "aa"), ("Ġ", "Ġ")]
 
 
+@pytest.mark.slow
 def test_a_pretoken_with_a_new_string_is_one_piece_and_others_are_cut_as_before() -> None:
     base = bpe_of(MERGES)
     spec = json.loads(distill(base, read_bpe(base), ["aaa", "....."], 3.0).tokenizer.to_str())

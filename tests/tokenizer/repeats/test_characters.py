@@ -20,6 +20,7 @@ from ivr.tokenizer.repeats.tables import initial_contexts, self_merging_units
 PARTS = [("Ã", "©"), ("Å", "´"), ("Ã©", "Å"), ("´", "Ã©"), ("Ã©", "Ã©"), ("Ã©", "´")]
 
 
+@pytest.mark.slow
 def test_a_part_of_a_character_beside_a_run_is_told_by_the_whole_one() -> None:
     base = bpe_of(PARTS)
     result = distill(base, read_bpe(base), ["a"], 3.0).tokenizer
@@ -29,6 +30,7 @@ def test_a_part_of_a_character_beside_a_run_is_told_by_the_whole_one() -> None:
     assert base.encode("ôééé").tokens == ["Ã", "´Ã©", "Ã©Ã©"] and base.encode("Ŵééé").tokens[0] == "Å´"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prefix_space", [False, True])
 def test_parts_of_characters_on_both_sides_are_as_bpe(monkeypatch: pytest.MonkeyPatch, prefix_space: bool) -> None:
     # `´é` and `éÅ` quarrel, and `Ŵ` has a token: `Å´`,`éÅ` is worth more than `´é`, until such strings are fitted
@@ -45,6 +47,7 @@ def test_parts_of_characters_on_both_sides_are_as_bpe(monkeypatch: pytest.Monkey
     assert base.encode("xŴéŐ").tokens[-3:] == ["Å", "´Ã©", "ÅĲ"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("merges", "parted"),
     [
@@ -88,6 +91,7 @@ def test_a_unit_that_begins_within_a_character_stands_for_one_of_whole_ones() ->
     assert self_merging_units(read_bpe(bpe_of([("©", "´"), ("©´", "©´"), ("Ã", "Â"), ("ÃÂ", "ÃÂ")]))) == []
 
 
+@pytest.mark.slow
 def test_its_runs_in_the_text_are_cut_within_characters_where_nothing_else_helps() -> None:
     base = bpe_of(SHIFTED)
     texts = ["éô" * 4, " " + "éô" * 8]
@@ -98,6 +102,7 @@ def test_its_runs_in_the_text_are_cut_within_characters_where_nothing_else_helps
     assert base.encode(texts[0]).tokens == ["Ã", "©Ã´Ã©Ã´Ã", "©Ã´Ã", "©Ã", "´"]
 
 
+@pytest.mark.slow
 def test_a_run_after_a_character_with_the_prefix_blank_is_cut_as_bpe_does() -> None:
     # `C` draws an `l`, but `ĠC` does not, and the last `l` goes with the `c`
     base = bpe_of([("Ġ", "C"), ("C", "l"), ("l", "l"), ("l", "c")])

@@ -103,6 +103,7 @@ def sample() -> Repeats:
     return Repeats(bpe_of([*dict.fromkeys([*DNA, *HEXADECIMAL, *OF_THREE, *PARTS, *learnt])]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(dict.fromkeys(family.name for family in TABLE)))
 def test_without_any_family_a_string_is_split_where_bpe_has_no_border(sample: Repeats, name: str) -> None:
     without = sample.refined(family for family in TABLE if family.name != name)
@@ -125,6 +126,7 @@ def test_without_any_family_a_string_is_split_where_bpe_has_no_border(sample: Re
     assert len(few) < len(many)
 
 
+@pytest.mark.slow
 def test_a_distillation_takes_the_whole_table(monkeypatch: pytest.MonkeyPatch) -> None:
     taken: list[Sequence[Family]] = []
 
@@ -152,6 +154,7 @@ def test_a_word_beside_a_run_tells_more_than_its_last_letter() -> None:
     assert set(table.paired_lefts) == words.lefts
 
 
+@pytest.mark.slow
 def test_words_drawn_out_that_no_text_held_are_as_bpe() -> None:
     base = bpe_of(WORDS)
     result = distill(base, read_bpe(base), ["tors", "she"], 3.0).tokenizer
@@ -163,6 +166,7 @@ def test_words_drawn_out_that_no_text_held_are_as_bpe() -> None:
     assert [result.encode(text).ids for text in texts] == [base.encode(text).ids for text in texts]
 
 
+@pytest.mark.slow
 def test_a_run_that_a_cut_has_begun_within_a_unit_goes_on_as_bpe_does() -> None:
     # `z` draws an x, but not where `yz` was merged first; and so begins what is left of a run that `p` draws an x of
     base = bpe_of([("y", "z"), ("z", "x"), ("p", "x"), ("x", "yz"), ("xyz", "xyz")])
@@ -219,6 +223,7 @@ def test_letters_that_are_written_in_any_order_make_an_alphabet() -> None:
     assert small_alphabets([*(word[:5] for word in dna), *(word + "x" for word in dna), *map(str.title, dna)]) == []
 
 
+@pytest.mark.slow
 def test_runs_over_an_alphabet_that_no_text_held_are_as_bpe(monkeypatch: pytest.MonkeyPatch) -> None:
     base = bpe_of(DNA)
     words = without_repeats("ACGT", 60)

@@ -47,6 +47,7 @@ def test_text_without_runs_is_split_as_before() -> None:
         assert pieces(pattern, text) == splitter(text)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("letters", ["ab ", "abc", "bc.'", "a1\n.", "aé b", "a \n", "a blanks"])
 def test_what_is_taken_at_a_glance_is_what_the_slow_rules_take(letters: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every string to a length at which three units of two characters have room at any place of a word."""
@@ -63,6 +64,7 @@ def test_what_is_taken_at_a_glance_is_what_the_slow_rules_take(letters: str, mon
             assert quick.pre_tokenize_str(mapped) == slow.pre_tokenize_str(mapped), text
 
 
+@pytest.mark.slow
 @pytest.mark.needs_gpt2
 def test_a_pretoken_that_is_one_run_is_cut_at_a_glance_as_by_the_slow_rules(
     gpt2: Tokenizer, monkeypatch: pytest.MonkeyPatch
@@ -82,6 +84,7 @@ def test_a_pretoken_that_is_one_run_is_cut_at_a_glance_as_by_the_slow_rules(
             assert one.pre_tokenize_str(text) == other.pre_tokenize_str(text), text
 
 
+@pytest.mark.slow
 def test_every_run_beside_every_neighbour_is_as_bpe() -> None:
     base = bpe_of(RUNNING)
     texts = [
@@ -95,6 +98,7 @@ def test_every_run_beside_every_neighbour_is_as_bpe() -> None:
     assert [result.encode(text).ids for text in texts] == [base.encode(text).ids for text in texts]
 
 
+@pytest.mark.slow
 def test_runs_of_blanks_before_a_word_lose_their_last_one() -> None:
     """A blank of two bytes, too: where the run's last one is left over, the run has ended all the same."""
     base = bpe_of([("Â", "ł"), ("Âł", "Âł"), ("ÂłÂł", "ÂłÂł"), ("Ċ", "Ċ"), ("ĊĊ", "ĊĊ"), ("Ġ", "Ġ"), ("Ġ", "a")])
@@ -105,6 +109,7 @@ def test_runs_of_blanks_before_a_word_lose_their_last_one() -> None:
     assert [result.encode(text).ids for text in texts] == [base.encode(text).ids for text in texts]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", ["a", "bc", ".", "\n", "\u00a0"])
 def test_the_pieces_of_a_very_long_run_do_not_look_at_all_that_is_left_of_it(unit: str) -> None:
     """Else this test is busy for many minutes."""
@@ -115,6 +120,7 @@ def test_the_pieces_of_a_very_long_run_do_not_look_at_all_that_is_left_of_it(uni
         assert result.encode(text).ids == base.encode(text).ids
 
 
+@pytest.mark.slow
 def test_the_result_is_a_plain_tokenizer_json(tmp_path: Path) -> None:
     base = bpe_of(RUNNING)
     result = distill(base, read_bpe(base), ["aaa", "baaac"], 3.0).tokenizer
@@ -163,6 +169,7 @@ def test_sparse_numbers_hold_a_run_and_two_other_digits() -> None:
     assert max(sum(digit not in " 0" for digit in text) for text in numbers) == 2
 
 
+@pytest.mark.slow
 def test_a_run_that_scores_could_part_is_cut_all_the_same() -> None:
     """Scores that part `21000` would make `1000` worth less than `10`,`00`."""
     base = bpe_of([("0", "0"), ("1", "0"), ("2", "1"), ("1", "00"), ("100", "0"), ("00", "0")])

@@ -82,6 +82,7 @@ def test_frequent_strings_of_the_field_enter(remapped: TinyRun) -> None:
     assert " 세포주".encode() in strings
 
 
+@pytest.mark.slow
 def test_bytes_and_specials_never_leave(fresh: TinyRun) -> None:
     leaving = [int(row["old_id"]) for row in select(fresh, "--swaps", "5000", "--min-gain", "0", "--min-count", "1")]
     tokenizer = fresh.tokenizer("distilled_unigram")
@@ -101,6 +102,7 @@ def test_kept_tokens_never_leave(fresh: TinyRun, tmp_path: Path) -> None:
     assert len(now) == SWAPS
 
 
+@pytest.mark.slow
 def test_a_file_of_tokens_to_keep_may_begin_with_a_mark_and_must_be_utf8(
     fresh: TinyRun, tmp_path: Path, said: Callable[[], str]
 ) -> None:
@@ -161,6 +163,7 @@ def test_what_is_excluded_by_default(string: str, refused: bool) -> None:
     assert bool(re.search(DEFAULT_EXCLUDE, string)) == refused
 
 
+@pytest.mark.slow
 def test_ids_that_are_left_go_to_lesser_strings_when_a_number_was_asked_for(
     fresh: TinyRun, said: Callable[[], str]
 ) -> None:
@@ -250,6 +253,7 @@ def test_a_value_without_sense_is_refused(
 
 
 # --swaps auto -----------------------------------------------------------------------------------------------------
+@pytest.mark.slow
 def test_auto_stops_where_swaps_gain_too_little_on_text_set_aside(fresh: TinyRun) -> None:
     numbers = [len(select(fresh, "--swaps", "auto", "--min-gain", str(least))) for least in (1, 40, 10**6)]
     assert numbers[0] > numbers[1] > numbers[2] == 0

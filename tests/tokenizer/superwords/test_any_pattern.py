@@ -64,6 +64,7 @@ def expected(base: PretokenSplitter, superwords: set[tuple[str, ...]], text: str
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", KINDS)
 def test_superwords_are_taken_longest_first_from_the_left(name: str) -> None:
     base, steps, superwords = changed(name, cuts=False)

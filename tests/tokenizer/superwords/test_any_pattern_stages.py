@@ -30,6 +30,7 @@ def run_of(root: Path, name: str) -> TinyRun:
     return run
 
 
+@pytest.mark.slow
 def test_a_pre_tokenizer_of_steps_that_hang_on_each_other_takes_none(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -39,6 +40,7 @@ def test_a_pre_tokenizer_of_steps_that_hang_on_each_other_takes_none(
     assert run("select", "--swaps", "40") == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["single digits", "three digits", "three splits"])
 def test_they_are_counted_placed_and_taken_back(tmp_path: Path, name: str) -> None:
     run = run_of(tmp_path, name)

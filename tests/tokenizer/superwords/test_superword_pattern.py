@@ -97,6 +97,7 @@ def joined_blanks(parts: list[str]) -> list[str]:
     return found
 
 
+@pytest.mark.slow
 @settings(max_examples=600, deadline=None)
 @given(TEXTS)
 def test_superwords_are_taken_longest_first_from_the_left(text: str) -> None:

@@ -3,6 +3,7 @@
 from collections import Counter
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -72,6 +73,7 @@ def test_candidates_are_the_frequent_sequences_with_their_documents(
     assert found.bounds_S.tolist() == sorted(found.bounds_S.tolist(), reverse=True)
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(DOCUMENTS, DOCUMENTS, st.data())
 def test_changes_and_counts_are_those_of_a_plain_recount(

@@ -99,6 +99,7 @@ def test_every_superword_is_its_one_id_and_its_pieces_are_the_originals(spanning
     assert spec["model"]["type"] == "Unigram"
 
 
+@pytest.mark.slow
 def test_nothing_spans_a_boundary_unless_asked_for(mine: TinyRun) -> None:
     split = PretokenSplitter(mine.tokenizer("original"))
 
@@ -154,6 +155,7 @@ def test_conditions_hold_for_the_whole_string(mine: TinyRun) -> None:
         assert "cell" not in text and "gene" not in text
 
 
+@pytest.mark.slow
 def test_auto_chooses_superwords_that_pay_on_other_documents(mine: TinyRun) -> None:
     assert mine("select", "--force", "--swaps", "auto", "--max-words", "2", "--min-gain", "5") == 0
     assert superwords(mine)
@@ -174,6 +176,7 @@ def test_bad_options_are_named(mine: TinyRun, said: Callable[[], str], arguments
     assert reason in said()
 
 
+@pytest.mark.slow
 def test_text_full_of_numbers_is_told_of_the_boundaries(
     mine: TinyRun, said: Callable[[], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -182,6 +185,7 @@ def test_text_full_of_numbers_is_told_of_the_boundaries(
     assert "--superword-boundaries none lets new strings span them" in said()
 
 
+@pytest.mark.slow
 def test_undo_and_rules_come_back(mine: TinyRun, tmp_path: Path, said: Callable[[], str]) -> None:
     rules = read_rules(mine.paths.remap_rules)
     text = mine.paths.remap_rules.read_text(encoding="utf-8")
@@ -208,6 +212,7 @@ def test_undo_and_rules_come_back(mine: TinyRun, tmp_path: Path, said: Callable[
         ).read_bytes()
 
 
+@pytest.mark.slow
 def test_a_table_written_by_hand_may_hold_superwords(mine: TinyRun, said: Callable[[], str]) -> None:
     rows = table(mine)[:4]
     wanted = [" cell (gene", "of the. cell 12", "'s own", "—x"]
@@ -254,6 +259,7 @@ PIECES = st.sampled_from(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.one_of(PIECES, st.sampled_from(NASTY), st.text(max_size=4)), max_size=15).map("".join))
 def test_any_text_comes_back_and_text_not_concerned_is_as_before(spanning: TinyRun, text: str) -> None:

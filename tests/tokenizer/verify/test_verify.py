@@ -120,6 +120,7 @@ def test_one_changed_score_is_found_and_placed(
     assert verify(tmp_path, edited(unigram, lower), unigram, *options)[0] == 1, "current, and still different"
 
 
+@pytest.mark.slow
 def test_the_number_of_processes_does_not_matter(
     tmp_path: Path, bpe: Tokenizer, unigram: Tokenizer, corpus: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
