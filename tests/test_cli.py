@@ -47,6 +47,7 @@ def cpu_seconds_of_children() -> float:
     return used.ru_utime + used.ru_stime
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", ["", *STAGES])
 def test_help_answers_at_once_and_imports_nothing_heavy(stage: str) -> None:
     seconds = []

@@ -113,6 +113,7 @@ def test_a_stage_brings_the_ones_before_it(checkout: Checkout) -> None:
     assert checkout.stages_of("train") == ["remap", "align", "train"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("setting", "first", "option"),
     [
@@ -158,6 +159,7 @@ def test_the_environment_does_not_set_options(checkout: Checkout) -> None:
     assert checkout.ran() == ["init --model-name=sample"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folder", ["my corpus", "it's mine"])
 def test_a_corpus_added_changed_or_removed_runs_init_again(checkout: Checkout, folder: str) -> None:
     corpus = checkout.folder / folder
@@ -218,6 +220,7 @@ def programs_of_group(group: int) -> list[str]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_interrupted_and_run_again_it_completes(checkout: Checkout, how: signal.Signals) -> None:
     command = ["make", "IVR='./fake ivr'", "SETUP=", "pipeline"]

@@ -34,6 +34,7 @@ def both(name: str) -> tuple[PreTokenizer, Split]:
     return pre_tokenizer, Split(Regex(one.pattern), "isolated")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted({*OTHERS, *MORE} - NOT_ONE))
 def test_it_splits_as_the_steps_do(name: str) -> None:
     steps, one = both(name)

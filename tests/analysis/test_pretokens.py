@@ -71,6 +71,7 @@ def test_texts_at_once_are_split_as_one_by_one(text: str) -> None:
     assert "".join(SPLITTER(text)) == text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*OTHERS, *BY_THE_LIBRARY])
 def test_another_pre_tokenizer_splits_as_the_library_does(name: str) -> None:
     tokenizer = tokenizer_with({**OTHERS, **BY_THE_LIBRARY}[name]())

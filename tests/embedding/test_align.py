@@ -175,6 +175,7 @@ def test_the_second_run_is_current_and_a_new_strategy_is_not(world: ArtifactPath
     assert run(Config(world.root, init_strategy="zeros")).identity != first.identity
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", ["shards", "bin", "bin-shards"])
 def test_weights_may_be_sharded_or_pytorch_bin(world: ArtifactPaths, layout: str) -> None:
     run(Config(world.root))

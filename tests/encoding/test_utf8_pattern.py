@@ -23,6 +23,7 @@ SETS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SETS)
 def test_matches_the_characters_of_the_set_and_no_other(name: str) -> None:
     members = np.array(SETS[name])

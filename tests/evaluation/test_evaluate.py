@@ -66,6 +66,7 @@ def test_before_training_the_trained_model_is_left_out_and_afterwards_it_is_in(w
     assert drawn["trained"]["new_tokens"] == 3
 
 
+@pytest.mark.slow
 def test_a_trained_model_whose_aligned_model_is_another_by_now(world: ArtifactPaths) -> None:
     train.run(train.Config(world.root, threads=1, max_steps=1, eval_bytes=0))
     before = json.loads(world.manifest("train").read_text())["inputs"]

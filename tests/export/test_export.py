@@ -85,6 +85,7 @@ def test_the_portable_tokenizer_encodes_the_run_s_text_alike(run: TinyRun, expor
     assert FOREIGN.search(full_text)  # what the test looks for is there before
 
 
+@pytest.mark.slow
 def test_javascript_gives_the_same_ids(run: TinyRun, exported: Path, tmp_path: Path) -> None:
     if not LIBRARY or shutil.which("node") is None:
         pytest.skip("IVR_JAVASCRIPT_TOKENIZERS names no @huggingface/tokenizers, or there is no node: `make test-js`")

@@ -164,6 +164,7 @@ def test_names_in_files_of_gpt_neox(stored: str, bare: str) -> None:
     assert layout.bare(stored) == bare
 
 
+@pytest.mark.slow
 def test_the_older_name_of_a_head_stays(tmp_path: Path, artifacts: Path) -> None:
     """As in the files of Pythia: transformers renames embed_out when it loads, and names it so again when it saves."""
     folder = write_family(tmp_path / "model", "GPT-NeoX")

@@ -174,6 +174,7 @@ def test_what_is_shared_is_held_by_many_and_keeps_one_out(
     assert sorted(path.name for path in tmp_path.iterdir()) == [".lock"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", ["", "[]", "{", '{"what": 1}'])
 def test_a_record_that_was_cut_short_is_not_in_the_way_for_ever(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str

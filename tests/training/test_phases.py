@@ -41,6 +41,7 @@ def assert_only_new_rows_moved(before: dict, after: dict, ids: list[int], matric
             assert (before[name][ids] != after[name][ids]).any(dim=1).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tied", [True, False])
 def test_rows_only_moves_new_rows_and_no_other_bit(tmp_path: Path, tied: bool) -> None:
     world = make_world(tmp_path / "artifacts", tied=tied)
@@ -66,6 +67,7 @@ def test_rows_first_then_all_weights(world: ArtifactPaths) -> None:
     assert all(not torch.equal(before[name], after[name]) for name in before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at_step", [2, 3, 4])
 def test_an_interruption_in_either_phase_changes_nothing(
     another_world: Callable[[str], ArtifactPaths], monkeypatch: pytest.MonkeyPatch, at_step: int

@@ -83,6 +83,7 @@ def distilled(base_dir: Path, target: Path, pretokens: list[str]) -> Tokenizer:
     return Tokenizer.from_file(str(target / "tokenizer.json"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "added",
     [
@@ -239,6 +240,7 @@ def certificate_of(base_dir: Path, target: Path, pretokens: list[str]) -> dict[s
     return build_certificate(Compared(*files, PretokenTable(pretokens, counts, counts)), result, lambda done: None)
 
 
+@pytest.mark.slow
 def test_a_file_may_leave_out_what_the_library_takes_for_granted(tmp_path: Path) -> None:
     """As GPT-2's own tokenizer.json on the Hub does: no type of model, no use_regex."""
     spec = spec_of()
@@ -248,6 +250,7 @@ def test_a_file_may_leave_out_what_the_library_takes_for_granted(tmp_path: Path)
     assert certificate["corpus"]["mismatched_types"] == 0 and certificate["universal_proof"]["proved"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["ignore_merges", "a part made later"])
 def test_no_proof_is_claimed_of_what_it_does_not_know_of(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str

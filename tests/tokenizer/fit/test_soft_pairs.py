@@ -121,6 +121,7 @@ def test_a_part_that_takes_more_than_the_text_is_not_closed(monkeypatch: pytest.
     assert largest <= limits[0] < 2 * largest and {*limits[1:]} <= {EXACT_IN_FILE}
 
 
+@pytest.mark.slow
 def test_no_part_is_closed_where_a_merge_comes_before_one_that_makes_its_part() -> None:
     """As in Llama 3's: the library's order of merges is not that of their parts, which no part's walks follow."""
     letters = [chr(code) for code in range(0x100, 0x120)]

@@ -164,6 +164,7 @@ def compare(letters: str, merges: Merges, longest: int) -> np.ndarray:
     return _compare(len(letters), longest, table, ranks_of(table), trie, vectors, lengths)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("letters", "merges", "longest", "seeds"),
     [("ab", 5, 12, 40), ("ab", 40, 12, 40), ("abc", 15, 12, 6), ("abc", 40, 12, 6), ("abcd", 20, 9, 8)],

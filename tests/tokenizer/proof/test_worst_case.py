@@ -121,6 +121,7 @@ def closed() -> tuple[ByteLevelBpe, Merges]:
     return read_bpe(bpe_of(merges)), merges
 
 
+@pytest.mark.slow
 def test_a_proof_that_was_tampered_with_is_refused(closed: tuple[ByteLevelBpe, Merges]) -> None:
     bpe, _ = closed
     result = close(bpe, prior_weights(len(bpe.merges_R3), 0.0))

@@ -69,6 +69,7 @@ def test_a_weight_is_as_large_as_it_is_for_one_row() -> None:
     assert weights_R.tolist() == [4, 1, 9, 1] and asking_R.tolist() == [1, -1, -1, -1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("capitals", range(NAME_LETTERS + 1))
 def test_short_names_are_every_string_of_four_letters_without_a_run(capitals: int) -> None:
     names = short_names(capitals)

@@ -144,6 +144,7 @@ def test_excluded_strings_do_not_enter(fresh: TinyRun) -> None:
     assert not [text for text in texts if re.search(pattern, text)]
 
 
+@pytest.mark.slow
 def test_parts_of_characters_enter_only_when_asked_for(fresh: TinyRun) -> None:
     def partial(table: list[Row]) -> list[bytes]:
         return [string for string in new_strings(table) if string.decode(errors="replace").encode() != string]
@@ -259,6 +260,7 @@ def test_auto_stops_where_swaps_gain_too_little_on_text_set_aside(fresh: TinyRun
     assert numbers[0] > numbers[1] > numbers[2] == 0
 
 
+@pytest.mark.slow
 def test_auto_reads_only_documents_to_learn_from(fresh: TinyRun) -> None:
     before = select(fresh, "--swaps", "auto", "--min-gain", "40")
     for file in fresh.paths.heldout_corpora.glob("*.txt"):

@@ -81,6 +81,7 @@ def test_superwords_are_taken_longest_first_from_the_left(name: str) -> None:
     assert len(met) > len(superwords) // 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", KINDS)
 def test_cuts_go_on_elsewhere_and_leave_superwords_whole(name: str) -> None:
     base, steps, superwords = changed(name, cuts=True)
@@ -100,6 +101,7 @@ def test_cuts_go_on_elsewhere_and_leave_superwords_whole(name: str) -> None:
     check()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", KINDS)
 def test_taking_superwords_out_gives_the_steps_as_they_were(name: str) -> None:
     base, _, superwords = changed(name, cuts=True)
@@ -110,6 +112,7 @@ def test_taking_superwords_out_gives_the_steps_as_they_were(name: str) -> None:
     assert with_any_superwords(steps, [], base) == steps
 
 
+@pytest.mark.slow
 def test_a_pre_tokenizer_that_is_no_pattern_is_refused() -> None:
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = OTHERS["a string"]()

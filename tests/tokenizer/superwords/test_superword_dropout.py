@@ -32,6 +32,7 @@ def encoded(run: TinyRun) -> tuple[Tokenizer, list[tuple[str, list[int]]]]:
     return tokenizer, [(text, tokenizer.encode(text, add_special_tokens=False).ids) for text in texts]
 
 
+@pytest.mark.slow
 def test_each_superword_is_cut_at_each_of_its_borders_as_its_parts_are_written(spanning: TinyRun) -> None:
     tokenizer, cuts = spanning.tokenizer("remapped"), dropout_of(spanning).cuts
     swaps = [swap for swap in read_rules(spanning.paths.remap_rules).swaps if swap.words > 1]
@@ -43,6 +44,7 @@ def test_each_superword_is_cut_at_each_of_its_borders_as_its_parts_are_written(s
             assert swap.id not in ids and tokenizer.decode(ids) == text
 
 
+@pytest.mark.slow
 def test_the_text_stays_and_the_share_is_the_one_asked_for(spanning: TinyRun) -> None:
     tokenizer, documents = encoded(spanning)
     half, every = dropout_of(spanning, 0.5), dropout_of(spanning)
@@ -64,11 +66,13 @@ def test_the_text_stays_and_the_share_is_the_one_asked_for(spanning: TinyRun) ->
     ]
 
 
+@pytest.mark.slow
 def test_what_decides_the_ids_decides_the_digest(spanning: TinyRun) -> None:
     digests = [dropout_of(spanning, *how).digest for how in ((0.5, 0), (0.5, 0), (0.5, 1), (0.4, 0))]
     assert digests[0] == digests[1] and len(set(digests)) == 3
 
 
+@pytest.mark.slow
 def test_rules_without_a_superword_or_of_another_tokenizer_are_refused(spanning: TinyRun, remapped: TinyRun) -> None:
     with pytest.raises(ConfigError, match="name no superword; `ivr select --max-words 2`"):
         dropout_of(remapped)

@@ -105,6 +105,7 @@ def test_superwords_are_taken_longest_first_from_the_left(text: str) -> None:
     assert joined_blanks(pieces(changed, text)) == joined_blanks(expected(text))
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(TEXTS)
 def test_text_without_a_superword_is_split_as_before(text: str) -> None:

@@ -60,6 +60,7 @@ def used(tokenizer: Tokenizer, texts: Iterable[str]) -> Counter[int]:
     return Counter(token_id for text in texts for token_id in tokenizer.encode(text, add_special_tokens=False).ids)
 
 
+@pytest.mark.slow
 def test_totals_and_counts_are_what_the_library_counts(spanning: TinyRun) -> None:
     results, after = spanning.results("select"), spanning.tokenizer("remapped")
     texts, general = (
@@ -73,12 +74,14 @@ def test_totals_and_counts_are_what_the_library_counts(spanning: TinyRun) -> Non
         assert int(row["new_count"]) == counts[int(row["old_id"])]
 
 
+@pytest.mark.slow
 def test_inside_pretokens_is_the_default_and_writes_no_other_column(remapped: TinyRun) -> None:
     assert remapped.manifest("select")["config"]["max_words"] == 1
     assert "words" not in table(remapped)[0]
     assert remapped.paths.remap_rules.read_text(encoding="utf-8").startswith("format: 2\n")
 
 
+@pytest.mark.slow
 def test_every_superword_is_its_one_id_and_its_pieces_are_the_originals(spanning: TinyRun) -> None:
     rules, original, after = (
         read_rules(spanning.paths.remap_rules), spanning.tokenizer("original"), spanning.tokenizer("remapped"),
@@ -117,6 +120,7 @@ def test_nothing_spans_a_boundary_unless_asked_for(mine: TinyRun) -> None:
     assert mine("remap") == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "parts"),
     [
@@ -142,6 +146,7 @@ def test_a_sentence_ends_at_its_mark_and_a_word_goes_on_behind_one(mine: TinyRun
     assert loose.joined(np.arange(len(pretokens)), np.array([len(pretokens)]))[:-1].all()
 
 
+@pytest.mark.slow
 def test_conditions_hold_for_the_whole_string(mine: TinyRun) -> None:
     documents = list(read_documents(mine.paths.cleaned_corpora))
     options = ("--min-documents", "12", "--min-count", "20", "--max-bytes", "14", "--exclude", "cell|gene")
@@ -162,6 +167,7 @@ def test_auto_chooses_superwords_that_pay_on_other_documents(mine: TinyRun) -> N
     assert mine("remap") == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
@@ -235,6 +241,7 @@ def test_a_table_written_by_hand_may_hold_superwords(mine: TinyRun, said: Callab
         assert reason in said()
 
 
+@pytest.mark.slow
 def test_verify_explains_a_superword_as_such(mine: TinyRun, capfd: pytest.CaptureFixture[str]) -> None:
     files = [str(mine.paths.root / "tokenizers" / name) for name in ("remapped", "original")]
     options = ("--runs", "0", "--processes", "1", "--adversarial", "50")
@@ -274,6 +281,7 @@ def test_any_text_comes_back_and_text_not_concerned_is_as_before(spanning: TinyR
         assert encoding.ids == old
 
 
+@pytest.mark.slow
 def test_names_of_boundaries() -> None:
     assert Boundaries.named("sentences,digits") == Boundaries()
     assert Boundaries.named("none") == Boundaries(sentences=False, digits=False)
@@ -281,12 +289,14 @@ def test_names_of_boundaries() -> None:
         Boundaries.named("words")
 
 
+@pytest.mark.slow
 def test_pieces_of_a_superword_join_to_it(spanning: TinyRun) -> None:
     tokens = read_bpe(spanning.tokenizer("original")).tokens
     for swap in read_rules(spanning.paths.remap_rules).swaps:
         assert "".join(tokens[piece] for piece in swap.pieces) == swap.new
 
 
+@pytest.mark.slow
 def test_only_a_tokenizer_with_superwords_is_told_as_one(spanning: TinyRun, remapped: TinyRun) -> None:
     texts = [
         (run.paths.remapped_tokenizer / "tokenizer.json").read_text(encoding="utf-8") for run in (spanning, remapped)
@@ -294,6 +304,7 @@ def test_only_a_tokenizer_with_superwords_is_told_as_one(spanning: TinyRun, rema
     assert [has_superwords(text) for text in texts] == [True, False]
 
 
+@pytest.mark.slow
 def test_the_report_shows_held_out_lines_with_new_tokens_marked(mine: TinyRun) -> None:
     rules = read_rules_of(mine.paths)
     assert segmentation(mine.paths, rules) == Note("There is no held-out text.", warning=True)
