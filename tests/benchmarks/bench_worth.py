@@ -98,9 +98,12 @@ def main() -> None:
         print(time.strftime("%H:%M:%S"), cell.name, file=sys.stderr, flush=True)
         lab.run(cell)
     rows = table(lab)
+    measured = [place for place in range(len(COLUMNS)) if any(row[place] != "" for row in rows)]
+    rows = [[row[place] for place in measured] for row in rows]
     for row in rows:
         print(*row, sep="\t")
-    publish(options, NAMES.get(options.model_name, "worth"), Record(command_line(), COLUMNS, rows))
+    columns = tuple(COLUMNS[place] for place in measured)
+    publish(options, NAMES.get(options.model_name, "worth"), Record(command_line(), columns, rows))
 
 
 if __name__ == "__main__":
