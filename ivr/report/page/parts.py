@@ -1,4 +1,4 @@
-"""What a page is made of, as plain data: the templates turn it into HTML, ivr.report.numbers into CSV and JSON.
+"""What a page is made of, as plain data: the templates turn it into HTML, ivr.report.files into CSV and JSON.
 
     Section("swaps", "Swaps", [Table("swaps", "The swaps", columns, rows)], note="...")
 
