@@ -11,7 +11,8 @@ from collections.abc import Mapping
 # a manifest of before versions were recorded counts as version 1
 STAGE_VERSIONS = {
     # 2: encodings by mark, special tokens part documents, JSON of any shape, bounded names
-    "init": 3,  # 3: tokenizer_config.json names what transformers would add by default, and what ends a text
+    # 3: tokenizer_config.json names what transformers would add by default, and what ends a text
+    "init": 4,  # 4: commas between JSON values; text in ISO-2022 is refused
     # 2: BPEs in which a merge may come before one that makes its part
     "analyze": 3,  # 3: added tokens that are not special are cut out of text
     # 2: products made twice have the derivation that happens

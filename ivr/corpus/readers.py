@@ -210,9 +210,9 @@ def _read_json_lines(stream: IO[str], options: ReadOptions) -> Iterator[Document
             yield Reject(number, _UNDECODABLE, _around_surrogate(line))
             continue
         value = parse_line(line)
-        if isinstance(value, Broken):  # several values on a line?
+        if isinstance(value, Broken):  # several values on a line, or a comma behind one?
             values = [value for value, _, _ in parse_values(io.StringIO(line))]
-            if len(values) > 1 and not any(isinstance(value, Broken) for value in values):
+            if values and not any(isinstance(value, Broken) for value in values):
                 for one in values:
                     yield from documents_of(one, number, options.text_key, line)
                 continue

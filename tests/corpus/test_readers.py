@@ -189,6 +189,8 @@ def test_dotted_keys(tmp_path: Path, key: str, row: dict[str, object], expected:
         ('["a" "b"]', ["a"], [(1, "broken JSON; the rest of the file is left out")]),
         ('["a"] "b"', ["a"], [(1, "text after the end of the JSON list")]),
         ("words", [], [(1, "broken JSON; the rest of the file is left out")]),
+        ('{"text": "a"},\n{"text": "b"}, {"text": "c"},\n', ["a", "b", "c"], []),
+        ('{"text": "a"},, {"text": "b"}', ["a"], [(1, "broken JSON; the rest of the file is left out")]),
         ('["a", ' + "[" * 100_000, ["a"], [(1, "JSON nested too deeply; the rest of the file is left out")]),
     ],
 )

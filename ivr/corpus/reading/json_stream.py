@@ -55,6 +55,8 @@ def parse_line(line: str) -> Any:
 def parse_values(stream: IO[str]) -> Iterator[tuple[Any, int, str]]:
     """(value, line it begins on, how it is written) for every element of a list, or every value of the stream.
 
+    Between values of a stream may stand a comma.
+
     `written` is the value's beginning only, unless it holds a surrogate, which marks undecodable bytes.
     After a broken value the reading goes on at the next line that begins with `{`, where there is one and the file
     is no list; else the rest is left out and the reason says so.
@@ -82,13 +84,12 @@ def parse_values(stream: IO[str]) -> Iterator[tuple[Any, int, str]]:
             yield value, line, written
             continue
         yield value, line, buffer.written
-        if is_list:
-            after = buffer.skip_blank()
-            if after == ",":
-                buffer.advance(1)
-            elif after and after != "]":
-                yield Broken("broken JSON; the rest of the file is left out"), buffer.line, buffer.excerpt()
-                return
+        after = buffer.skip_blank()
+        if after == ",":  # without a list's brackets, too: lines cut out of one keep their commas
+            buffer.advance(1)
+        elif is_list and after and after != "]":
+            yield Broken("broken JSON; the rest of the file is left out"), buffer.line, buffer.excerpt()
+            return
     if is_list:
         yield Broken("JSON list without an end"), buffer.line, ""
 
