@@ -99,7 +99,8 @@ class Bench:
         if not path.is_file():
             return False
         figures = json.loads(path.read_text())
-        return figures["key"] == self.key(cell) and ("general_tokens" in figures or not self.counts_general)
+        is_current = self.options.any_version or figures["key"] == self.key(cell)
+        return is_current and ("general_tokens" in figures or not self.counts_general)
 
     @property
     def counts_general(self) -> bool:
@@ -209,6 +210,7 @@ def main() -> int:
     parser.add_argument("--methods", default=",".join(METHODS))
     parser.add_argument("--budget", type=float, default=float("inf"), help="seconds after which no cell begins")
     parser.add_argument("--table", action="store_true", help="print what is there and stop")
+    parser.add_argument("--any-version", action="store_true", help="cells of other versions of the code count, too")
     add_option(parser)
     parser.add_argument("--plot", type=Path, help="write the savings against K as a picture there (.svg or .png)")
     options = parser.parse_args()
