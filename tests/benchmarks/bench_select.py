@@ -10,7 +10,8 @@ BPE, (c) AdaptBPE, (d) a tokenizer trained on the domain alone, (e) pair merging
 All learn from the same nine tenths; every figure is counted by the `tokenizers` library from a tokenizer.json, on the
 documents held out.
 
-A cell is done once: it is kept in DIR/cells with a hash of the code and the inputs it came from. With `--budget` no new
+A cell is done once: it is kept in DIR/cells with a hash of its inputs, of the baseline's code and of the versions of
+the stages (`ivr/versions.py`), which say when results change. With `--budget` no new
 cell begins after so many seconds, and the exit code is 75 when some are left: run it again. `--table` only prints.
 """
 
@@ -22,6 +23,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 from baselines.across_words import write_spanning
@@ -29,10 +31,12 @@ from baselines.adapt_bpe import adapt_bpe
 from baselines.base_bpe import BaseBpe, save_bpe
 from baselines.continued_bpe import continued_bpe
 from baselines.from_scratch import train_from_scratch
-from baselines.ours import Run, sources_of
+from baselines.ours import STAGES, Run
 from baselines.tables import print_tables, superwords_record
 from baselines.whole_words import whole_words
 from results import add_option, publish
+
+from ivr.versions import stage_version
 
 ROOT = Path(__file__).resolve().parents[2]
 CORPORA = "biomedical,legal_uscode,chem_smiles,korean_reviews"
@@ -84,23 +88,20 @@ class Bench:
         """A hash of all that decides the cell's figures."""
         files = [self.options.corpora_dir / f"{name}.txt.xz" for name in (cell.corpus, GENERAL)]
         here = Path(__file__).resolve().parent / "baselines"
-        files += sources_of(["ivr.corpus.cleaning", "ivr.analysis.counting"])
-        if cell.method in OURS or cell.method in SPANNING:
-            files += [here / "across_words.py"] if cell.method in SPANNING else []
-            files += sources_of(
-                ["ivr.tokenizer.distill.stage", "ivr.tokenizer.select.stage", "ivr.tokenizer.remap.stage"]
-            )
+        stages = [*STAGES[:2], *([*STAGES[2:], "select", "remap"] if cell.method in (*OURS, *SPANNING) else [])]
+        if cell.method in SPANNING:
+            files.append(here / "across_words.py")
         elif cell.method in MODULES:
             files += [here / f"{name}.py" for name in ("base_bpe", "word_corpus", MODULES[cell.method])]
-        return hashlib.sha256((self.inputs + _hash_files(files)).encode()).hexdigest()[:16]
+        versions = [version("tokenizers"), *(f"{stage} {stage_version(stage)}" for stage in stages)]
+        return hashlib.sha256("\n".join([self.inputs, _hash_files(files), *versions]).encode()).hexdigest()[:16]
 
     def done(self, cell: Cell) -> bool:
         path = self.cells / f"{cell.name}.json"
         if not path.is_file():
             return False
         figures = json.loads(path.read_text())
-        is_current = self.options.any_version or figures["key"] == self.key(cell)
-        return is_current and ("general_tokens" in figures or not self.counts_general)
+        return figures["key"] == self.key(cell) and ("general_tokens" in figures or not self.counts_general)
 
     @property
     def counts_general(self) -> bool:
@@ -210,7 +211,6 @@ def main() -> int:
     parser.add_argument("--methods", default=",".join(METHODS))
     parser.add_argument("--budget", type=float, default=float("inf"), help="seconds after which no cell begins")
     parser.add_argument("--table", action="store_true", help="print what is there and stop")
-    parser.add_argument("--any-version", action="store_true", help="cells of other versions of the code count, too")
     add_option(parser)
     parser.add_argument("--plot", type=Path, help="write the savings against K as a picture there (.svg or .png)")
     options = parser.parse_args()

@@ -75,7 +75,12 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--model-name", default="smollm2")
     parser.add_argument("--corpora-dir", type=Path, default=corpora)
-    parser.add_argument("--domains", default="biomedical:3e-5,korean_reviews:1e-4", metavar="NAME:LR[/LR...],...")
+    parser.add_argument(
+        "--domains",
+        default="biomedical:3e-5,korean_reviews:1e-4",
+        metavar="NAME:LR[/LR...],...",
+        help="corpora, and the learning rates that are tried on each (default: %(default)s)",
+    )
     parser.add_argument("--budgets", default="100", help="kB of training text (default: %(default)s)")
     parser.add_argument("--scored-bytes", type=int, default=16_000, help="of held-out text (default: %(default)s)")
     parser.add_argument("--general-bytes", type=int, default=0, help="of novels, scored too (default: %(default)s)")

@@ -26,6 +26,7 @@ from ivr.artifacts import ArtifactPaths
 from ivr.corpus.documents import read_documents, write_document
 from ivr.disk.writer import atomic_directory, write_json
 from ivr.embedding.options import READ_TEXT, STRATEGIES
+from ivr.training.control.arms import initialising_flops
 
 NONE, NONE_FLOPS, NONE_REPLAY = "none", "none-flops", "none+replay"
 DEFAULT, DEFAULT_CORPUS, DEFAULT_REPLAY = "distill", "distill+", "distill+replay"
@@ -189,7 +190,7 @@ def initialised(lab: Laboratory, cell: Cell) -> tuple[Path, float]:
             shutil.copytree(ArtifactPaths(root).aligned_model, staging, dirs_exist_ok=True)
             write_json(staging / "effort.json", manifest.results.get("distilled_from", {}))
     effort = json.loads((target / "effort.json").read_text(encoding="utf-8"))
-    return target, distillation_flops(lab.size, effort) if effort else 0.0
+    return target, initialising_flops(effort, sum(body_and_head(lab.size)))
 
 
 def body_and_head(size: Size) -> tuple[int, int]:
@@ -203,13 +204,6 @@ def training_flops(size: Size) -> float:
     from ivr.evaluation.compute import flops_per_token
 
     return flops_per_token(sum(body_and_head(size)), size.base.num_layers * size.base.width, size.block_size)
-
-
-def distillation_flops(size: Size, effort: dict[str, int]) -> float:
-    """Of `distill`: forward and the states' gradient for the student, whose weights get none, and its logits; for the
-    teacher the body's forward. Attention is left out: short snippets."""
-    body, head = body_and_head(size)
-    return effort["student_tokens"] * 4.0 * (body + head) + effort["teacher_tokens"] * 2.0 * body
 
 
 def chosen_lr(lab: Laboratory, cell: Cell) -> float:

@@ -28,6 +28,7 @@ from ivr.artifacts import ArtifactPaths
 from ivr.corpus.documents import write_document
 from ivr.disk.writer import atomic_file, write_json
 from ivr.evaluation.bits_per_byte import Scores
+from ivr.training.control.arms import initialising_flops
 
 DOMAIN_BYTES, WARMUP_STEPS = 4_000_000, 5
 OF_ARM_FLOPS = "superwords-500"
@@ -186,7 +187,7 @@ class Laboratory:
         if cell.arm == SAME_FLOPS:
             like = self.result(Cell(cell.domain, OF_ARM_FLOPS, cell.budget))
             assert like is not None, f"{OF_ARM_FLOPS} comes first"
-            corpus, length = whole, ["--max-tokens", like["tokens"] + self._tokens_for_rows(cell.domain)]
+            corpus, length = whole, ["--max-tokens", like["tokens"] + self._tokens_for_rows(cell.domain, like)]
         work = self.root / "work"
         shutil.rmtree(work, ignore_errors=True)
         dropped = []
@@ -203,14 +204,15 @@ class Laboratory:
         final = ArtifactPaths(work).final_model
         return final, {name: found[name] for name in kept} | {"flops_per_token": _flops_per_token(final, block)}
 
-    def _tokens_for_rows(self, domain: str) -> int:
-        """Tokens of training that take the FLOPs of OF_ARM_FLOPS's rows.
+    def _tokens_for_rows(self, domain: str, like: dict[str, Any]) -> int:
+        """Tokens of training that take the FLOPs of the rows of `like`, a cell of OF_ARM_FLOPS."""
+        from ivr.evaluation.compute import num_multiplied
+        from ivr.evaluation.models import load_model
 
-        Of the 6 FLOPs a weight and token of training, distillation takes 4 on its own side and 2 on the base's.
-        """
-        record = ArtifactPaths(self.root / f"{domain}-{OF_ARM_FLOPS}").manifest("align")
-        effort = json.loads(record.read_text(encoding="utf-8"))["results"].get("distilled_from", {})
-        return round((4 * effort.get("student_tokens", 0) + 2 * effort.get("teacher_tokens", 0)) / 6)
+        run = ArtifactPaths(self.root / f"{domain}-{OF_ARM_FLOPS}")
+        effort = json.loads(run.manifest("align").read_text(encoding="utf-8"))["results"].get("distilled_from", {})
+        flops = initialising_flops(effort, num_multiplied(load_model(run.aligned_model)))
+        return round(flops / like["flops_per_token"])
 
     def _texts(self, domain: str, kind: str) -> list[str]:
         """Held-out documents that are scored, others that choose the rate, or novels."""

@@ -1,11 +1,9 @@
-"""The pipeline's own stages on one corpus, as a user runs them; and which source files decide what they make."""
+"""The pipeline's own stages on one corpus, as a user runs them."""
 
-import ast
-import hashlib
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +12,7 @@ from ivr.artifacts import ArtifactPaths
 from ivr.base.tokenizer import write_tokenizer_config
 
 ROOT = Path(__file__).resolve().parents[3]
-STAGES = {
-    "init": "ivr.base.init",
-    "analyze": "ivr.analysis.analyze",
-    "distill-tokenizer": "ivr.tokenizer.distill.stage",
-}
+STAGES = ("init", "analyze", "distill-tokenizer")
 
 
 class Run:
@@ -30,16 +24,9 @@ class Run:
         self.paths = ArtifactPaths(root / "artifacts")
 
     def prepare(self, last_stage: str) -> None:
-        """Run the stages up to this one, those whose code changed since with --force."""
-        for stage, module in STAGES.items():
-            stamp = self.root / f"{stage}.code"
-            code = hashlib.sha256(b"".join(file.read_bytes() for file in sources_of([module]))).hexdigest()
-            if not stamp.is_file() or stamp.read_text() != code:
-                options = self._init_options() if stage == "init" else []
-                self._ivr(stage, "--force", *options)
-                stamp.write_text(code)
-            if stage == last_stage:
-                return
+        """Run the stages up to this one, those that are not current."""
+        for stage in STAGES[: STAGES.index(last_stage) + 1]:
+            self._ivr(stage, *(self._init_options() if stage == "init" else []))
 
     def _init_options(self) -> list[str]:
         model = self.root / "model"
@@ -52,8 +39,8 @@ class Run:
 
     def select_and_remap(self, swaps: int, *options: str) -> Path:
         """The remapped tokenizer.json; `options`: more of `ivr select`."""
-        self._ivr("select", "--force", "--swaps", str(swaps), *options)
-        self._ivr("remap", "--force")
+        self._ivr("select", "--swaps", str(swaps), *options)
+        self._ivr("remap")
         return self.paths.remapped_tokenizer / "tokenizer.json"
 
     def words(self) -> tuple[list[bytes], np.ndarray]:
@@ -101,24 +88,3 @@ def _write_model(folder: Path, gpt2_dir: Path) -> None:
     for name in ("vocab.json", "merges.txt"):
         shutil.copyfile(gpt2_dir / name, folder / name)
     write_tokenizer_config(folder, None)
-
-
-def sources_of(modules: Iterable[str]) -> list[Path]:
-    """The files of these modules and of all they import from ivr's rooms, at the top or inside functions; sorted.
-
-    Modules outside a room (`ivr.stage`, `ivr.console` and others) move files and messages and decide no figure.
-    """
-    found: dict[str, Path] = {}
-    waiting = list(modules)
-    while waiting:
-        name = waiting.pop()
-        path = ROOT / (name.replace(".", "/") + ".py")
-        if name in found or not name.startswith("ivr.") or name.count(".") < 2 or not path.is_file():
-            continue
-        found[name] = path
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.ImportFrom) and node.module:
-                waiting += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-            elif isinstance(node, ast.Import):
-                waiting += [alias.name for alias in node.names]
-    return [found[name] for name in sorted(found)]
