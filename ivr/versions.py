@@ -12,7 +12,7 @@ from collections.abc import Mapping
 STAGE_VERSIONS = {
     # 2: encodings by mark, special tokens part documents, JSON of any shape, bounded names
     # 3: tokenizer_config.json names what transformers would add by default, and what ends a text
-    "init": 4,  # 4: commas between JSON values; text in ISO-2022 is refused
+    "init": 4,  # 4: commas between JSON values; text in ISO-2022, HZ or UTF-7 is refused
     # 2: BPEs in which a merge may come before one that makes its part
     "analyze": 3,  # 3: added tokens that are not special are cut out of text
     # 2: products made twice have the derivation that happens

@@ -51,14 +51,29 @@ def test_wide_text_without_a_mark_is_refused_with_the_option_to_give(tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("text", "encoding"), [(KOREAN, "iso2022_kr"), (JAPANESE, "iso2022_jp"), (JAPANESE + CHINESE[:6], "iso2022_jp_2")]
+    ("text", "encoding"),
+    [
+        (KOREAN, "iso2022_kr"),
+        (JAPANESE, "iso2022_jp"),
+        (ENGLISH + JAPANESE[:9], "iso2022_jp"),
+        (JAPANESE + CHINESE[:6], "iso2022_jp_2"),
+        (CHINESE, "hz"),
+        (KOREAN, "utf-7"),
+        (RUSSIAN, "utf-7"),
+    ],
 )
 def test_text_in_ascii_bytes_that_is_none_is_refused_with_the_option(tmp_path: Path, text: str, encoding: str) -> None:
     for option in ("utf-8", "cp949"):
         texts, reasons = read(tmp_path, text.encode(encoding), option)
         assert texts == [] and len(reasons) == 1 and reasons[0].endswith(f"give --encoding {encoding}")
     assert read(tmp_path, text.encode(encoding), encoding) == (text.splitlines(), [])
-    assert read(tmp_path, b"printf '\x1b$x' is a terminal's\n") == (["printf '\x1b$x' is a terminal's"], [])
+
+
+@pytest.mark.parametrize(
+    "line", ["printf '\x1b$x' is a terminal's", "a+b-c, C++, 1+1=2 and +ok-", "~{x~} ~{~} is LaTeX's"]
+)
+def test_text_with_what_shifts_elsewhere_is_text(tmp_path: Path, line: str) -> None:
+    assert read(tmp_path, f"{line}\n".encode() * 20) == ([line] * 20, [])
 
 
 @pytest.mark.parametrize("option", ["utf-16", "utf-16-le", "utf-32", "cp949", "latin-1", "shift_jis"])

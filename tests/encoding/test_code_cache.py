@@ -1,5 +1,6 @@
 """Compiled code is that of the sources as they are, wherever a change is."""
 
+import ast
 import os
 import shutil
 import subprocess
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import ivr
-from ivr.encoding.code_cache import DAY, MARKER, STALE_DAYS, cache_directory, digest, read_sources, remove_stale
+from ivr.encoding.code_cache import DAY, IMPORT, MARKER, STALE_DAYS, cache_directory, digest, read_sources, remove_stale
 
 PACKAGE = Path(ivr.__file__).parent
 CALLEE = "from ivr.encoding.compiler import compiled\n\n\n@compiled\ndef step(x):\n    return x + {}\n"
@@ -75,6 +76,29 @@ def test_only_what_is_compiled_and_what_it_imports_counts(package: Path) -> None
     assert digest(read_sources(package)) == before
     (package / "constants.py").write_text("FACTOR = 11\n")
     assert digest(read_sources(package)) != before
+
+
+def test_the_imports_that_count_are_those_that_python_carries_out() -> None:
+    """Read by a pattern, for it is done at every start; here by Python's parser, in `try` and `if`, over lines."""
+    modules = {path: path.read_text(encoding="utf-8") for path in sorted(PACKAGE.rglob("*.py"))}
+    names = {"ivr." + ".".join(path.relative_to(PACKAGE).with_suffix("").parts) for path in modules}
+    for path, source in modules.items():
+        carried_out, waiting = set(), [*ast.parse(source).body]
+        while waiting:
+            node = waiting.pop()
+            if isinstance(node, ast.Import):
+                carried_out |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                carried_out |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+            elif isinstance(node, ast.Try | ast.With) or (
+                isinstance(node, ast.If) and "TYPE_CHECKING" not in ast.dump(node.test)
+            ):
+                waiting += [child for child in ast.iter_child_nodes(node) if isinstance(child, ast.stmt)]
+        seen = set()
+        for match in IMPORT.finditer(source.encode()):
+            module, parts = match[1].decode(), (match[2] or b"").decode().split(",")
+            seen |= {module, *(f"{module}.{part.strip()}" for part in parts)}
+        assert carried_out & names == seen & names, path
 
 
 def test_every_compiled_module_of_this_package_counts() -> None:

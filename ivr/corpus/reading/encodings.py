@@ -42,7 +42,12 @@ MAGIC = (
     (b"\xff\xd8\xff", "a picture"),
     (b"\x7fELF", "a program"),
 )
-SEVEN_BIT = ("iso2022_kr", "iso2022_jp", "iso2022_jp_2", "iso2022_jp_3")  # ASCII bytes, with shifts between alphabets
+ESCAPE = b"\x1b$"
+SEVEN_BIT = {  # written in ASCII bytes, with shifts between alphabets -> how a shift begins
+    **dict.fromkeys(("iso2022_kr", "iso2022_jp", "iso2022_jp_2", "iso2022_jp_3"), ESCAPE),
+    "hz": b"~{",
+    "utf-7": b"+",
+}
 WIDE = {"utf-16": ("utf-16-le", "utf-16-be"), "utf-32": ("utf-32-le", "utf-32-be")}
 
 
@@ -94,7 +99,7 @@ def decide(sample: bytes, wanted: str) -> Decision:
         return _decide_wide(sample, name, wide)
     if wide:
         return Decision(refused=f"looks like {wide.upper()} without a byte order mark; give --encoding {wide}")
-    if not name.startswith("iso2022") and (like := looks_seven_bit(sample)):
+    if not name.startswith(("iso2022", "hz", "utf-7")) and (like := looks_seven_bit(sample)):
         return Decision(refused=f"looks like {like}, which is written in ASCII bytes; give --encoding {like}")
     if name != "utf-8" and _is_plainly_utf8(sample):
         return Decision("utf-8", said=f"is UTF-8 and is read as such, not as {wanted}")
@@ -148,11 +153,16 @@ def looks_seven_bit(sample: bytes) -> str:
     >>> looks_seven_bit("대한민국".encode("iso2022_kr")), looks_seven_bit(b"\x1b$x is the shell's")
     ('iso2022_kr', '')
     """
-    if b"\x1b$" not in sample or not sample.isascii():
+    if not sample.isascii():
         return ""
-    for encoding in SEVEN_BIT:
-        if _is_text(sample, encoding) and not (text := _beginning(sample, encoding)).isascii() and "\x1b" not in text:
-            return encoding
+    for encoding, shift in SEVEN_BIT.items():
+        if shift in sample and _is_text(sample, encoding):
+            text = _beginning(sample, encoding)
+            letters = sum(c.isalpha() for c in text if not c.isascii())
+            # an escape is in no text; the other shifts are, and must make most of it letters
+            least = 1 if shift == ESCAPE else max(FEW_CHARACTERS, len("".join(text.split())) / 2)
+            if letters >= least and "\x1b" not in text:
+                return encoding
     return ""
 
 
