@@ -187,7 +187,7 @@ help: #                              this list, and the variables at its end
 pipeline: $(M)/report.json #         every stage that is not current, then the summary
 	@cat '$(ARTIFACTS)/report/summary.txt'
 test: check #                        lint, types, lock and every test
-	@$(VENV)/bin/python -m pytest $(PYTEST_ARGS)
+	@OMP_WAIT_POLICY=PASSIVE $(VENV)/bin/python -m pytest $(PYTEST_ARGS)
 
 ## Stages, in order; each brings the ones before it up to date
 init: $(M)/init.json #               fetch and pin the base model, clean the corpora

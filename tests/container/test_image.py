@@ -160,7 +160,7 @@ def test_tests_of_the_checkout_pass_inside(folders: Path) -> None:
         *mounts(folders),
         *("-v", f"{ROOT}:/source:ro", "-v", f"{packages}:/packages:ro", "--workdir", "/source"),
         *("--env", "PYTHONPATH=/packages", "--env", "PYTHONSAFEPATH=1"),
-        *("--env", "HYPOTHESIS_STORAGE_DIRECTORY=/cache/hypothesis"),
+        *("--env", "HYPOTHESIS_STORAGE_DIRECTORY=/cache/hypothesis", "--env", "OMP_WAIT_POLICY=PASSIVE"),
     )
     rooms = ["tests/encoding", "tests/embedding", "tests/test_artifacts.py", "tests/test_stage.py"]
     said = run("python", "-m", "pytest", "-q", "-p", "no:cacheprovider", *rooms, options=options)

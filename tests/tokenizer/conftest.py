@@ -4,9 +4,13 @@ import shutil
 from collections.abc import Callable
 
 import pytest
+from gpt2_texts import BESIDE_OTHERS, RUNS
 from tiny_run import GENERAL_WORDS, NASTY, RARE, SWAPS, WORDS, TinyRun, domain_documents, learnt_merges
+from tokenizers import Tokenizer
 
+from ivr.analysis.pretokens import PretokenSplitter
 from ivr.artifacts import ArtifactPaths
+from ivr.encoding.bpe import read_bpe
 
 
 def general_documents() -> list[str]:
@@ -72,3 +76,15 @@ def fresh(remapped: TinyRun, copy_run: Callable[[TinyRun], TinyRun]) -> TinyRun:
 def said(capfd: pytest.CaptureFixture[str]) -> Callable[[], str]:
     """What a stage has said on stderr."""
     return lambda: capfd.readouterr().err
+
+
+@pytest.fixture(scope="session")
+def distilled_gpt2(gpt2: Tokenizer) -> Tokenizer:
+    """GPT-2's tokenizer as a Unigram one, fitted to repeats beside other characters; it takes three minutes."""
+    from ivr.tokenizer.distill.pipeline import distill
+
+    split = PretokenSplitter(gpt2)
+    texts = [*BESIDE_OTHERS, *RUNS, *RARE, " carcinomas", " the protein", "Ph", "c1"]
+    return distill(
+        gpt2, read_bpe(gpt2), sorted({pretoken for text in texts for pretoken in split(text)}), 3.0
+    ).tokenizer

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from gpt2_texts import RUNS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_bpe import bpe_of
@@ -349,20 +350,6 @@ def test_rules_that_cannot_be_carried_out_are_named(
 
 
 # real text --------------------------------------------------------------------------------------------------------
-RUNS = [
-    "ccccc",
-    "c1ccccc1",
-    " aaaaargh",
-    "))))",
-    "======",
-    "-----",
-    "     ",
-    "\n\n\n\n\n",
-    "ㅋㅋㅋㅋㅋ",
-    "00000",
-    "....",
-    " www",
-]
 REAL_TEXT = st.lists(
     st.one_of(st.sampled_from([*RUNS, *RARE, " the", " protein", "N", "\n", " "]), st.text("c=()1. \n", max_size=9))
 ).map("".join)
@@ -384,21 +371,20 @@ def test_a_score_that_no_file_holds_is_refused_with_its_row(score: int, refused:
 
 
 @pytest.fixture(scope="module")
-def real(gpt2: Tokenizer) -> tuple[Tokenizer, Tokenizer, tuple[Swap, ...], PretokenSplitter]:
+def real(gpt2: Tokenizer, distilled_gpt2: Tokenizer) -> tuple[Tokenizer, Tokenizer, tuple[Swap, ...], PretokenSplitter]:
     """GPT-2's tokenizer distilled, and with strings in place of its last ids, many of which cross a cut in a run."""
-    bpe = read_bpe(gpt2)
+    bpe, split = read_bpe(gpt2), PretokenSplitter(gpt2)
     texts = [*RUNS, *RARE, " carcinomas", " the protein", "Ph", "c1"]
-    split = PretokenSplitter(gpt2)
     pretokens = sorted({pretoken for text in texts for pretoken in split(text)})
-    distilled = distill(gpt2, bpe, pretokens, 3.0).tokenizer
-    vocabulary = json.loads(distilled.to_str())["model"]["vocab"]
-    parts = DistilledTokenizer(distilled, [t for t, _ in vocabulary], np.array([s for _, s in vocabulary], np.int64))
+    vocabulary = json.loads(distilled_gpt2.to_str())["model"]["vocab"]
+    strings, scores_V = [t for t, _ in vocabulary], np.array([s for _, s in vocabulary], np.int64)
+    parts = DistilledTokenizer(distilled_gpt2, strings, scores_V)
     known = set(parts.strings)
     new = [to_alphabet(p.encode()) for p in [*pretokens, ")))=", "cc", " aaaaar", "\n\n\n\n\n\n"]]
     new = sorted({token for token in new if token not in known})
     rows = [Candidate(0, 50_000 - place, parts.strings[50_000 - place], token) for place, token in enumerate(new)]
     swaps = make_swaps(rows, parts, bpe, split)
-    return distilled, apply_swaps(parts, swaps, split), swaps, split
+    return distilled_gpt2, apply_swaps(parts, swaps, split), swaps, split
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ from itertools import product
 from pathlib import Path
 
 import pytest
+from gpt2_texts import BESIDE_OTHERS
 from small_bpe import bpe_of, pieces
 from tokenizers import Regex, Tokenizer
 from tokenizers.pre_tokenizers import Split
@@ -143,20 +144,14 @@ def test_runs_are_found_by_three_equal_units() -> None:
 
 @pytest.mark.slow
 @pytest.mark.needs_gpt2
-def test_gpt2_runs_of_punctuation_blanks_and_digits(gpt2: Tokenizer) -> None:
+def test_gpt2_runs_of_punctuation_blanks_and_digits(gpt2: Tokenizer, distilled_gpt2: Tokenizer) -> None:
     """Alone, after a blank, and beside other characters: what tables and rules look like in text."""
-    units = ["-", "=", ".", "*", "_", "#", "!", "0", "\n", " ", "c", "C", "ㅋ", "'", '"']
-    texts = [
-        left + unit * length + right
-        for unit, length, left, right in product(units, range(3, 41), ["", " ", "(", "a"], ["", ")", "b", "\n"])
-    ]
-    result = distill(gpt2, read_bpe(gpt2), texts, 3.0).tokenizer
-    found = result.encode_batch_fast(texts)
-    truth = gpt2.encode_batch_fast(texts)
-    wrong = [text for text, one, other in zip(texts, found, truth, strict=True) if one.ids != other.ids]
+    found = distilled_gpt2.encode_batch_fast(BESIDE_OTHERS)
+    truth = gpt2.encode_batch_fast(BESIDE_OTHERS)
+    wrong = [text for text, one, other in zip(BESIDE_OTHERS, found, truth, strict=True) if one.ids != other.ids]
     assert wrong == []
     numbers = sparse_numbers()  # `00008000`: no text held them, and no scores were fitted to them
-    found, truth = result.encode_batch_fast(numbers), gpt2.encode_batch_fast(numbers)
+    found, truth = distilled_gpt2.encode_batch_fast(numbers), gpt2.encode_batch_fast(numbers)
     wrong = [text for text, one, other in zip(numbers, found, truth, strict=True) if one.ids != other.ids]
     assert len(wrong) <= 0.002 * len(numbers)
 
